@@ -1,0 +1,28 @@
+"""Errors for people: each says what is wrong, where, and how to mend it."""
+
+from __future__ import annotations
+
+
+class ScalefitError(Exception):
+    """A request or an input that cannot be served; shown as one message, without a traceback."""
+
+    exit_code = 2
+
+    def __init__(self, what: str, mend: str = "") -> None:
+        super().__init__(what if not mend else f"{what.rstrip('.')}. {mend}")
+        self.what = what
+        self.mend = mend
+
+
+class InputError(ScalefitError):
+    """A source, mapping or option that holds something unusable."""
+
+
+class FitError(ScalefitError):
+    """Observations that a law cannot be fitted to."""
+
+
+class UnreachableError(ScalefitError):
+    """A source or store that could not be reached."""
+
+    exit_code = 3

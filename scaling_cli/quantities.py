@@ -1,0 +1,64 @@
+"""Numbers as people write them: `1e23`, `7B`, `300M`, `2T`."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from scaling_cli.errors import InputError
+
+SUFFIXES = {"K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
+_QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([KMBGTkmbgt]?)\s*")
+
+
+def parse_quantity(text: str, what: str = "a number") -> float:
+    """The number that `text` writes; InputError says what was expected."""
+    match = _QUANTITY.fullmatch(text.replace("_", ""))
+    if match is None:
+        raise InputError(f"{what}: '{text}' is not a number", "Write it as 1e23, 7B, 300M or 2T.")
+    value = float(match[1]) * SUFFIXES.get(match[2].upper(), 1.0)
+    if not math.isfinite(value):
+        raise InputError(f"{what}: '{text}' is too large for a number", "Write it as 1e23.")
+    return value
+
+
+def parse_positive(text: str, what: str = "a number") -> float:
+    value = parse_quantity(text, what)
+    if value <= 0:
+        raise InputError(f"{what}: {text} must be above zero", "Write it as 1e23, 7B, 300M or 2T.")
+    return value
+
+
+def count(value: float | None, digits: int = 3) -> str:
+    """A count for people: `7.24B`."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    for suffix, scale in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("K", 1e3)):
+        if abs(value) >= scale * (1 - 0.5 * 10**-digits):
+            scaled = value / scale
+            if scaled >= 1000:
+                return f"{value:.{digits - 1}e}"
+            return f"{scaled:#.{digits}g}".rstrip(".") + suffix
+    return f"{value:.{digits}g}"
+
+
+def power(value: float | None, digits: int = 3) -> str:
+    """A compute figure for people: `1.00e23`."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    if value is None or not math.isfinite(value):
+        return "-"
+    return (
+        f"{value:.{digits}g}" if abs(value) < 1e-3 or abs(value) >= 1e5 else f"{value:#.{digits}g}"
+    )
+
+
+def percent(value: float | None, digits: int = 2, sign: bool = False) -> str:
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{100 * value:{'+' if sign else ''}.{digits}f} %"

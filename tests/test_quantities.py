@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+
+from scaling_cli.errors import InputError
+from scaling_cli.quantities import count, parse_positive, parse_quantity, power
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e23", 1e23), ("7B", 7e9), ("300M", 3e8), ("2T", 2e12), ("1.5k", 1500), ("-1", -1),
+     (".5", 0.5), ("1_000", 1000), (" 7 B ", 7e9)],
+)  # fmt: skip
+def test_people_s_numbers(text: str, value: float) -> None:
+    assert parse_quantity(text) == pytest.approx(value, rel=1e-15)
+
+
+@pytest.mark.parametrize("text", ["abc", "", "7X", "1e", "nan", "inf", "1e999", "0x10", "1,000"])
+def test_everything_else_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="--budget"):
+        parse_quantity(text, "--budget")
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "-7B"])
+def test_positive_means_above_zero(text: str) -> None:
+    with pytest.raises(InputError, match="above zero"):
+        parse_positive(text, "--budget")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(9.5861e10, "95.9B"), (1.7386e12, "1.74T"), (999.9e6, "1.00B"), (12, "12"),
+     (7.3e15, "7.30e+15"), (None, "-")],
+)  # fmt: skip
+def test_counts_for_people(value: float | None, text: str) -> None:
+    assert count(value) == text
+
+
+def test_powers_for_people() -> None:
+    assert power(1e23) == "1.00e23"
