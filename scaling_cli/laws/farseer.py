@@ -1,0 +1,167 @@
+"""Farseer: a floor, a data amplitude and a data exponent that each bend with model size.
+
+The paper's nine coefficients are not identified by the data (their Jacobian's condition number is
+about 1e7), so the law is held by its three curves at a reference size: the value, local slope and
+bend of each, with phi(k, x) = (exp(k x) - 1) / k and x = ln(params / params_0):
+
+    ln floor(N)    = ln floor + floor_slope phi(floor_bend, x)
+    ln exponent(N) = ln exponent + exponent_slope phi(exponent_bend, x)
+    ln data(N)     = the log of the data term at tokens = 1, a curve of the same shape,
+                     held by its value and slope at tokens_0 instead
+
+It is the same family of surfaces; `farseer_raw` and `farseer_centred` convert both ways.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scaling_cli.laws.base import Array, Law, Parameter, Published, Source, Values
+
+FARSEER = Source("Li et al.", 2025, "2506.10972", "eq. 15")
+SMALL_BEND = 1e-6  # below it, phi and its derivative are taken from their series
+
+
+def _phi(k: Array, x: Array) -> tuple[Array, Array]:
+    """phi(k, x) = (exp(k x) - 1) / k and its derivative by k."""
+    small = np.abs(k) < SMALL_BEND
+    safe = np.where(small, 1.0, k)
+    grown = np.exp(k * x)
+    phi = np.where(small, x + 0.5 * k * x**2, (grown - 1) / safe)
+    by_k = np.where(small, 0.5 * x**2 + k * x**3 / 3, (x * grown - phi) / safe)
+    return phi, by_k
+
+
+def _gradient(
+    floor: Array,
+    floor_slope: Array,
+    floor_bend: Array,
+    data: Array,
+    data_slope: Array,
+    data_bend: Array,
+    exponent: Array,
+    exponent_slope: Array,
+    exponent_bend: Array,
+    params_0: Array,
+    tokens_0: Array,
+    params: Array,
+    tokens: Array,
+) -> tuple[Array, dict[str, Array]]:
+    x, y, y_0 = np.log(params / params_0), np.log(tokens / tokens_0), np.log(tokens_0)
+    phi_f, phi_f_k = _phi(floor_bend, x)
+    phi_d, phi_d_k = _phi(data_bend, x)
+    phi_e, phi_e_k = _phi(exponent_bend, x)
+
+    floor_at = np.exp(floor_slope * phi_f)
+    growth = np.exp(exponent_slope * phi_e)
+    slope = data_slope + exponent * exponent_slope * y_0
+    data_at = np.exp(slope * phi_d - exponent * ((growth - 1) * y_0 + growth * y))
+    first, second = floor * floor_at, data * data_at
+    by_growth = -exponent * growth * (y_0 + y) * second
+    gradient = {
+        "floor": floor_at,
+        "floor_slope": first * phi_f,
+        "floor_bend": first * floor_slope * phi_f_k,
+        "data": data_at,
+        "data_slope": second * phi_d,
+        "data_bend": second * slope * phi_d_k,
+        "exponent": second * (exponent_slope * y_0 * phi_d - (growth - 1) * y_0 - growth * y),
+        "exponent_slope": second * exponent * y_0 * phi_d + by_growth * phi_e,
+        "exponent_bend": by_growth * exponent_slope * phi_e_k,
+    }
+    return first + second, gradient
+
+
+def farseer_raw(values: Values) -> dict[str, float]:
+    """The paper's coefficients (eq. 15) of a surface held by its curves."""
+    n_0, y_0 = values["params_0"], np.log(values["tokens_0"])
+    slope = values["data_slope"] + values["exponent"] * values["exponent_slope"] * y_0
+    log_data = np.log(values["data"]) + values["exponent"] * y_0
+    raw = {}
+    for number, power, level, steep, bend in (
+        (3, "gamma", np.log(values["floor"]), values["floor_slope"], values["floor_bend"]),
+        (2, "beta", log_data, slope, values["data_bend"]),
+        (1, "alpha", np.log(values["exponent"]), values["exponent_slope"], values["exponent_bend"]),
+    ):
+        raw[f"a{number}"] = float(steep * n_0**-bend / bend)
+        raw[power] = float(bend)
+        raw[f"b{number}"] = float(level - steep / bend)
+    return raw
+
+
+def farseer_centred(
+    a1: float, alpha: float, b1: float, a2: float, beta: float, b2: float,
+    a3: float, gamma: float, b3: float, params_0: float, tokens_0: float,
+) -> dict[str, float]:  # fmt: skip
+    """The curves at (params_0, tokens_0) of a surface given by the paper's coefficients."""
+    y_0 = np.log(tokens_0)
+
+    def curve(a: float, k: float, b: float) -> tuple[float, float]:
+        return a * params_0**k + b, a * k * params_0**k
+
+    log_floor, floor_slope = curve(a3, gamma, b3)
+    log_data, slope = curve(a2, beta, b2)
+    log_exponent, exponent_slope = curve(a1, alpha, b1)
+    exponent = np.exp(log_exponent)
+    return {
+        "floor": float(np.exp(log_floor)),
+        "floor_slope": floor_slope,
+        "floor_bend": gamma,
+        "data": float(np.exp(log_data - exponent * y_0)),
+        "data_slope": float(slope - exponent * exponent_slope * y_0),
+        "data_bend": beta,
+        "exponent": float(exponent),
+        "exponent_slope": exponent_slope,
+        "exponent_bend": alpha,
+        "params_0": params_0,
+        "tokens_0": tokens_0,
+    }
+
+
+LAW = Law(
+    id="farseer",
+    title="Farseer: floor, data amplitude and data exponent bend with model size",
+    formula="exp(a3 params**gamma + b3)"
+    " + exp(a2 params**beta + b2) * tokens**(-exp(a1 params**alpha + b1))",
+    variables=("params", "tokens"),
+    parameters=(
+        Parameter(
+            "floor", "floor at params_0", 0.3, 0.98, of_target=True, linear=True
+        ),
+        Parameter("floor_slope", "d ln floor / d ln params", -0.3, 0.0, "identity"),
+        Parameter("floor_bend", "bend of the floor's curve; gamma", -0.3, 0.3, "identity"),
+        Parameter(
+            "data", "data term at (params_0, tokens_0)", 0.02, 0.7, of_target=True, linear=True
+        ),
+        Parameter("data_slope", "d ln data term / d ln params", -0.3, 0.2, "identity"),
+        Parameter("data_bend", "bend of the data term's curve; beta", -0.3, 0.3, "identity"),
+        Parameter("exponent", "exponent of tokens at params_0", 0.1, 0.9),
+        Parameter("exponent_slope", "d ln exponent / d ln params", -0.2, 0.2, "identity"),
+        Parameter("exponent_bend", "bend of the exponent's curve; alpha", -0.3, 0.3, "identity"),
+    ),
+    references={"params_0": "params", "tokens_0": "tokens"},
+    predict=lambda **arguments: _gradient(**arguments)[0],
+    gradient=_gradient,
+    derived=farseer_raw,
+    source=FARSEER,
+    published=(
+        Published(
+            "farseer2025",
+            farseer_centred(
+                a1=-0.124, alpha=0.123, b1=0.424, a2=88.01, beta=-0.1, b2=-6.287,
+                a3=-0.021, gamma=0.169, b3=-0.091, params_0=1e9, tokens_0=2e10,
+            ),
+            "English validation text, models of 0.1B to 6.4B, as the paper prints them, rounded",
+            FARSEER,
+            target="bits per character",
+            params="non-embedding",
+        ),
+    ),
+    caveats=(
+        "It has no irreducible term: its floor falls to zero with size, and with the published"
+        " rounded coefficients no compute-optimal split exists from about 1e23 FLOPs on.",
+        "Its nine raw coefficients are not identified by the data; predictions and curves are.",
+    ),
+)  # fmt: skip
+
+LAWS = (LAW,)
