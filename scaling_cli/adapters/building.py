@@ -1,0 +1,198 @@
+"""What the text adapters share: rows and columns in, runs out."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Callable, Sequence
+from collections.abc import Mapping as Table
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_cli.columns import COLUMNS
+from scaling_cli.errors import InputError, UnreachableError
+from scaling_cli.notes import Note
+from scaling_cli.records import Floats, Run, Series, Status
+
+STEP_NAMES = ("step", *COLUMNS["step"].aliases)
+STATUS_NAMES = ("status", "state", "State", "Status")
+# Loggers give every run's file the same name and part the runs by folder.
+_GENERIC = {"metrics", "log", "logs", "history", "progress", "train", "results", "output", "data"}
+_GZIP = b"\x1f\x8b"
+_STATUS_WORDS: dict[str, Status] = {
+    **dict.fromkeys(("running", "unfinished", "pending", "queued", "preempted"), "unfinished"),
+    **dict.fromkeys(("crashed", "failed", "killed", "error", "diverged", "oom"), "failed"),
+}
+
+
+def read_bytes(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+        return gzip.decompress(data) if data.startswith(_GZIP) else data
+    except (OSError, EOFError, zlib.error) as error:
+        if isinstance(error, (gzip.BadGzipFile, EOFError, zlib.error)):
+            raise InputError(f"{path} is not a whole gzip file", "Copy it again.") from error
+        raise UnreachableError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def read_head(path: Path, size: int = 1 << 16) -> bytes:
+    """The first bytes, unpacked where the file is a gzip."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(size)
+    except OSError as error:
+        raise UnreachableError(f"{path} cannot be read: {error.strerror}") from error
+    if not head.startswith(_GZIP):
+        return head
+    try:
+        return zlib.decompressobj(wbits=31).decompress(head, size)
+    except zlib.error:
+        return head
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix in lower case, without a last `.gz`."""
+    name = path.name.lower().removesuffix(".gz")
+    return Path(name).suffix
+
+
+def stem_of(path: Path) -> str:
+    """The run that a file is of, by its name, or by its folder's if the name is `metrics` or so."""
+    name = path.name.removesuffix(".gz")
+    stem = Path(name).stem
+    return path.absolute().parent.name or stem if stem.lower() in _GENERIC else stem
+
+
+def make_series(steps: NDArray[np.int64], values: Floats) -> tuple[Series, int, int]:
+    """A series in step order, the last of equal steps kept; with the counts of dropped points and
+    of values that are no finite number (NaN in the series)."""
+    broken = ~np.isfinite(values)
+    if broken.any():
+        values = np.where(broken, np.nan, values)
+    if not np.all(steps[1:] > steps[:-1]):
+        order = np.argsort(steps, kind="stable")
+        steps, values = steps[order], values[order]
+        last = np.append(steps[1:] != steps[:-1], True)
+        dropped = len(steps) - int(last.sum())
+        steps, values = steps[last], values[last]
+    else:
+        dropped = 0
+    series = Series(np.ascontiguousarray(steps), np.ascontiguousarray(values))
+    return series, dropped, int(np.isnan(values).sum())
+
+
+def make_run(
+    adapter: str,
+    run_id: str,
+    source: str,
+    config: Table[str, Any],
+    points: Table[str, tuple[NDArray[np.int64], Floats]],
+    notes: Sequence[Note] = (),
+) -> Run:
+    """A run from its config and, for each metric, the points in the order they were logged."""
+    run_id, source = storable(run_id), storable(source)
+    series: dict[str, Series] = {}
+    found = list(notes)
+    repeated, broken = dict[str, int](), dict[str, int]()
+    for logged, (steps, values) in points.items():
+        if not len(steps):
+            continue
+        name = storable(logged)
+        series[name], dropped, non_finite = make_series(steps, values)
+        if dropped:
+            repeated[name] = dropped
+        if non_finite:
+            broken[name] = non_finite
+    if repeated:
+        count, names = max(repeated.values()), ", ".join(repeated)
+        message = f"{count} steps were logged again in {names}; the last value of each counts"
+        found.append(Note("repeated_steps", "warning", message))
+    if broken:
+        counts = ", ".join(f"{count} in {name}" for name, count in broken.items())
+        found.append(Note("non_finite", "warning", f"values that are not finite: {counts}"))
+    plain = dict(config)
+    name = first_text(plain, ("display_name", "run_name", "name", "Name"))
+    return Run(
+        run_key=f"{adapter}:{run_id}",
+        run_id=run_id,
+        source=source,
+        name=name or run_id,
+        group=first_text(plain, ("group", "Group")),
+        status=status_of(first_text(plain, STATUS_NAMES)),
+        config=plain,
+        series=series,
+        tags=tags_of(plain.get("tags", plain.get("Tags"))),
+        created_at=first_text(plain, ("created_at", "createdAt", "Created")),
+        notes=tuple(found),
+    )
+
+
+def first_text(config: Table[str, Any], names: Sequence[str]) -> str:
+    values = (config.get(name) for name in names)
+    texts = (str(v) for v in values if v is not None and not isinstance(v, (list, dict)))
+    return storable(next(texts, ""))
+
+
+def storable(text: str) -> str:
+    """The text, with what UTF-8 cannot say (half a surrogate pair) as question marks."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def status_of(word: str) -> Status:
+    return _STATUS_WORDS.get(word.strip().lower(), "finished")
+
+
+def tags_of(value: Any) -> tuple[str, ...]:
+    if isinstance(value, list):
+        return tuple(storable(str(tag)) for tag in value)
+    words = value.split(",") if isinstance(value, str) else ()
+    return tuple(storable(tag.strip()) for tag in words if tag.strip())
+
+
+def plain_number(value: float) -> int | float:
+    """A whole number as an int, as a config would hold it."""
+    return int(value) if float(value).is_integer() and abs(value) < 2**53 else float(value)
+
+
+def constants_to_config(runs: Sequence[Run]) -> list[Run]:
+    """In a file of many runs, a metric that never changes within any run is a setting of the run.
+
+    A file of histories repeats `params` or `width` on every row; one row a run would say it once.
+    """
+    holders: dict[str, list[Series]] = {}
+    for run in runs:
+        for name, series in run.series.items():
+            holders.setdefault(name, []).append(series)
+    settings = {
+        name
+        for name, found in holders.items()
+        if len(found) > 1
+        and any(len(series.steps) > 1 for series in found)
+        and all(bool(np.all(series.values == series.values[0])) for series in found)
+    }
+    if len(settings) == len(holders):  # nothing would be left to plot
+        return list(runs)
+    return [
+        replace(
+            run,
+            config=run.config
+            | {n: plain_number(s.values[0]) for n, s in run.series.items() if n in settings},
+            series={n: s for n, s in run.series.items() if n not in settings},
+        )
+        for run in runs
+    ]
+
+
+def whole_steps(values: Floats, where: Callable[[int], str]) -> NDArray[np.int64]:
+    """Steps as integers; a fraction is an error that `where` places by its row."""
+    odd = np.flatnonzero((values != np.round(values)) | (np.abs(values) > 2**62))
+    if len(odd):
+        raise InputError(
+            f"{where(int(odd[0]))}: step {values[odd[0]]:g} is not a whole number",
+            'Name the step column in the mapping: [columns] step = "..."',
+        )
+    return values.astype(np.int64)

@@ -1,0 +1,143 @@
+"""What a project's runs call things: the `[columns]` and `[run]` tables of scalefit.toml."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable
+from collections.abc import Mapping as Table
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scaling_cli.errors import InputError, UnreachableError
+from scaling_cli.expressions import parse
+
+_RUN_KEYS = ("id", "group", "final", "where")
+_FINAL = re.compile(r"last|min|mean:[1-9]\d*")
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """A project's names. `columns`: canonical or extra column -> logged name or expression.
+
+    `tables` keeps the file's other top-level tables ([[check]], ...) for those who read them.
+    """
+
+    columns: dict[str, str] = field(default_factory=dict)
+    id: str | None = None
+    group: tuple[str, ...] = ()
+    final: str = "last"
+    where: str | None = None
+    path: str = field(default="", compare=False)
+    tables: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def empty(self) -> bool:
+        return self == Mapping()
+
+    def reads_like(self, other: Mapping) -> bool:
+        """Whether both give a run the same values; `where` and `group` only choose among runs."""
+        return self.columns == other.columns and self.final == other.final
+
+    def to_json(self) -> dict[str, Any]:
+        run = {"id": self.id, "group": list(self.group), "final": self.final, "where": self.where}
+        return {"columns": dict(self.columns), "run": run}
+
+    @staticmethod
+    def from_json(document: Table[str, Any]) -> Mapping:
+        run = document.get("run", {})
+        return Mapping(
+            columns=dict(document.get("columns", {})),
+            id=run.get("id"),
+            group=tuple(run.get("group") or ()),
+            final=run.get("final", "last"),
+            where=run.get("where"),
+        )
+
+
+def load_mapping(path: str | Path | None) -> Mapping:
+    """The mapping that a TOML file holds; without a file, the empty one."""
+    if path is None:
+        return Mapping()
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise InputError(f"{path} is not a mapping file", "Name a TOML file.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text", "A mapping is a TOML file.") from error
+    except OSError as error:
+        raise UnreachableError(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        document = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InputError(f"{path} is not TOML: {error}", "Mend the line that it names.") from error
+    return _mapping(str(path), document)
+
+
+def _mapping(path: str, document: dict[str, Any]) -> Mapping:
+    tables = {key: value for key, value in document.items() if key not in ("columns", "run")}
+    for name in difflib.get_close_matches("columns", tables, 1, 0.8):
+        raise InputError(f"{path}: [{name}] is not a table of a mapping", "Write [columns].")
+    columns, run = document.get("columns", {}), document.get("run", {})
+    for name, table in (("columns", columns), ("run", run)):
+        if not isinstance(table, dict):
+            raise InputError(f"{path}: {name} is not a table", f"Write [{name}] on its own line.")
+    texts: dict[str, str] = {}
+    for column, value in columns.items():
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            raise InputError(
+                f"{path}: [columns] {column} is not a text",
+                'Give a logged name or an expression in quotes, as in params = "config.n_params".',
+            )
+        texts[column] = value.strip() if isinstance(value, str) else repr(value)
+        if not texts[column]:
+            raise InputError(
+                f"{path}: [columns] {column} is empty", "Give a logged name, or drop the line."
+            )
+    for key in run:
+        if key not in _RUN_KEYS:
+            raise InputError(
+                f"{path}: [run] has no setting {key!r}",
+                near(key, _RUN_KEYS) or f"There are {', '.join(_RUN_KEYS)}.",
+            )
+    group = run.get("group", [])
+    group = [group] if isinstance(group, str) else group
+    if not isinstance(group, list) or not all(isinstance(name, str) for name in group):
+        raise InputError(
+            f"{path}: [run] group is not a list of names", 'Write group = ["config.recipe"].'
+        )
+    final = run.get("final", "last")
+    if not isinstance(final, str) or not _FINAL.fullmatch(final):
+        raise InputError(
+            f"{path}: [run] final = {final!r} is not a point of a history",
+            'Write "last", "min" or "mean:K" with K the number of last points.',
+        )
+    for key in ("id", "where"):
+        if not isinstance(run.get(key, ""), str):
+            raise InputError(f"{path}: [run] {key} is not a text", "Write it in quotes.")
+    where = run.get("where") or None
+    if where is not None:
+        try:
+            parse(where)
+        except InputError as error:
+            raise InputError(f"{path}: [run] where: {error.what}", error.mend) from error
+    return Mapping(
+        columns=texts,
+        id=run.get("id") or None,
+        group=tuple(group),
+        final=final,
+        where=where,
+        path=path,
+        tables=tables,
+    )
+
+
+def near(name: str, names: Iterable[str], label: str = "Near names") -> str:
+    """A sentence with the names that look like `name`, or nothing."""
+    known = list(dict.fromkeys(names))
+    found = difflib.get_close_matches(name, known, 3, 0.6)
+    tail = re.split(r"[./]", name)[-1].lower()
+    found += [k for k in known if tail and tail in re.split(r"[./]", k.lower()) and k not in found]
+    return f"{label}: {', '.join(found[:5])}." if found else ""

@@ -1,0 +1,164 @@
+"""What holds for sources whatever their format."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import scaling_cli.adapters as package
+from scaling_cli.adapters import adapters, read_sources
+from scaling_cli.errors import InputError
+from scaling_cli.mapping import Mapping
+from scaling_cli.records import Run
+
+HISTORY = "step,loss\n1,3\n2,2\n"
+
+
+def test_a_folder_is_walked_and_what_is_no_run_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "r2.jsonl").write_text('{"step": 1, "loss": 2}\n{"step": 2, "loss": 1}\n')
+    (tmp_path / "a.csv").write_text(HISTORY)
+    (tmp_path / ".hidden.csv").write_text("x")
+    (tmp_path / ".partial").mkdir()
+    (tmp_path / ".partial" / "c.csv").write_text(HISTORY)
+    (tmp_path / "README.md").write_text("step, loss\n1, 2\n")
+    (tmp_path / "train.py").write_text("import a, b\nprint(1, 2)\n")
+    (tmp_path / "config.json").write_text('{"n": 1}\n')
+    (tmp_path / "scalefit.toml").write_text("[columns]\n")
+    (tmp_path / "image.bin").write_bytes(b"\0\1\2")
+    (tmp_path / "b" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    found = read_sources([tmp_path])
+    assert [run.run_key for run in found.runs] == ["csv:a", "jsonl:r2"]
+    assert found.notes == ()
+
+
+def test_formats_without_a_reader_are_counted_and_told(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(HISTORY)
+    for i in range(3):
+        (tmp_path / f"events.out.tfevents.{i}.host").write_bytes(b"\x18\0\0")
+    (tmp_path / "run-x.wandb").write_bytes(b":W&B\xe1\xbe\0")
+    found = read_sources([tmp_path])
+    assert len(found.runs) == 1
+    messages = [(note.code, note.severity, note.message[:2]) for note in found.notes]
+    assert messages == [
+        ("format_not_yet_read", "info", "3 "),
+        ("format_not_yet_read", "info", "1 "),
+    ]
+    with pytest.raises(InputError, match="there are no runs to read; 1 offline W&B runs"):
+        read_sources([tmp_path / "run-x.wandb"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("nowhere.csv", None, r"nowhere\.csv does not exist"),
+        ("empty.csv", b"", r"empty\.csv is empty"),
+        ("empty.jsonl", b"", r"empty\.jsonl is empty"),
+        ("x.bin", b"\0\1", r"x\.bin is in no format that is known. Give CSV"),
+        ("notes.md", b"# hello\n", r"notes\.md is in no format"),
+        ("t.csv.gz", b"\x1f\x8b\x08broken", r"t\.csv\.gz is not a whole gzip"),
+    ],
+)
+def test_a_named_file_has_to_be_readable(
+    tmp_path: Path, name: str, content: bytes | None, says: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=says) as caught:
+        read_sources([tmp_path / name])
+    assert caught.value.exit_code == 2
+    assert caught.value.mend
+
+
+def test_addresses_and_empty_folders(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="wandb:me/project cannot be read yet"):
+        read_sources(["wandb:me/project"])
+    with pytest.raises(InputError, match="there are no runs to read"):
+        read_sources([tmp_path])
+
+
+def test_an_empty_file_in_a_folder_is_a_note(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(HISTORY)
+    (tmp_path / "b.csv").write_text("")
+    assert [note.code for note in read_sources([tmp_path]).notes] == ["empty_file"]
+
+
+def test_the_format_can_be_said(tmp_path: Path) -> None:
+    (tmp_path / "t.data").write_text(HISTORY)
+    assert read_sources([tmp_path / "t.data"], as_format="csv").runs[0].run_id == "t"
+    with pytest.raises(InputError, match=r"--as cvs: no such format\. Near names: csv"):
+        read_sources([tmp_path / "t.data"], as_format="cvs")
+
+
+def test_the_group_of_the_command_line_counts(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("run_id,group,loss\na,x,1\nb,x,2\n")
+    runs = read_sources([tmp_path / "t.csv"], group="mine").runs
+    assert [(run.group, run.config["group"]) for run in runs] == [("mine", "x"), ("mine", "x")]
+
+
+def test_two_files_with_one_run_are_an_error_unless_they_are_equal(tmp_path: Path) -> None:
+    for folder in ("p", "q"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "r.csv").write_text(HISTORY)
+    assert len(read_sources([tmp_path]).runs) == 1
+    (tmp_path / "q" / "r.csv").write_text(HISTORY + "3,1\n")
+    with pytest.raises(InputError, match=r"q/r\.csv and .*p/r\.csv both hold a run 'r'"):
+        read_sources([tmp_path])
+
+
+def test_a_file_named_twice_is_read_once(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(HISTORY)
+    (tmp_path / "link.csv").symlink_to(tmp_path / "a.csv")
+    assert len(read_sources([tmp_path / "a.csv", tmp_path]).runs) == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_unreachable(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(HISTORY)
+    (tmp_path / "a.csv").chmod(0)
+    with pytest.raises(Exception, match=r"a\.csv cannot be read: Permission denied"):
+        read_sources([tmp_path / "a.csv"])
+
+
+class _Third:
+    name = "third"
+
+    def recognises(self, path: Path, head: bytes) -> bool:
+        return head.startswith(b"THIRD")
+
+    def read(self, path: Path, source: str, mapping: Mapping) -> Iterator[Run]:
+        yield Run("third:x", "x", source, config={"loss": 1.0})
+
+
+def test_a_third_party_adds_a_format_by_entry_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Point:
+        def load(self) -> _Third:
+            return _Third()
+
+    def entry_points(group: str) -> list[Point]:
+        return [Point()] if group == package.ENTRY_POINTS else []
+
+    monkeypatch.setattr("importlib.metadata.entry_points", entry_points)
+    adapters.cache_clear()
+    try:
+        (tmp_path / "t.3rd").write_bytes(b"THIRD\0")
+        assert read_sources([tmp_path / "t.3rd"]).runs[0].run_key == "third:x"
+    finally:
+        adapters.cache_clear()
+
+
+@pytest.mark.parametrize("adapter", adapters().values(), ids=lambda adapter: adapter.name)
+def test_every_adapter_leaves_the_others_files_alone(adapter: package.Adapter) -> None:
+    heads = {
+        "csv": ("t.csv", b"step,loss\n1,2\n"),
+        "jsonl": ("t.jsonl", b'{"step": 1}\n{"step": 2}\n'),
+        "tensorboard": ("events.out.tfevents.1.h", b"\x18\0\0\0"),
+        "wandb-offline": ("run-1.wandb", b":W&B\xe1\xbe\0"),
+    }
+    for name, (file, head) in heads.items():
+        assert adapter.recognises(Path(file), head) == (name == adapter.name)
