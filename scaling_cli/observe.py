@@ -1,0 +1,250 @@
+"""Observations: stored runs as the table that a law is fitted to, one row a run."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_cli.columns import COLUMNS
+from scaling_cli.errors import InputError
+from scaling_cli.expressions import is_missing, parse, truth
+from scaling_cli.mapping import Mapping, near
+from scaling_cli.notes import Note
+from scaling_cli.records import Floats
+from scaling_cli.resolve import finals
+from scaling_cli.store import RunRecord, Store
+
+RUN_FIELDS = ("run_id", "name", "group", "status", "source", "tags")
+
+Mask = NDArray[np.bool_]
+
+
+class _Status(str):
+    """A run's status that also equals the source's own word for it (`crashed` for `failed`)."""
+
+    word: str
+
+    def __new__(cls, status: str, word: str) -> _Status:
+        made = super().__new__(cls, status)
+        made.word = word
+        return made
+
+    def __eq__(self, other: object) -> bool:
+        return str.__eq__(self, other) is True or self.word == other
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
+
+@dataclass(frozen=True)
+class Observations:
+    """One row a run. `columns` holds canonical and mapped columns [n], NaN where a run has none;
+    `runs[i]` is the run of row i; `by` is what the mapping groups by."""
+
+    columns: dict[str, Floats]
+    runs: tuple[RunRecord, ...]
+    notes: tuple[Note, ...] = ()
+    by: tuple[str, ...] = ()
+    _looked_up: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def select(self, mask: Mask | Sequence[bool]) -> Observations:
+        """The rows where `mask` is true."""
+        rows = np.flatnonzero(np.asarray(mask, dtype=bool))
+        return Observations(
+            {name: values[rows] for name, values in self.columns.items()},
+            tuple(self.runs[row] for row in rows),
+            self.notes,
+            self.by,
+        )
+
+    def matches(self, expression: str) -> Mask:
+        """Which rows a filter such as `params < 1B and config.dataset == "c4"` holds for."""
+        return np.broadcast_to(truth(parse(expression).evaluate(self.look_up)), len(self)).copy()
+
+    def groups(self, by: Sequence[str]) -> list[tuple[dict[str, Any], Observations]]:
+        """The rows parted by the values of `by`, in sorted order; without `by`, all in one."""
+        if not by:
+            return [({}, self)]
+        keys = [[_plain(value) for value in self.look_up(name).tolist()] for name in by]
+        rows: dict[str, list[int]] = {}
+        values: dict[str, tuple[Any, ...]] = {}
+        for row, key in enumerate(zip(*keys, strict=True)):
+            label = repr(key)
+            rows.setdefault(label, []).append(row)
+            values[label] = key
+        ordered = sorted(rows, key=lambda label: [_rank(value) for value in values[label]])
+        found = []
+        for label in ordered:
+            mask = np.zeros(len(self), dtype=bool)
+            mask[rows[label]] = True
+            found.append((dict(zip(by, values[label], strict=True)), self.select(mask)))
+        return found
+
+    def digest(self) -> str:
+        """A hash of the runs and of every number: equal digests give equal fits."""
+        digest = hashlib.sha256("\0".join(run.run_key for run in self.runs).encode())
+        for name in sorted(self.columns):
+            digest.update(f"\0{name}\0".encode())
+            digest.update(np.ascontiguousarray(self.columns[name], dtype="<f8").tobytes())
+        return digest.hexdigest()
+
+    def look_up(self, name: str) -> Any:
+        """A name's value for each row: run field, column, config key, then logged metric."""
+        if name not in self._looked_up:
+            self._looked_up[name] = self._find(name)
+        return self._looked_up[name]
+
+    def _find(self, name: str) -> Any:
+        if name in RUN_FIELDS:
+            return _objects([self._field(run, name) for run in self.runs])
+        if name in self.columns:
+            return self.columns[name]
+        keys = self._config_keys()
+        for key in dict.fromkeys((name, name.removeprefix("config."))):
+            if key in keys:
+                return self._config(key)
+            ending = [k for k in keys if k.endswith((f".{key}", f"/{key}"))]
+            if len(ending) == 1:
+                return self._config(ending[0])
+        if any(name in run.summary for run in self.runs):
+            return np.array([run.summary.get(name, np.nan) for run in self.runs])
+        if name in COLUMNS and not self.runs:
+            return np.empty(0)
+        known = [*RUN_FIELDS, *self.columns, *sorted(keys), *sorted(self._metrics())]
+        if not self.runs:
+            return _objects([])
+        hint = near(name, known) or f"There are {', '.join(known[:20])}."
+        if any(re.split(r"\W", metric)[0] == name for metric in self._metrics()):
+            hint += " A name with a slash or a space stands in backticks."
+        raise InputError(f"No run has {name!r}", hint)
+
+    def _field(self, run: RunRecord, name: str) -> Any:
+        if name == "status":
+            words = (run.config.get(key) for key in ("status", "state", "State", "Status"))
+            return _Status(run.status, next((w for w in words if isinstance(w, str)), run.status))
+        if name == "source":  # a table's own column says more than the name of its file
+            return run.config.get("source", run.source)
+        return getattr(run, name)
+
+    def _config(self, key: str) -> Any:
+        return _objects([run.config.get(key) for run in self.runs])
+
+    def _config_keys(self) -> set[str]:
+        return {key for run in self.runs for key in run.config}
+
+    def _metrics(self) -> set[str]:
+        return {name for run in self.runs for name in run.summary}
+
+
+def _objects(values: Sequence[Any]) -> Any:
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
+
+
+def _plain(value: Any) -> Any:
+    """A group's value as JSON holds it, whole numbers as such."""
+    if is_missing(value):
+        return None
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    return str(value) if isinstance(value, str) else value
+
+
+def _rank(value: Any) -> tuple[int, Any]:
+    """Numbers, then texts, then rows without a value."""
+    if value is None:
+        return (2, 0)
+    return (1, value) if isinstance(value, str) else (0, value)
+
+
+def listed(store: Store, where: str | None = None) -> Observations:
+    """Every stored run that matches, with the values of its ingest, also runs without a loss."""
+    records = store.runs()
+    rows = _rows(records, [record.final for record in records], by=_same_group(records))
+    return rows if where is None else rows.select(rows.matches(where))
+
+
+def observe(store: Store, mapping: Mapping | None = None, where: str | None = None) -> Observations:
+    """The stored runs that `where` and the mapping's own filter leave, each at its final point.
+
+    Without a mapping, or with that of the ingest, the values of the ingest serve; another mapping
+    is applied to the stored histories. Runs without a loss are dropped, and a note names them.
+    """
+    records = store.runs()
+    if not records:
+        raise InputError(
+            f"The store at {store.location} holds no runs",
+            "Bring some in: `scalefit ingest SOURCE`.",
+        )
+    if mapping is not None and mapping.empty:
+        mapping = None
+    values = [record.final for record in records]
+    notes: tuple[Note, ...] = ()
+    if mapping is not None and not all(r.mapping.reads_like(mapping) for r in records):
+        series = store.series(r.run_key for r in records if r.has_history)
+        found = finals([r.to_run(series.get(r.run_key, {})) for r in records], mapping)
+        values, notes = [row.values for row in found.rows], found.notes
+    rows = _rows(records, values, notes, mapping.group if mapping else _same_group(records))
+    kept = np.ones(len(rows), dtype=bool)
+    own = [mapping.where if mapping is not None else r.mapping.where for r in records]
+    for text in dict.fromkeys(own):
+        if text is not None:
+            kept &= rows.matches(text) | np.array([w != text for w in own])
+    if where is not None:
+        kept &= rows.matches(where)
+    if not kept.any():
+        texts = " and ".join(f"`{t}`" for t in dict.fromkeys([*own, where]) if t)
+        raise InputError(
+            f"None of the {len(rows)} runs is left by {texts}",
+            "Widen the filter; see `scalefit runs`.",
+        )
+    return _with_loss(rows.select(kept))
+
+
+def _rows(
+    records: Sequence[RunRecord],
+    values: Sequence[dict[str, float]],
+    notes: tuple[Note, ...] = (),
+    by: tuple[str, ...] = (),
+) -> Observations:
+    names = dict.fromkeys(name for row in values for name in row if name != "steps")
+    columns = {n: np.array([row.get(n, np.nan) for row in values], np.float64) for n in names}
+    return Observations(columns, tuple(records), notes, by)
+
+
+def _same_group(records: Iterable[RunRecord]) -> tuple[str, ...]:
+    """The grouping of the mapping that the runs were ingested with, if they agree on one."""
+    groups = {record.mapping.group for record in records}
+    return groups.pop() if len(groups) == 1 else ()
+
+
+def _with_loss(rows: Observations) -> Observations:
+    loss = rows.columns.get("loss", np.full(len(rows), np.nan))
+    lacking = np.isnan(loss)
+    if not lacking.any():
+        return rows
+    ids = [rows.runs[row].run_id for row in np.flatnonzero(lacking)]
+    named = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+    if lacking.all():
+        raise InputError(
+            f"All {len(rows)} runs have no loss, or NaN for it ({named})",
+            'Check the source, or name another column in the mapping: [columns] loss = "..."',
+        )
+    verb = "run has" if len(ids) == 1 else "runs have"
+    note = Note("no_loss", "warning", f"{len(ids)} {verb} no finite loss and are left out: {named}")
+    kept = rows.select(~lacking)
+    return Observations(kept.columns, kept.runs, (*rows.notes, note), rows.by)

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scaling_cli.adapters import read_sources
+from scaling_cli.errors import InputError
+from scaling_cli.mapping import Mapping
+from scaling_cli.observe import Observations, listed, observe
+from scaling_cli.records import Run, Series
+from scaling_cli.resolve import finals
+from scaling_cli.store import Store, open_store
+
+
+def run(key: str, loss: list[float], **config: Any) -> Run:
+    steps = np.arange(1, len(loss) + 1, dtype=np.int64) * 10
+    series = {
+        "val/loss": Series(steps, np.array(loss)),
+        "train/loss": Series(steps, np.array(loss) - 0.5),
+    }
+    status = "failed" if config.get("state") == "crashed" else "finished"
+    return Run(f"csv:{key}", key, f"logs/{key}.csv", status=status, config=config, series=series)
+
+
+def filled(tmp_path: Path, *runs: Run, mapping: Mapping | None = None) -> Store:
+    store = open_store(tmp_path / "store", create=True)
+    store.put(runs, finals(runs, mapping).rows, mapping)
+    return store
+
+
+@pytest.fixture
+def ladder(tmp_path: Path) -> Store:
+    return filled(
+        tmp_path,
+        run("b", [4.0, 3.0], n_params=200, batch_tokens=8, recipe="x", seed=1),
+        run("a", [5.0, 4.0], n_params=100, batch_tokens=8, recipe="y", seed=2, state="crashed"),
+        run("c", [3.0, 2.0], n_params=400, batch_tokens=8, recipe="x", seed=1, extra=None),
+    )
+
+
+def ids(rows: Observations) -> list[str]:
+    return [record.run_id for record in rows.runs]
+
+
+def test_one_row_a_run_at_its_final_point(ladder: Store) -> None:
+    rows = observe(ladder)
+    assert ids(rows) == ["a", "b", "c"]
+    assert rows.columns["loss"].tolist() == [4, 3, 2]
+    assert rows.columns["params"].tolist() == [100, 200, 400]
+    assert rows.columns["tokens"].tolist() == [160] * 3
+    assert rows.columns["flops"].tolist() == [6 * n * 160 for n in (100, 200, 400)]
+    assert all(values.dtype == np.float64 for values in rows.columns.values())
+
+
+def test_the_mapping_of_the_ingest_needs_no_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapping = Mapping(columns={"loss": "train/loss"}, final="min")
+    store = filled(tmp_path, run("a", [2.0, 3.0]), mapping=mapping)
+    monkeypatch.delattr(Store, "series")
+    for again in (None, Mapping(), mapping, Mapping(columns={"loss": "train/loss"}, final="min")):
+        assert observe(store, again).columns["loss"].tolist() == [1.5]
+
+
+def test_another_mapping_reads_the_histories_anew(ladder: Store) -> None:
+    mapping = Mapping(columns={"loss": "train/loss", "bpb": "`val/loss` / log(2)"}, final="mean:2")
+    rows = observe(ladder, mapping)
+    assert rows.columns["loss"].tolist() == [4, 3, 2]  # the mean of two points 0.5 below
+    assert rows.columns["bpb"] * np.log(2) == pytest.approx([4, 3, 2])
+    with pytest.raises(InputError, match=r"m\.toml: \[columns\] loss.*no run has 'eval/loss'"):
+        observe(ladder, Mapping(columns={"loss": "eval/loss"}, path="m.toml"))
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("params < 300", "ab"),
+        ("recipe == 'x' and config.seed == 1", "bc"),
+        ("run_id in ['a', 'c']", "ac"),
+        ("loss <= 3", "bc"),
+        ("status == 'failed'", "a"),
+        ("status == 'crashed'", "a"),
+        ("status != 'crashed'", "bc"),
+        ("`val/loss` > 2.5", "ab"),
+        ("source == 'logs/b.csv'", "b"),
+        ("params * 2 == 400", "b"),
+        ("not (recipe == 'x')", "a"),
+    ],
+)
+def test_filters_know_fields_columns_settings_and_metrics(
+    ladder: Store, where: str, expected: str
+) -> None:
+    assert "".join(ids(observe(ladder, where=where))) == expected
+    assert "".join(ids(listed(ladder, where))) == expected
+
+
+def test_an_unknown_name_is_an_error_with_the_near_names(ladder: Store) -> None:
+    with pytest.raises(InputError, match=r"No run has 'parms'\. Near names: params"):
+        observe(ladder, where="parms < 3")
+    with pytest.raises(InputError, match="stands in backticks"):
+        observe(ladder, where="val/loss < 3")
+    with pytest.raises(InputError, match=r"No run has 'recipes'.*config.recipe|recipe"):
+        observe(ladder).groups(["recipes"])
+
+
+def test_a_filter_that_leaves_nothing_is_an_error(ladder: Store) -> None:
+    with pytest.raises(InputError, match=r"None of the 3 runs is left by `params < 1`"):
+        observe(ladder, where="params < 1")
+
+
+def test_the_mappings_own_filter_and_grouping_are_kept_with_the_runs(tmp_path: Path) -> None:
+    mapping = Mapping(where="status != 'crashed'", group=("recipe",))
+    store = filled(
+        tmp_path, run("a", [1.0], recipe="x"), run("b", [1.0], state="crashed"), mapping=mapping
+    )
+    rows = observe(store)
+    assert (ids(rows), rows.by) == (["a"], ("recipe",))
+    assert ids(observe(store, Mapping(where="run_id == 'b'"))) == ["b"]
+
+
+def test_groups_are_sorted_and_whole(ladder: Store) -> None:
+    rows = observe(ladder)
+    assert [(group, ids(part)) for group, part in rows.groups(["recipe"])] == [
+        ({"recipe": "x"}, ["b", "c"]),
+        ({"recipe": "y"}, ["a"]),
+    ]
+    by_number = rows.groups(["params", "config.seed"])
+    assert [group for group, _ in by_number] == [
+        {"params": 100, "config.seed": 2},
+        {"params": 200, "config.seed": 1},
+        {"params": 400, "config.seed": 1},
+    ]
+    ((group, whole),) = rows.groups(())
+    assert (group, len(whole)) == ({}, 3)
+
+
+def test_runs_without_a_value_to_group_by_are_a_group(tmp_path: Path) -> None:
+    store = filled(tmp_path, run("a", [1.0], recipe="x"), run("b", [1.0]))
+    assert [group["recipe"] for group, _ in observe(store).groups(["recipe"])] == ["x", None]
+
+
+def test_runs_without_a_loss_are_named_and_left_out(tmp_path: Path) -> None:
+    store = filled(tmp_path, run("a", [1.0, np.nan]), run("b", [2.0]))
+    rows = observe(store)
+    assert ids(rows) == ["b"]
+    (note,) = rows.notes
+    assert (note.code, note.message.endswith(": a")) == ("no_loss", True)
+    assert ids(listed(store)) == ["a", "b"]
+
+
+def test_no_loss_in_any_run_is_an_error(tmp_path: Path) -> None:
+    store = filled(tmp_path, run("a", [np.nan]), run("b", [np.nan]))
+    with pytest.raises(InputError, match=r"All 2 runs have no loss, or NaN for it \(a, b\)"):
+        observe(store)
+
+
+def test_a_store_without_runs_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"holds no runs\. Bring some in"):
+        observe(open_store(tmp_path, create=True))
+
+
+def test_the_digest_is_of_the_numbers_and_the_runs(ladder: Store) -> None:
+    rows = observe(ladder)
+    assert rows.digest() == observe(ladder).digest()
+    assert rows.digest() != rows.select([True, True, False]).digest()
+    moved = dict(rows.columns, loss=rows.columns["loss"] + 1e-15 * 4)
+    assert rows.digest() != Observations(moved, rows.runs).digest()
+
+
+def test_columns_of_a_published_table_filter_it(public_data: Path, tmp_path: Path) -> None:
+    found = read_sources([public_data / "chinchilla_epoch" / "chinchilla.csv"])
+    rows = observe(filled(tmp_path, *found.runs), where="in_epoch_fit == 1")
+    assert len(rows) == 240
+    assert set(rows.columns) == {"params", "tokens", "flops", "loss"}
+    assert len(observe(open_store(tmp_path / "store"), where="not in_epoch_fit")) == 5
+
+
+def test_what_a_column_of_the_table_says_of_the_source_counts(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("run_id,source,loss\na,paper,1\nb,blog,2\n")
+    found = read_sources([tmp_path / "t.csv"])
+    assert ids(observe(filled(tmp_path, *found.runs), where="source == 'paper'")) == ["a"]
+
+
+def test_text_logs_of_one_run_agree_whatever_the_format(tmp_path: Path) -> None:
+    rows = [(10, 0.3, 4.0, 4.5), (20, 0.2, 3.0, None), (30, 0.1, 2.0, 2.5)]
+    (tmp_path / "wide.csv").write_text(
+        "step,lr,train/loss,val/loss\n"
+        + "".join(f"{s},{lr},{t},{'' if v is None else v}\n" for s, lr, t, v in rows)
+    )
+    cells = [
+        (s, name, x)
+        for s, *values in rows
+        for name, x in zip(("lr", "train/loss", "val/loss"), values, strict=True)
+        if x is not None
+    ]
+    (tmp_path / "long.csv").write_text(
+        "step,metric,value\n" + "".join(f"{s},{name},{x}\n" for s, name, x in cells)
+    )
+    (tmp_path / "lines.jsonl").write_text(
+        "".join(f'{{"step": {s}, "{name}": {x}}}\n' for s, name, x in cells)
+    )
+    found = read_sources([tmp_path])
+    assert len(found.runs) == 3
+    values = [row.values for row in finals(found.runs).rows]
+    assert values[0] == values[1] == values[2]
+    assert (values[0]["loss"], values[0]["lr"], values[0]["step"]) == (2.5, 0.1, 30)
