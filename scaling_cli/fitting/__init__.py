@@ -1,0 +1,1 @@
+"""Objectives, the batched solver, resampling, diagnostics; a law is known by its interface."""

@@ -1,0 +1,131 @@
+"""What makes a fit doubtful, each as a coded note."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from scaling_cli.laws import Law
+from scaling_cli.notes import Note
+from scaling_cli.records import Floats
+
+ROWS_PER_PARAMETER = 3  # below it intervals are wide and laws cannot be told apart
+MIN_SIZES = 5  # distinct model sizes that an exponent of params should rest on
+SAME_SIZE = 1.02  # sizes within 2 % are one size
+COLLINEAR = 0.98  # |correlation| of ln params and ln tokens
+NARROW_SPREAD = 0.25  # standard deviation of ln(tokens / params) of a single-ratio design
+AGREEMENT = 0.5  # share of the starts that should end in the reported optimum
+VANISHED = 1e-3  # a term below this share of the smallest target has been driven to its bound
+OUTLIER = 6.0  # noise scales
+WIDE = 10.0  # ratio of an interval's bounds above which a parameter is not identified
+LISTED = 5
+
+
+def design_notes(law: Law, columns: Mapping[str, Floats]) -> list[Note]:
+    """Notes on the rows [rows] alone, before a fit."""
+    notes = []
+    rows, wanted = len(next(iter(columns.values()))), len(law.parameters)
+    if rows < ROWS_PER_PARAMETER * wanted:
+        notes.append(
+            Note(
+                "few_runs",
+                "warning",
+                f"{rows} runs for {wanted} parameters; {ROWS_PER_PARAMETER * wanted} or more are"
+                " needed before the intervals mean much.",
+            )
+        )
+    for name in law.variables:
+        count = 1 + int(np.sum(np.diff(np.sort(np.log(columns[name]))) > np.log(SAME_SIZE)))
+        if count < MIN_SIZES:
+            notes.append(
+                Note(
+                    "few_sizes",
+                    "severe" if count < 3 else "warning",
+                    f"Only {count} distinct values of {name}: its exponent rests on too little.",
+                )
+            )
+    if {"params", "tokens"} <= set(law.variables) and rows > 2:
+        x, y = np.log(columns["params"]), np.log(columns["tokens"])
+        spread = float(np.std(y - x))
+        correlated = abs(float(np.corrcoef(x, y)[0, 1])) if np.std(x) * np.std(y) > 0 else 1.0
+        if spread < NARROW_SPREAD or correlated > COLLINEAR:
+            notes.append(
+                Note(
+                    "collinear_design",
+                    "severe",
+                    f"params and tokens move together (correlation {correlated:.3f}, tokens per"
+                    f" param within a factor of {np.exp(2 * spread):.2g}): their terms cannot be"
+                    " told apart, so no split of a budget can be recommended. Add runs at other"
+                    " ratios.",
+                )
+            )
+    return notes
+
+
+def solution_notes(
+    law: Law, terms: Mapping[str, float], agreement: float, starts: int, converged: bool
+) -> list[Note]:
+    """Notes on the optimum. `terms`: each linear amplitude as a share of the smallest target."""
+    notes = []
+    if not converged:
+        notes.append(
+            Note("not_converged", "severe", "The solver stopped before the optimum was reached.")
+        )
+    if agreement < AGREEMENT:
+        notes.append(
+            Note(
+                "starts_disagree",
+                "warning",
+                f"{agreement:.0%} of {starts} starts end in the reported optimum; the others are"
+                " worse. The surface has several minima on this data.",
+            )
+        )
+    for name, share in terms.items():
+        if share < VANISHED:
+            notes.append(
+                Note(
+                    "at_bound",
+                    "warning",
+                    f"{name} was driven to zero: the data do not show this term, and far"
+                    " extrapolations of the law are not to be relied on.",
+                )
+            )
+    return notes
+
+
+def interval_notes(law: Law, low: Floats, high: Floats) -> list[Note]:
+    """Parameters whose interval [parameters] spans more than a factor of ten."""
+    wide = [
+        parameter.name
+        for i, parameter in enumerate(law.parameters)
+        if parameter.transform == "log" and not high[i] <= WIDE * low[i]
+    ]
+    if not wide:
+        return []
+    return [
+        Note(
+            "not_identified",
+            "info",
+            f"The data do not identify {', '.join(wide)} by itself (interval wider than a factor of"
+            f" {WIDE:.0f}); predictions near the data are not affected.",
+        )
+    ]
+
+
+def outlier_notes(residuals: Floats, noise: float, run_ids: Sequence[str]) -> list[Note]:
+    """Runs whose log residual [rows] is many noise scales from the fit."""
+    far = np.flatnonzero(np.abs(residuals) > OUTLIER * noise)
+    if not len(far) or noise <= 0:
+        return []
+    far = far[np.argsort(-np.abs(residuals[far]), kind="stable")]
+    named = ", ".join(f"{run_ids[i]} ({np.expm1(residuals[i]):+.1%})" for i in far[:LISTED])
+    more = f" and {len(far) - LISTED} more" if len(far) > LISTED else ""
+    return [
+        Note(
+            "outliers",
+            "warning",
+            f"{len(far)} of {len(residuals)} runs lie more than {OUTLIER:.0f} noise scales from the"
+            f" fit: {named}{more}.",
+        )
+    ]

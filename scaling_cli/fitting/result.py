@@ -1,0 +1,351 @@
+"""A fitted law: what it is, what it rests on, how sure it is, and what it predicts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from scaling_cli.errors import InputError
+from scaling_cli.laws import Law, Published, get_law
+from scaling_cli.notes import Note
+from scaling_cli.records import Floats
+
+DOCUMENT_VERSION = 1
+NOISE_POINTS = 41  # quantile points of the noise that is folded into a prediction interval
+OUTSIDE_FACTOR = 1.05  # a value this far past the data counts as outside
+FAR_DECADES = 1.0  # an extrapolation beyond this is a warning
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A parameter's value and the bounds of its central interval (None without resamples)."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A predicted target at given inputs; `low`, `high` bound the central `level` of a new run.
+
+    A paper's coefficients come without resamples: then the bounds, level and fit_id are None.
+    """
+
+    fit_id: str | None
+    law_id: str
+    group: Mapping[str, Any]
+    inputs: Mapping[str, float]
+    loss: float
+    low: float | None = None
+    high: float | None = None
+    level: float | None = None
+    notes: tuple[Note, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "fit_id": self.fit_id,
+            "law": self.law_id,
+            "group": dict(self.group),
+            "inputs": dict(self.inputs),
+            "loss": self.loss,
+            "low": self.low,
+            "high": self.high,
+            "level": self.level,
+            "warnings": [note.to_json() for note in self.notes],
+        }
+
+
+def predict_published(law: Law, published: Published, inputs: Mapping[str, float]) -> Prediction:
+    """The target at one point by a paper's coefficients."""
+    columns = _inputs(law, inputs)
+    loss = float(law.predict(**published.values, **columns)[0])
+    return Prediction(None, law.id, {"published": published.name}, dict(inputs), loss)
+
+
+def _inputs(law: Law, inputs: Mapping[str, float]) -> dict[str, Floats]:
+    """The law's variables as columns of one row; InputError names what is missing."""
+    missing = [name for name in law.variables if name not in inputs]
+    if missing:
+        options = [f"--{n}" if n in ("params", "tokens") else f"--at {n}=" for n in missing]
+        raise InputError(
+            f"law {law.id} needs {' and '.join(missing)} for a prediction",
+            f"Give {' and '.join(f'{option} VALUE' for option in options).replace('= ', '=')}.",
+        )
+    return {name: np.array([inputs[name]], dtype=float) for name in law.variables}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A law fitted to the runs of one group.
+
+    `values` and `constants` are on the columns' base units; `draws` [resamples, parameters] are the
+    bootstrap's parameters in the law's order. `noise` is the robust standard deviation of the log
+    residuals. `domain` holds the smallest and largest value of each column among the fitted runs,
+    `flops` and `tokens_per_param` included.
+    """
+
+    law_id: str
+    group: Mapping[str, Any]
+    n_observations: int
+    n_runs: int
+    objective: str
+    objective_value: float
+    values: Mapping[str, float]
+    constants: Mapping[str, float]
+    draws: Floats
+    level: float
+    noise: float
+    metrics: Mapping[str, float]
+    domain: Mapping[str, tuple[float, float]]
+    columns: Mapping[str, str]
+    seed: int
+    data_digest: str
+    version: str
+    notes: tuple[Note, ...] = ()
+    holdout: Mapping[str, float | None] | None = None
+    holdout_rows: tuple[Mapping[str, Any], ...] = ()
+
+    @cached_property
+    def law(self) -> Law:
+        return get_law(self.law_id)
+
+    @cached_property
+    def fit_id(self) -> str:
+        """Names the fit by what went into it: the same runs and options give the same id."""
+        key: list[Any] = [self.law_id, dict(self.group), self.objective, dict(self.values)]
+        key += [self.data_digest, self.seed, len(self.draws), self.level, self.version]
+        text = json.dumps(key, sort_keys=True, default=str)
+        return f"{self.law_id}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+    @cached_property
+    def parameters(self) -> dict[str, Estimate]:
+        names = self.law.parameter_names
+        if not len(self.draws):
+            return {name: Estimate(self.values[name], None, None) for name in names}
+        low, high = self.interval(self.draws)
+        return {
+            name: Estimate(self.values[name], float(low[i]), float(high[i]))
+            for i, name in enumerate(names)
+        }
+
+    def interval(self, samples: Floats) -> tuple[Floats, Floats]:
+        """The central `level` of samples over the leading axis."""
+        tail = 50 * (1 - self.level)
+        low, high = np.nanpercentile(samples, [tail, 100 - tail], axis=0)
+        return low, high
+
+    def draw_values(self) -> dict[str, Floats]:
+        """The resamples' parameters, each [resamples, 1], with the law's constants."""
+        columns = {
+            name: self.draws[:, i : i + 1] for i, name in enumerate(self.law.parameter_names)
+        }
+        return columns | {name: np.full((1, 1), value) for name, value in self.constants.items()}
+
+    def curve(self, columns: Mapping[str, Floats]) -> Floats:
+        """Predicted target [rows] for columns [rows]."""
+        prediction: Floats = self.law.predict(**self.values, **self.constants, **columns)
+        return prediction
+
+    def band(self, columns: Mapping[str, Floats]) -> tuple[Floats, Floats] | None:
+        """Bounds [rows] within which a new run falls with probability `level`; None if unknown.
+
+        The resamples give the uncertainty of the law, the residuals that of one run.
+        """
+        if not len(self.draws):
+            return None
+        with np.errstate(all="ignore"):
+            logs = np.log(self.law.predict(**self.draw_values(), **columns))
+        noise = self.noise * _normal_quantiles(NOISE_POINTS)
+        samples = (logs[:, None, :] + noise[None, :, None]).reshape(-1, logs.shape[-1])
+        low, high = self.interval(samples)
+        return np.exp(low), np.exp(high)
+
+    def predict(self, inputs: Mapping[str, float]) -> Prediction:
+        """The target at one point, with its interval and how far it lies from the data."""
+        columns = _inputs(self.law, inputs)
+        bounds = self.band(columns)
+        return Prediction(
+            self.fit_id,
+            self.law_id,
+            self.group,
+            dict(inputs),
+            float(self.curve(columns)[0]),
+            float(bounds[0][0]) if bounds else None,
+            float(bounds[1][0]) if bounds else None,
+            self.level,
+            self.distance_notes(inputs),
+        )
+
+    def decades_beyond(self, flops: float) -> float | None:
+        """Decades of compute past the largest fitted run; None where no run has a compute."""
+        if "flops" not in self.domain:
+            return None
+        return max(0.0, float(np.log10(flops / self.domain["flops"][1])))
+
+    def distance_notes(self, inputs: Mapping[str, float]) -> tuple[Note, ...]:
+        """What of a point lies outside the fitted runs, in words.
+
+        Compute speaks for params and tokens; these are named only where it lies inside.
+        """
+        point = dict(inputs)
+        ratios: list[tuple[str, float]] = []
+        if {"params", "tokens"} <= point.keys():
+            ratios = [("tokens_per_param", point["tokens"] / point["params"])]
+            point.setdefault("flops", 6 * point["params"] * point["tokens"])
+        if "flops" in self.domain and "flops" in point:
+            beyond = self._outside("flops", point["flops"])
+            if beyond:
+                return (beyond, *filter(None, (self._outside(*item) for item in ratios)))
+        return tuple(filter(None, (self._outside(*item) for item in [*point.items(), *ratios])))
+
+    def _outside(self, name: str, value: float) -> Note | None:
+        if name not in self.domain:
+            return None
+        low, high = self.domain[name]
+        if low / OUTSIDE_FACTOR <= value <= high * OUTSIDE_FACTOR:
+            return None
+        above = value > high
+        decades = float(np.log10(value / high if above else low / value))
+        side = (
+            f"above the largest fitted run ({high:.3g})"
+            if above
+            else (f"below the smallest fitted run ({low:.3g})")
+        )
+        return Note(
+            "extrapolation" if name == "flops" else "outside_design",
+            "warning" if decades > FAR_DECADES or name == "tokens_per_param" else "info",
+            f"{name} {value:.3g} lies {decades:.2f} decades {side}.",
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract's `fit` object."""
+        derived = (
+            self.law.derived(dict(self.values) | dict(self.constants)) if self.law.derived else {}
+        )
+        return {
+            "fit_id": self.fit_id,
+            "law": self.law_id,
+            "group": dict(self.group),
+            "n_observations": self.n_observations,
+            "n_runs": self.n_runs,
+            "status": "ok",
+            "objective": {"name": self.objective, "value": self.objective_value},
+            "parameters": {
+                name: {"value": item.value, "low": item.low, "high": item.high}
+                for name, item in self.parameters.items()
+            },
+            "constants": dict(self.constants),
+            "derived": derived,
+            "metrics": dict(self.metrics),
+            "noise": self.noise,
+            "level": self.level,
+            "resamples": len(self.draws),
+            "seed": self.seed,
+            "domain": {name: list(bounds) for name, bounds in self.domain.items()},
+            "columns": dict(self.columns),
+            "holdout": dict(self.holdout) if self.holdout else None,
+            "warnings": [note.to_json() for note in self.notes],
+        }
+
+    def to_document(self) -> dict[str, Any]:
+        """All of the fit, for a file that is read back by `from_document`."""
+        return {
+            "document": "scalefit fit",
+            "document_version": DOCUMENT_VERSION,
+            **self.to_json(),
+            "version": self.version,
+            "data_digest": self.data_digest,
+            "values": dict(self.values),
+            "holdout_rows": [dict(row) for row in self.holdout_rows],
+            "draws": self.draws.tolist(),
+        }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any], where: str = "the document") -> Fit:
+        """Read a fit back; InputError says what `where` lacks."""
+        if document.get("document") != "scalefit fit":
+            raise InputError(f"{where} is not a saved fit", "Make one with `scalefit fit -o FILE`.")
+        if document.get("document_version") != DOCUMENT_VERSION:
+            raise InputError(
+                f"{where} has document_version {document.get('document_version')!r}, and this"
+                f" version of scalefit reads {DOCUMENT_VERSION}",
+                "Fit again, or use the version that wrote it.",
+            )
+        try:
+            law = get_law(document["law"])
+            draws = np.array(document["draws"], dtype=float).reshape(-1, len(law.parameters))
+            return cls(
+                law_id=law.id,
+                group=document["group"],
+                n_observations=int(document["n_observations"]),
+                n_runs=int(document["n_runs"]),
+                objective=document["objective"]["name"],
+                objective_value=float(document["objective"]["value"]),
+                values={name: float(document["values"][name]) for name in law.parameter_names},
+                constants={name: float(value) for name, value in document["constants"].items()},
+                draws=draws,
+                level=float(document["level"]),
+                noise=float(document["noise"]),
+                metrics=document["metrics"],
+                domain={name: (float(a), float(b)) for name, (a, b) in document["domain"].items()},
+                columns=document["columns"],
+                seed=int(document["seed"]),
+                data_digest=document["data_digest"],
+                version=document["version"],
+                notes=tuple(Note(**note) for note in document["warnings"]),
+                holdout=document["holdout"],
+                holdout_rows=tuple(document["holdout_rows"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{where} is a saved fit with a part missing or malformed ({error})",
+                "Fit again with `scalefit fit -o FILE`.",
+            ) from None
+
+    def with_holdout(
+        self, holdout: Mapping[str, float | None], rows: Sequence[Mapping[str, Any]]
+    ) -> Fit:
+        return replace(self, holdout=holdout, holdout_rows=tuple(rows))
+
+    def with_notes(self, notes: Sequence[Note]) -> Fit:
+        return replace(self, notes=(*self.notes, *notes))
+
+
+@dataclass(frozen=True)
+class FailedFit:
+    """A group that the law could not be fitted to, and why."""
+
+    law_id: str
+    group: Mapping[str, Any]
+    n_observations: int
+    message: str
+    notes: tuple[Note, ...] = field(default=())
+
+    def to_json(self) -> dict[str, Any]:
+        note = Note("failed", "severe", self.message)
+        return {
+            "fit_id": None,
+            "law": self.law_id,
+            "group": dict(self.group),
+            "n_observations": self.n_observations,
+            "status": "failed",
+            "objective": {"name": None, "value": None},
+            "parameters": {},
+            "metrics": {"r2": None, "rmse": None, "mape": None},
+            "holdout": None,
+            "warnings": [item.to_json() for item in (note, *self.notes)],
+        }
+
+
+def _normal_quantiles(count: int) -> Floats:
+    """`count` equally likely points of the standard normal."""
+    normal = NormalDist()
+    return np.array([normal.inv_cdf((i + 0.5) / count) for i in range(count)])
