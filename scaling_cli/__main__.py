@@ -1,0 +1,3 @@
+from scaling_cli.cli import main
+
+main()

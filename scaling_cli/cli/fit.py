@@ -1,0 +1,118 @@
+"""`scalefit fit`"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from scaling_cli.cli.common import (
+    DEFAULT_STORE,
+    ByOption,
+    ConfigOption,
+    HoldoutOption,
+    JsonOption,
+    StoreOption,
+    WhereOption,
+    answer,
+    assignments,
+    command,
+    finite,
+    many,
+    names,
+    say,
+)
+from scaling_cli.errors import InputError, UnreachableError
+
+MIN_LEVEL, MAX_LEVEL = 0.5, 0.999
+
+
+@command
+def fit(
+    law: Annotated[
+        list[str], typer.Option("--law", help="Law to fit; may be repeated.", metavar="LAW")
+    ],
+    by: ByOption = None,
+    where: WhereOption = None,
+    holdout: HoldoutOption = None,
+    objective: Annotated[
+        str, typer.Option("--objective", help="What is minimised.", metavar="NAME")
+    ] = "huber_log",
+    bootstrap: Annotated[
+        int, typer.Option("--bootstrap", help="Resamples for the intervals.", min=0, metavar="N")
+    ] = 1000,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Seed of the resamples.", min=0, metavar="N")
+    ] = 0,
+    level: Annotated[
+        float, typer.Option("--level", help="Central share of the intervals.", metavar="SHARE")
+    ] = 0.90,
+    fix: Annotated[
+        list[str] | None, typer.Option("--fix", help="Pin a parameter.", metavar="NAME=VALUE")
+    ] = None,
+    x: Annotated[
+        str | None, typer.Option("--x", help="Column of a one-variable law.", metavar="COLUMN")
+    ] = None,
+    y: Annotated[str, typer.Option("--y", help="The target.", metavar="COLUMN")] = "loss",
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="Write the fits here.", metavar="FILE")
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit laws to the runs in the store, each to each group, with bootstrap intervals.
+
+    The fits are kept in the store; `predict`, `optimal` and `report` use the newest.
+
+    Example: scalefit fit --law chinchilla --by recipe --holdout 'split == "holdout"'
+    """
+    from scaling_cli.fitting.engine import FitOptions
+    from scaling_cli.fitting.result import FailedFit
+    from scaling_cli.project import open_project
+    from scaling_cli.report.tables import failed_table, fit_table, holdout_table
+
+    if not MIN_LEVEL <= level <= MAX_LEVEL:
+        raise InputError(f"--level {level} is no share", f"Give {MIN_LEVEL} to {MAX_LEVEL}.")
+    options = FitOptions(
+        objective=objective,
+        resamples=bootstrap,
+        seed=seed,
+        level=level,
+        x=x,
+        target=y,
+        fixed=assignments(fix or [], "--fix"),
+    )
+    project = open_project(store, config)
+    results = project.fit(many(law), names(by), where, holdout, options, save=False)
+    fits = [item for item in results if not isinstance(item, FailedFit)]
+    try:
+        project.save(fits)
+    except UnreachableError as error:
+        say(f"The fits were not kept in the store: {error}")
+    if output:
+        write_fits(output, [item.to_document() for item in fits])
+    document = {"fits": [item.to_json() for item in results]}
+    answer(
+        as_json,
+        document,
+        lambda: [
+            *(
+                failed_table(item) if isinstance(item, FailedFit) else fit_table(item)
+                for item in results
+            ),
+            *([holdout_table(fits)] if any(item.holdout_rows for item in fits) else []),
+        ],
+    )
+
+
+def write_fits(path: str, documents: list[dict[str, object]]) -> None:
+    """One fit is its own document; several stand in a list."""
+    import json
+    from pathlib import Path
+
+    content = documents[0] if len(documents) == 1 else {"fits": documents}
+    try:
+        Path(path).write_text(json.dumps(finite(content), indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--output {path} cannot be written ({error.strerror})") from None

@@ -1,0 +1,68 @@
+"""`scalefit optimal`"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from scaling_cli.cli.common import (
+    DEFAULT_STORE,
+    ConfigOption,
+    FitOption,
+    JsonOption,
+    PublishedOption,
+    StoreOption,
+    answer,
+    command,
+    many,
+)
+from scaling_cli.cli.predict import one_of
+from scaling_cli.errors import InputError
+
+
+@command
+def optimal(
+    budget: Annotated[
+        list[str], typer.Option("--budget", help="Training compute in FLOPs.", metavar="C...")
+    ],
+    more: Annotated[list[str] | None, typer.Argument(help="Further budgets.", metavar="C")] = None,
+    fit: FitOption = None,
+    law: Annotated[
+        str | None, typer.Option("--law", help="Newest fits of this law.", metavar="LAW")
+    ] = None,
+    published: PublishedOption = None,
+    tokens_per_param: Annotated[
+        str | None,
+        typer.Option("--tokens-per-param", help="Prescribe the ratio instead.", metavar="R"),
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Split a compute budget between parameters and tokens, at FLOPs = 6 params tokens.
+
+    Example: scalefit optimal --budget 1e23 1e24 --published epoch2024
+    """
+    from scaling_cli.laws import get_published
+    from scaling_cli.planning import allocate_fit, allocate_published
+    from scaling_cli.quantities import parse_positive
+    from scaling_cli.report.tables import allocation_tables
+
+    budgets = [parse_positive(text, "--budget") for text in many([*budget, *(more or [])])]
+    ratio = parse_positive(tokens_per_param, "--tokens-per-param") if tokens_per_param else None
+    if published:
+        one_of(fit=fit, law=law, published=published)
+        chosen, entry = get_published(published)
+        found = [allocate_published(chosen, entry, value, ratio) for value in budgets]
+    else:
+        from scaling_cli.project import open_project
+
+        one_of(fit=fit, law=law)
+        fits = open_project(store, config).saved_fits(fit, law)
+        found = [allocate_fit(item, value, ratio) for item in fits for value in budgets]
+    if all(item.params is None for item in found):
+        reasons = dict.fromkeys(note.message for item in found for note in item.notes)
+        raise InputError(f"no split can be recommended: {' '.join(reasons)}")
+    document = {"allocations": [item.to_json() for item in found]}
+    answer(as_json, document, lambda: allocation_tables(found))

@@ -1,0 +1,75 @@
+"""`scalefit predict`"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from scaling_cli.cli.common import (
+    DEFAULT_STORE,
+    ConfigOption,
+    FitOption,
+    JsonOption,
+    PublishedOption,
+    StoreOption,
+    answer,
+    assignments,
+    command,
+)
+
+
+@command
+def predict(
+    params: Annotated[
+        str | None, typer.Option("--params", help="Parameters, e.g. 7B.", metavar="N")
+    ] = None,
+    tokens: Annotated[
+        str | None, typer.Option("--tokens", help="Training tokens, e.g. 2T.", metavar="D")
+    ] = None,
+    at: Annotated[
+        list[str] | None, typer.Option("--at", help="Another variable.", metavar="VAR=VALUE")
+    ] = None,
+    fit: FitOption = None,
+    law: Annotated[
+        str | None, typer.Option("--law", help="Newest fits of this law.", metavar="LAW")
+    ] = None,
+    published: PublishedOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Predict the loss of a run, with its interval and its distance from the data.
+
+    Example: scalefit predict --params 7B --tokens 2T --published epoch2024
+    """
+    from scaling_cli.fitting.result import predict_published
+    from scaling_cli.laws import get_published
+    from scaling_cli.quantities import parse_positive
+    from scaling_cli.report.tables import predictions_table
+
+    inputs = assignments(at or [], "--at")
+    for name, text in (("params", params), ("tokens", tokens)):
+        if text is not None:
+            inputs[name] = parse_positive(text, f"--{name}")
+    if published:
+        one_of(fit=fit, law=law, published=published)
+        chosen, entry = get_published(published)
+        found = [predict_published(chosen, entry, inputs)]
+    else:
+        from scaling_cli.project import open_project
+
+        one_of(fit=fit, law=law)
+        fits = open_project(store, config).saved_fits(fit, law)
+        found = [item.predict(inputs) for item in fits]
+    document = {"predictions": [item.to_json() for item in found]}
+    answer(as_json, document, lambda: [predictions_table(found)])
+
+
+def one_of(**options: str | None) -> None:
+    """Refuse options that contradict each other."""
+    from scaling_cli.errors import InputError
+
+    given = [f"--{name}" for name, value in options.items() if value is not None]
+    if len(given) > 1:
+        raise InputError(f"{' and '.join(given)} contradict each other", "Give one of them.")

@@ -1,0 +1,76 @@
+"""`scalefit report`"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scaling_cli.cli.common import (
+    DEFAULT_STORE,
+    ConfigOption,
+    FitOption,
+    JsonOption,
+    StoreOption,
+    answer,
+    command,
+    finite,
+    many,
+    say,
+)
+from scaling_cli.errors import InputError
+
+FORMATS = (".md", ".json")
+
+
+@command
+def report(
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", help="Write it here: .md or .json.", metavar="FILE"),
+    ] = None,
+    budget: Annotated[
+        list[str] | None, typer.Option("--budget", help="Budgets to split.", metavar="C")
+    ] = None,
+    fit: FitOption = None,
+    law: Annotated[
+        str | None, typer.Option("--law", help="Newest fits of this law.", metavar="LAW")
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Report on the newest fits: runs, parameters, held-out errors, splits of larger budgets.
+
+    Example: scalefit report -o report.md
+    """
+    from scaling_cli.project import budget_ladder, open_project, optimal
+    from scaling_cli.quantities import parse_positive
+    from scaling_cli.report.document import TITLE, report_json, report_tables
+    from scaling_cli.report.render import to_markdown
+
+    if output and Path(output).suffix not in FORMATS:
+        raise InputError(
+            f"--output {output}: a report is written as {' or '.join(FORMATS)}",
+            "Name the file report.md.",
+        )
+    project = open_project(store, config)
+    fits = project.saved_fits(fit, law)
+    budgets = [parse_positive(text, "--budget") for text in many(budget or [])]
+    planned = [item for item in fits if set(item.law.variables) == {"params", "tokens"}]
+    allocations = optimal(planned, budgets or budget_ladder(planned))
+    runs = project.runs()
+    document = report_json(runs, fits, allocations)
+    if output:
+        markdown = to_markdown(TITLE, report_tables(runs, fits, allocations))
+        text = markdown if output.endswith(".md") else json.dumps(finite(document), indent=2) + "\n"
+        try:
+            Path(output).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"--output {output} cannot be written ({error.strerror})") from None
+        say(f"Wrote {output}")
+        if not as_json:
+            return
+    answer(as_json, document, lambda: report_tables(runs, fits, allocations))

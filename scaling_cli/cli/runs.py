@@ -1,0 +1,39 @@
+"""`scalefit runs`"""
+
+from __future__ import annotations
+
+from scaling_cli.cli.common import (
+    DEFAULT_STORE,
+    ByOption,
+    ConfigOption,
+    JsonOption,
+    StoreOption,
+    WhereOption,
+    answer,
+    command,
+    names,
+)
+
+
+@command
+def runs(
+    where: WhereOption = None,
+    by: ByOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the runs in the store, one line each; with --by, one line a group.
+
+    Example: scalefit runs --where 'params > 50K' --by recipe
+    """
+    from scaling_cli.project import open_project
+    from scaling_cli.report.tables import groups_table, run_json, runs_table
+
+    found = open_project(store, config).runs(where)
+    keys = names(by)
+    answer(
+        as_json,
+        {"runs": [run_json(record) for record in found.runs]},
+        lambda: [groups_table(found, keys) if keys is not None else runs_table(found.runs)],
+    )

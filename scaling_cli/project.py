@@ -1,0 +1,227 @@
+"""A store, a mapping, and what can be asked of the runs in them: the library under the commands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as Dict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import isnan, nan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scaling_cli.errors import FitError, InputError
+from scaling_cli.mapping import Mapping, load_mapping
+from scaling_cli.notes import Note
+from scaling_cli.store import Store, open_store
+
+if TYPE_CHECKING:
+    from scaling_cli.fitting.engine import FitOptions
+    from scaling_cli.fitting.result import FailedFit, Fit
+    from scaling_cli.observe import Observations
+    from scaling_cli.planning import Allocation
+
+CONFIG_FILE = "scalefit.toml"
+
+
+@dataclass(frozen=True)
+class Ingest:
+    """What an ingest did. `mapped`: column -> where it was read from -> in how many runs."""
+
+    store: str
+    runs: int
+    new: int
+    replaced: int
+    unchanged: int
+    mapped: Dict[str, Dict[str, int]]
+    notes: tuple[Note, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        fields = ("store", "runs", "new", "replaced", "unchanged", "mapped")
+        document = {name: getattr(self, name) for name in fields}
+        return document | {"warnings": [note.to_json() for note in self.notes]}
+
+
+@dataclass(frozen=True)
+class Project:
+    """What every command works on. `mapping` is None where neither a file nor an option gives one:
+    then each run keeps the mapping that it was ingested with."""
+
+    location: str
+    mapping: Mapping | None
+
+    @cached_property
+    def store(self) -> Store:
+        return open_store(self.location)
+
+    def ingest(
+        self, sources: Sequence[str], as_format: str | None = None, group: str | None = None
+    ) -> Ingest:
+        """Read the sources and put their runs into the store, which is made if it is not there."""
+        from scaling_cli.adapters import read_sources
+        from scaling_cli.resolve import finals
+
+        mapping = self.mapping or Mapping()
+        found = read_sources(sources, as_format=as_format, mapping=mapping, group=group)
+        last = finals(found.runs, mapping)
+        if all(isnan(row.values.get("loss", nan)) for row in last.rows):
+            raise InputError(
+                f"{found.runs[0].source}: the loss is NaN in every run",
+                'Name a column that holds numbers in the mapping: [columns] loss = "...".',
+            )
+        put = open_store(self.location, create=True).put(found.runs, last.rows, mapping)
+        return Ingest(
+            store=self.location,
+            runs=len(found.runs),
+            new=put.new,
+            replaced=put.replaced,
+            unchanged=put.unchanged,
+            mapped=last.mapped,
+            notes=(*found.notes, *last.notes),
+        )
+
+    def runs(self, where: str | None = None) -> Observations:
+        """Every run in the store that matches, also those without a loss."""
+        from scaling_cli.observe import listed
+
+        return listed(self.store, where)
+
+    def observations(self, where: str | None = None) -> Observations:
+        from scaling_cli.observe import observe
+
+        return observe(self.store, self.mapping, where)
+
+    def fit(
+        self,
+        laws: Sequence[str],
+        by: Sequence[str] | None = None,
+        where: str | None = None,
+        holdout: str | None = None,
+        options: FitOptions | None = None,
+        save: bool = True,
+    ) -> list[Fit | FailedFit]:
+        """Fit each law to each group of runs; a group that a law cannot be fitted to says why.
+
+        Raises the first group's FitError if nothing could be fitted.
+        """
+        from scaling_cli.fitting.engine import FitOptions, fit, score_holdout
+        from scaling_cli.fitting.result import FailedFit
+        from scaling_cli.laws import get_law
+
+        chosen = [get_law(name) for name in laws]
+        observations = self.observations(where)
+        keys = observations.by if by is None else by
+        held_out = observations.matches(holdout) if holdout else None
+        if held_out is not None and not held_out.any():
+            raise InputError(f"--holdout '{holdout}' matches no run", "See `scalefit runs`.")
+        results: list[Fit | FailedFit] = []
+        errors = []
+        fitted_on = observations if held_out is None else observations.select(~held_out)
+        unseen = {} if held_out is None else _by_group(observations.select(held_out), keys)
+        for group, rows in fitted_on.groups(keys):
+            for law in chosen:
+                try:
+                    result = fit(law, rows, options or FitOptions(), group)
+                    if held_out is not None and _key(group) in unseen:
+                        result = score_holdout(result, unseen[_key(group)])
+                    results.append(result)
+                except FitError as error:
+                    errors.append(error)
+                    results.append(FailedFit(law.id, group, len(rows), str(error)))
+        if len(errors) == len(results):
+            raise errors[0] if errors else FitError("no runs are left to fit", "Widen --where.")
+        if save:
+            self.save([item for item in results if not isinstance(item, FailedFit)])
+        return results
+
+    def save(self, fits: Sequence[Fit]) -> None:
+        """Keep the fits in the store, as one set: `saved_fits` gives the newest set."""
+        together = [item.fit_id for item in fits]
+        for item in fits:
+            self.store.save_fit(item.to_document() | {"together": together})
+
+    def saved_fits(self, fit: str | None = None, law: str | None = None) -> list[Fit]:
+        """The fit with this id or in this file; else the newest set, of one law if it is named."""
+        from scaling_cli.fitting.result import Fit
+
+        if fit is not None:
+            return [load_fit(fit, self)]
+        documents = [item for item in self.store.fits() if law in (None, item["law"])]
+        if not documents:
+            what = f"no fit of law {law} is saved" if law else "no fit is saved"
+            raise InputError(
+                f"{what} in the store {self.location}",
+                f"Run `scalefit fit --law {law or 'chinchilla'}` first, or give --published NAME.",
+            )
+        together = documents[0].get("together", [documents[0]["fit_id"]])
+        newest = {item["fit_id"]: item for item in documents}
+        chosen = [newest[fit_id] for fit_id in together if fit_id in newest]
+        return [Fit.from_document(item, item["fit_id"]) for item in chosen]
+
+
+def open_project(location: str = ".scalefit", config: str | Path | None = None) -> Project:
+    """A project on the store at `location`, with the mapping in `config` (or ./scalefit.toml)."""
+    if config is None and Path(CONFIG_FILE).is_file():
+        config = CONFIG_FILE
+    return Project(location, load_mapping(Path(config)) if config else None)
+
+
+def load_fit(fit: str, project: Project | None = None) -> Fit:
+    """A fit from a file that `fit -o` wrote, or from the store by its id."""
+    import json
+
+    from scaling_cli.fitting.result import Fit
+
+    path = Path(fit)
+    if path.suffix == ".json" or path.is_file():
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(f"{fit}: there is no such file") from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{fit} cannot be read as a saved fit ({error})") from None
+        if isinstance(document, dict) and "fits" in document:
+            return _only(document["fits"], fit)
+        return Fit.from_document(document, fit)
+    if project is None:
+        raise InputError(f"{fit}: there is no such file")
+    return Fit.from_document(project.store.load_fit(fit), fit)
+
+
+def _only(documents: list[dict[str, Any]], where: str) -> Fit:
+    from scaling_cli.fitting.result import Fit
+
+    if len(documents) != 1:
+        ids = ", ".join(str(item.get("fit_id")) for item in documents)
+        raise InputError(f"{where} holds {len(documents)} fits ({ids})", "Save them one by one.")
+    return Fit.from_document(documents[0], where)
+
+
+def budget_ladder(fits: Sequence[Fit]) -> list[float]:
+    """Budgets that a report plans for: the next four powers of ten past the largest run."""
+    from math import ceil, log10
+
+    largest = max(
+        (item.domain["flops"][1] for item in fits if "flops" in item.domain), default=1e22
+    )
+    first = ceil(log10(largest) + 1e-9)
+    return [10.0 ** (first + i) for i in range(4)]
+
+
+def optimal(
+    fits: Sequence[Fit], budgets: Sequence[float], ratio: float | None = None
+) -> list[Allocation]:
+    """The split of each budget by each fit."""
+    from scaling_cli.planning import allocate_fit
+
+    return [allocate_fit(item, budget, ratio) for item in fits for budget in budgets]
+
+
+def _key(group: Dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, repr(value)) for name, value in group.items())
+
+
+def _by_group(
+    observations: Observations, by: Sequence[str]
+) -> dict[tuple[tuple[str, str], ...], Observations]:
+    return {_key(group): rows for group, rows in observations.groups(by)}

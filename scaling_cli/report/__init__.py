@@ -1,0 +1,1 @@
+"""Tables and documents for people. Nothing is computed here that the library does not return."""

@@ -1,0 +1,42 @@
+"""The report: the runs, the fits, what they say of runs they have not seen, and the splits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from scaling_cli.report import tables
+from scaling_cli.report.tables import Table
+
+if TYPE_CHECKING:
+    from scaling_cli.fitting.result import Fit
+    from scaling_cli.observe import Observations
+    from scaling_cli.planning import Allocation
+
+TITLE = "Scaling report"
+
+
+def report_tables(
+    runs: Observations, fits: Sequence[Fit], allocations: Sequence[Allocation]
+) -> list[Table]:
+    by = list(dict.fromkeys(key for item in fits for key in item.group))
+    parts = [tables.groups_table(runs, by)]
+    parts += [tables.fit_table(item) for item in fits]
+    if any(item.holdout_rows for item in fits):
+        parts.append(tables.holdout_table(fits))
+    if allocations:
+        parts += tables.allocation_tables(allocations)
+    return parts
+
+
+def report_json(
+    runs: Observations, fits: Sequence[Fit], allocations: Sequence[Allocation]
+) -> dict[str, Any]:
+    return {
+        "runs": [tables.run_json(record) for record in runs.runs],
+        "fits": [
+            item.to_json() | {"holdout_rows": [dict(row) for row in item.holdout_rows]}
+            for item in fits
+        ],
+        "allocations": [item.to_json() for item in allocations],
+    }

@@ -1,0 +1,284 @@
+"""What the library returns, laid out as tables of text; shown in a terminal or as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from scaling_cli.notes import Note
+from scaling_cli.quantities import count, number, percent, power
+
+if TYPE_CHECKING:
+    from scaling_cli.fitting.result import FailedFit, Fit, Prediction
+    from scaling_cli.laws import Law
+    from scaling_cli.observe import Observations
+    from scaling_cli.planning import Allocation
+    from scaling_cli.project import Ingest
+    from scaling_cli.store import RunRecord
+
+COUNTS = ("params", "params_non_embedding", "tokens", "flops", "unique_tokens")
+
+
+RANGES: tuple[tuple[str, Callable[[float | None], str]], ...] = (
+    ("params", count),
+    ("tokens", count),
+    ("flops", power),
+    ("loss", number),
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A titled table of text: the first `left` columns are words, the rest figures."""
+
+    title: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    left: int = 1
+    lines: tuple[str | Note, ...] = ()  # said under the table
+
+
+def group_name(group: Mapping[str, Any]) -> str:
+    return ", ".join(str(value) for value in group.values()) or "all runs"
+
+
+def span(
+    low: float | None, high: float | None, shape: Callable[[float | None], str] = number
+) -> str:
+    return "-" if low is None or high is None else f"{shape(low)}..{shape(high)}"
+
+
+def _range(pair: tuple[float, float] | None, shape: Callable[[float | None], str]) -> str:
+    return span(*pair, shape) if pair else "-"
+
+
+def note_text(note: Note) -> str:
+    mark = {"info": "note", "warning": "warning", "severe": "SEVERE"}[note.severity]
+    return f"{mark} [{note.code}] {note.message}"
+
+
+def _about(group: Mapping[str, Any], notes: Iterable[Note]) -> list[Note]:
+    """The notes, each saying of which group it speaks."""
+    prefix = f"{group_name(group)}: " if group else ""
+    return [replace(note, message=prefix + note.message) for note in notes]
+
+
+def run_json(record: RunRecord) -> dict[str, Any]:
+    """The contract's `runs` object."""
+    final = record.final
+    return {
+        "run_id": record.run_id,
+        "name": record.name,
+        "source": record.source,
+        "group": record.group,
+        "status": record.status,
+        "steps": final.get("steps"),
+        **{name: final.get(name) for name in ("params", "tokens", "flops", "loss")},
+        "warnings": [note.to_json() for note in record.notes],
+    }
+
+
+def ingest_tables(ingest: Ingest) -> list[Table]:
+    mapped = tuple(
+        (column, origin, str(runs))
+        for column, origins in ingest.mapped.items()
+        for origin, runs in origins.items()
+    )
+    counted = tuple((name, str(getattr(ingest, name))) for name in ("new", "replaced", "unchanged"))
+    return [
+        Table("What was read as what", ("column", "taken from", "runs"), mapped, left=2),
+        Table(f"{ingest.runs} runs into {ingest.store}", ("runs", "count"), counted),
+    ]
+
+
+def groups_table(rows: Observations, by: Sequence[str]) -> Table:
+    """One line a group: how many runs, and the range of what they span."""
+    lines = []
+    for group, members in rows.groups(by):
+        cells = []
+        for name, shape in (
+            ("params", count),
+            ("tokens", count),
+            ("flops", power),
+            ("loss", number),
+        ):
+            values = [v for v in members.columns.get(name, ()) if v == v]
+            cells.append(span(min(values), max(values), shape) if values else "-")
+        lines.append((group_name(group), str(len(members)), *cells))
+    headers = (", ".join(by) or "group", "runs", "params", "tokens", "flops", "loss")
+    title = f"{len(rows)} runs in {len(lines)} group{'s' if len(lines) != 1 else ''}"
+    return Table(title, headers, tuple(lines))
+
+
+def runs_table(records: Sequence[RunRecord]) -> Table:
+    rows = []
+    for record in records:
+        final = record.final
+        rows.append(
+            (
+                record.name or record.run_id,
+                str(record.group),
+                record.status,
+                count(final.get("steps")),
+                count(final.get("params")),
+                count(final.get("tokens")),
+                power(final.get("flops")),
+                number(final.get("loss")),
+            )
+        )
+    headers = ("run", "group", "status", "steps", "params", "tokens", "flops", "loss")
+    return Table(f"{len(records)} runs", headers, tuple(rows), left=3)
+
+
+def fit_table(fitted: Fit) -> Table:
+    derived = fitted.to_json()["derived"]
+    rows = [
+        (name, number(item.value, 6), span(item.low, item.high))
+        for name, item in fitted.parameters.items()
+    ]
+    rows += [(f"{name} (fixed)", number(value, 6), "-") for name, value in fitted.constants.items()]
+    rows += [
+        (f"{name} (raw)", number(value, 6), "not identified") for name, value in derived.items()
+    ]
+    low, high = fitted.domain.get("flops", (None, None))
+    reach = f", {power(low)} to {power(high)} FLOPs" if low and high else ""
+    lines = [
+        fitted.law.formula,
+        f"{fitted.n_runs} runs{reach}; objective {fitted.objective} {fitted.objective_value:.10g};"
+        f" r2 {fitted.metrics['r2']:.5f}, mape {percent(fitted.metrics['mape'])},"
+        f" noise {percent(fitted.noise)}",
+    ]
+    if fitted.holdout:
+        held = fitted.holdout
+        lines.append(
+            f"held out: {held['n']} runs, mape {percent(held['mape'])},"
+            f" bias {percent(held['bias'], sign=True)}, inside the interval"
+            f" {percent(held['coverage'], 0)}"
+        )
+    return Table(
+        f"{fitted.law_id}, {group_name(fitted.group)}  ({fitted.fit_id})",
+        ("parameter", "value", f"{fitted.level:.0%} interval"),
+        tuple(rows),
+        lines=(*lines, *fitted.notes),
+    )
+
+
+def failed_table(failed: FailedFit) -> Table:
+    title = f"{failed.law_id}, {group_name(failed.group)}"
+    return Table(title, ("failed",), ((failed.message,),), lines=failed.notes)
+
+
+def holdout_table(fits: Sequence[Fit]) -> Table:
+    rows = [
+        (
+            fitted.law_id,
+            str(row["run_id"]),
+            number(row["observed"]),
+            number(row["predicted"]),
+            span(row["low"], row["high"]),
+            percent(row["error"], sign=True),
+        )
+        for fitted in fits
+        for row in fitted.holdout_rows
+    ]
+    headers = ("law", "held-out run", "observed", "predicted", "interval", "error")
+    return Table("Runs that no fit has seen", headers, tuple(rows), left=2)
+
+
+def predictions_table(predictions: Sequence[Prediction]) -> Table:
+    rows, notes = [], list[Note]()
+    for item in predictions:
+        shown = ", ".join(
+            f"{name} {count(value) if name in COUNTS else number(value)}"
+            for name, value in item.inputs.items()
+        )
+        rows.append(
+            (
+                item.law_id,
+                group_name(item.group),
+                shown,
+                number(item.loss, 5),
+                span(item.low, item.high),
+            )
+        )
+        notes += _about(item.group, item.notes)
+    level = predictions[0].level
+    headers = ("law", "group", "at", "loss", f"{level:.0%} interval" if level else "interval")
+    return Table("Predicted loss", headers, tuple(rows), left=3, lines=tuple(dict.fromkeys(notes)))
+
+
+def allocation_tables(allocations: Sequence[Allocation]) -> list[Table]:
+    """One table a fit, one line a budget."""
+    fits: dict[tuple[str, str, str | None], list[Allocation]] = {}
+    for item in allocations:
+        fits.setdefault((item.law_id, group_name(item.group), item.fit_id), []).append(item)
+    tables = []
+    for (law, group, _), items in fits.items():
+        rows = tuple(
+            (
+                power(item.budget_flops),
+                "-" if item.decades_beyond is None else f"{item.decades_beyond:.1f}",
+                count(item.params),
+                _range(item.params_range, count),
+                count(item.tokens),
+                number(item.tokens_per_param, 3),
+                number(item.loss),
+                _range(item.loss_range, number),
+            )
+            for item in items
+        )
+        headers = ("FLOPs", "past", "params", "interval", "tokens", "D/N", "loss", "interval")
+        flat = [item for item in items if item.cost_of_double is not None]
+        lines: list[str | Note] = []
+        if flat:
+            lines.append(
+                f"At {power(flat[-1].budget_flops)} FLOPs twice the params cost"
+                f" {percent(flat[-1].cost_of_double)} of the loss, half of them"
+                f" {percent(flat[-1].cost_of_half)}."
+            )
+        if any(item.decades_beyond for item in items):
+            lines.append("past: decades of compute beyond the largest fitted run.")
+        # What is said of each budget is said once, of the last.
+        latest = {(note.code, note.message.split()[0]): note for i in items for note in i.notes}
+        title = f"Compute-optimal splits: {law}, {group}"
+        tables.append(Table(title, headers, rows, left=0, lines=(*lines, *latest.values())))
+    return tables
+
+
+def laws_table(laws: Sequence[Law]) -> Table:
+    rows = tuple(
+        (law.id, law.formula, ", ".join(item.name for item in law.published) or "-") for law in laws
+    )
+    return Table("Laws", ("law", "formula", "published"), rows, left=3)
+
+
+def law_tables(law: Law) -> list[Table]:
+    """One law in full: its parameters, its published coefficients, its caveats."""
+    from scaling_cli.columns import COLUMNS
+
+    variables = [
+        f"{name}: {COLUMNS[name].meaning} ({COLUMNS[name].unit})"
+        if name in COLUMNS
+        else f"{name}: any column, named with --x"
+        for name in law.variables
+    ]
+    tables = [
+        Table(
+            f"{law.id}: {law.title}",
+            ("parameter", "meaning"),
+            tuple((p.name, p.meaning) for p in law.parameters),
+            left=2,
+            lines=(
+                f"loss = {law.formula}",
+                *variables,
+                f"source: {law.source}",
+                *(f"caveat: {text}" for text in law.caveats),
+            ),
+        )
+    ]
+    for item in law.published:
+        rows = tuple((name, f"{value:.8g}") for name, value in item.values.items())
+        about = f"{item.data}; {item.target}; params: {item.params}; {item.source}"
+        tables.append(Table(item.name, ("parameter", "value"), rows, lines=(about,)))
+    return tables

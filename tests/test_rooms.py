@@ -1,0 +1,94 @@
+"""The rooms of the house: what each may import, and what no start-up may load."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import scaling_cli
+
+PACKAGE = Path(scaling_cli.__file__).parent
+SHARED = {"errors", "notes", "records", "columns", "version", "quantities"}
+# room -> the rooms that it may import besides itself
+ALLOWED = {
+    "errors": set(),
+    "version": set(),
+    "notes": set(),
+    "quantities": {"errors"},
+    "columns": set(),
+    "records": {"notes"},
+    "expressions": {"errors"},
+    "mapping": SHARED | {"expressions"},
+    "resolve": SHARED | {"expressions", "mapping"},
+    "adapters": SHARED | {"expressions", "mapping"},
+    "store": SHARED | {"mapping", "resolve"},
+    "observe": SHARED | {"expressions", "mapping", "resolve", "store"},
+    "laws": {"errors"},
+    "fitting": SHARED | {"laws", "observe"},
+    "planning": SHARED | {"laws", "fitting"},
+    "project": SHARED
+    | {"adapters", "fitting", "laws", "mapping", "observe", "planning", "resolve", "store"},
+    "report": SHARED | {"fitting", "laws", "observe", "planning", "project", "store"},
+    "cli": SHARED | {"fitting", "laws", "planning", "project", "report"},
+    "__main__": {"cli"},
+    "__init__": {"project", "fitting", "laws", "planning", "store", "mapping", "errors", "version"},
+}
+HEAVY = {"pandas", "scipy", "matplotlib", "wandb", "tensorboard", "torch", "pyarrow"}
+NEEDED_BY = {"pyarrow": {"adapters", "store"}}  # the only rooms that may import a heavy package
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.add(node.module or "")
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_imports_stay_within_the_rooms_plan(path: Path) -> None:
+    here = room(path)
+    known = {room(other) for other in PACKAGE.rglob("*.py")}
+    used = {name.split(".")[1] for name in imports(path) if name.startswith("scaling_cli.")} & known
+    assert used <= ALLOWED[here] | {here}
+    heavy = {name.partition(".")[0] for name in imports(path)} & HEAVY
+    assert all(here in NEEDED_BY.get(name, set()) for name in heavy)
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    """The heavy modules that a command loads."""
+    code = (
+        "import sys\n"
+        f"sys.argv = ['scalefit', *{list(arguments)!r}]\n"
+        "from scaling_cli.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print('LOADED', *sorted({name.partition('.')[0] for name in sys.modules}))\n"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    return set(shown.rpartition("LOADED")[2].split()) & (HEAVY | {"numpy", "rich"})
+
+
+def test_help_loads_neither_numpy_nor_rich() -> None:
+    assert loaded_by("--help") == set()
+
+
+def test_published_split_loads_numpy_alone() -> None:
+    assert loaded_by("optimal", "--budget", "1e24", "--published", "epoch2024", "--json") == {
+        "numpy"
+    }
