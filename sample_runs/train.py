@@ -46,7 +46,7 @@ LADDER = {
     2.7e12: [2, 3, 4, 5, 6],
     8.1e12: [3, 4, 5, 6, 7],
 }
-HOLDOUT = {3.3e13: 6, 4.5e13: 7}
+HOLDOUT = (3.3e13, [6, 7])  # four times the largest budget, kept out of every fit
 REPEATED = (9e11, 3)  # the point that is trained with three seeds
 SCHEDULED = (3, [4.5e11, 9e11, 1.8e12])  # one size, three lengths, three schedules
 
@@ -161,8 +161,9 @@ def ladder() -> list[Run]:
         budget, size = REPEATED
         add("repeat", size, budget, "tensorboard", seed=1)
         add("repeat", size, budget, "wandb", seed=2)
-        for k, (budget, size) in enumerate(HOLDOUT.items()):
-            add("holdout", size, budget, ("csv", "jsonl")[k % 2])
+        budget, sizes = HOLDOUT
+        for k, size in enumerate(sizes):
+            add("holdout", size, budget, ("csv", "jsonl")[k])
     size, lengths = SCHEDULED
     for budget in lengths:
         for schedule, logger in (

@@ -1,0 +1,92 @@
+"""The shipped runs are what their README says: complete, bracketed, silent about the machine."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from scaling_cli.cli import app
+from scaling_cli.observe import Observations
+from scaling_cli.project import open_project
+
+FOLDER = Path(__file__).resolve().parents[1] / "sample_runs"
+RECORDS = [
+    path
+    for path in sorted(FOLDER.rglob("*"))
+    if path.is_file()
+    and path.relative_to(FOLDER).parts[0] in ("csv", "jsonl", "tensorboard", "wandb")
+]
+MEGABYTES = 15
+
+
+@pytest.fixture(scope="module")
+def ladder(tmp_path_factory: pytest.TempPathFactory) -> Observations:
+    store = str(tmp_path_factory.mktemp("samples") / "store")
+    project = open_project(store, FOLDER / "scalefit.toml")
+    project.ingest([str(FOLDER)])
+    return project.observations()
+
+
+def test_every_format_is_there_and_small() -> None:
+    assert {path.relative_to(FOLDER).parts[0] for path in RECORDS} == {
+        "csv", "jsonl", "tensorboard", "wandb"
+    }  # fmt: skip
+    assert sum(path.stat().st_size for path in RECORDS) < MEGABYTES * 1e6
+
+
+def test_records_say_nothing_of_the_machine() -> None:
+    told = re.compile(rb"/(home|root|Users|tmp|usr)/|[a-z0-9-]+\.(local|internal)\b|Linux-\d")
+    for path in RECORDS:
+        assert not told.search(path.read_bytes()), path
+        assert not re.search(r"\d{6}\.[a-z]+[a-z0-9-]*\.\d+\.\d+$", path.name), path
+
+
+def test_each_budget_brackets_its_best_size(ladder: Observations) -> None:
+    rows = ladder.select(ladder.matches("split == 'ladder'"))
+    groups: dict[tuple[str, float], list[tuple[float, float]]] = defaultdict(list)
+    for i, run in enumerate(rows.runs):
+        key = (str(run.config["recipe"]), float(run.config["budget_flops"]))
+        groups[key].append((rows.columns["params"][i], rows.columns["loss"][i]))
+    assert len(groups) == 10
+    for key, points in groups.items():
+        losses = [loss for _, loss in sorted(points)]
+        assert len(losses) >= 4, key
+        assert 0 < int(np.argmin(losses)) < len(losses) - 1, (key, losses)
+
+
+def test_targets_lie_beyond_the_ladder(ladder: Observations) -> None:
+    held = ladder.select(ladder.matches("split == 'holdout'"))
+    rest = ladder.select(ladder.matches("split == 'ladder'"))
+    for recipe in ("baseline", "rotary"):
+        chosen = held.select(held.matches(f"recipe == '{recipe}'"))
+        assert len(chosen) >= 2
+        factor = chosen.columns["flops"] / rest.columns["flops"].max()
+        assert (factor > 4).all()
+        assert (factor < 10).all()
+
+
+def test_runs_are_logged_densely(ladder: Observations) -> None:
+    for run in ladder.runs:
+        if not run.source.endswith(".jsonl"):
+            continue
+        path = next(FOLDER.rglob(Path(run.source).name))
+        rows = [json.loads(line) for line in path.read_text().splitlines()[1:]]
+        assert len(rows) >= 100
+        assert sum("val/loss" in row for row in rows) >= 100
+        assert {"step", "tokens", "lr", "train/loss"} <= rows[0].keys()
+
+
+def test_demo_ends_in_a_report_on_the_held_out_runs() -> None:
+    result = CliRunner().invoke(app, ["demo", "--json"])
+    assert result.exit_code == 0, result.stderr
+    report = json.loads(result.stdout)
+    seen = {row["run_id"] for fitted in report["fits"] for row in fitted["holdout_rows"]}
+    assert len(seen) == 4
+    assert all("holdout" in run_id for run_id in seen)
+    assert report["allocations"]
