@@ -22,6 +22,7 @@ lint: .venv/dev
 
 .venv/core: .venv/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@$(BIN)/python -m compileall -q scaling_cli # half of a command's start would be compiling
 	@touch $@
 
 .venv/dev: .venv/bin/python pyproject.toml

@@ -35,19 +35,16 @@ def test_a_folder_is_walked_and_what_is_no_run_is_passed_over(tmp_path: Path) ->
     assert found.notes == ()
 
 
-def test_formats_without_a_reader_are_counted_and_told(tmp_path: Path) -> None:
+def test_what_holds_no_run_is_told_and_keeps_no_other_run_out(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(HISTORY)
-    for i in range(3):
-        (tmp_path / f"events.out.tfevents.{i}.host").write_bytes(b"\x18\0\0")
+    (tmp_path / "b.csv").write_text("step,loss\n1.5,3\n2,2\n")
+    (tmp_path / "events.out.tfevents.1.host").write_bytes(b"\x18\0\0")
     (tmp_path / "run-x.wandb").write_bytes(b":W&B\xe1\xbe\0")
+    (tmp_path / "trainer_state.json").write_text('{"log_history": [')
     found = read_sources([tmp_path])
-    assert len(found.runs) == 1
-    messages = [(note.code, note.severity, note.message[:2]) for note in found.notes]
-    assert messages == [
-        ("format_not_yet_read", "info", "3 "),
-        ("format_not_yet_read", "info", "1 "),
-    ]
-    with pytest.raises(InputError, match="there are no runs to read; 1 offline W&B runs"):
+    assert [run.run_key for run in found.runs] == ["csv:a"]
+    assert {note.code for note in found.notes} == {"no_points", "unreadable"}
+    with pytest.raises(InputError, match=r"there are no runs to read; .*run-x\.wandb holds no run"):
         read_sources([tmp_path / "run-x.wandb"])
 
 
@@ -57,7 +54,7 @@ def test_formats_without_a_reader_are_counted_and_told(tmp_path: Path) -> None:
         ("nowhere.csv", None, r"nowhere\.csv does not exist"),
         ("empty.csv", b"", r"empty\.csv is empty"),
         ("empty.jsonl", b"", r"empty\.jsonl is empty"),
-        ("x.bin", b"\0\1", r"x\.bin is in no format that is known. Give CSV"),
+        ("x.bin", b"\0\1", r"x\.bin is in no format that is known. There are"),
         ("notes.md", b"# hello\n", r"notes\.md is in no format"),
         ("t.csv.gz", b"\x1f\x8b\x08broken", r"t\.csv\.gz is not a whole gzip"),
     ],
@@ -159,6 +156,8 @@ def test_every_adapter_leaves_the_others_files_alone(adapter: package.Adapter) -
         "jsonl": ("t.jsonl", b'{"step": 1}\n{"step": 2}\n'),
         "tensorboard": ("events.out.tfevents.1.h", b"\x18\0\0\0"),
         "wandb-offline": ("run-1.wandb", b":W&B\xe1\xbe\0"),
+        "trainer-state": ("trainer_state.json", b'{\n  "epoch": 1,\n  "log_history": [\n    {'),
+        "trackio": ("p.db", b"SQLite format 3\0"),
     }
     for name, (file, head) in heads.items():
         assert adapter.recognises(Path(file), head) == (name == adapter.name)

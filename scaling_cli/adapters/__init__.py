@@ -1,4 +1,5 @@
-"""Sources to runs. An adapter is a module or object with `name`, `recognises` and `read`.
+"""Sources to runs. An adapter is a module or object with `name`, `recognises` and `read`, or with
+`read_together` where a run may lie in several files.
 
 Third parties add theirs under the entry point group "scalefit.adapters".
 """
@@ -12,12 +13,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 
-from scaling_cli.adapters.building import read_head
-from scaling_cli.adapters.later import Unread, tensorboard, wandb_offline
+from scaling_cli.adapters.building import Found, read_head
 from scaling_cli.errors import InputError, UnreachableError
 from scaling_cli.mapping import Mapping, near
 from scaling_cli.notes import Note, gather
@@ -27,16 +27,31 @@ ENTRY_POINTS = "scalefit.adapters"
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:")
 
 
-class Adapter(Protocol):
-    """`recognises` judges by the name and the first bytes; `read` yields every run of a file,
-    with `source` as what to call the file in runs and messages."""
+class _Named(Protocol):
+    """`recognises` judges by the name and the first bytes."""
 
     @property
     def name(self) -> str: ...
 
     def recognises(self, path: Path, head: bytes) -> bool: ...
 
+
+class FileAdapter(_Named, Protocol):
+    """`read` yields every run of a file, with `source` as what to call the file in runs and
+    messages."""
+
     def read(self, path: Path, source: str, mapping: Mapping) -> Iterator[Run]: ...
+
+
+@runtime_checkable
+class FolderAdapter(_Named, Protocol):
+    """`read_together` is given all its files at once, for runs that lie in several. It yields runs,
+    whose source is a path, and notes on what holds none."""
+
+    def read_together(self, files: Sequence[Found], mapping: Mapping) -> Iterator[Run | Note]: ...
+
+
+Adapter = FileAdapter | FolderAdapter
 
 
 @dataclass(frozen=True)
@@ -52,10 +67,16 @@ def adapters() -> dict[str, Adapter]:
     """Every adapter by name, those that are surest of their files first."""
     from importlib.metadata import entry_points
 
-    found: list[Adapter] = [tensorboard, wandb_offline]
+    found = [
+        _own(module) for module in ("tensorboard", "wandb_offline", "trainer_state", "trackio")
+    ]
     found += [cast(Adapter, point.load()) for point in entry_points(group=ENTRY_POINTS)]
-    found += [cast(Adapter, import_module(f"{__name__}.{module}")) for module in ("jsonl", "table")]
+    found += [_own(module) for module in ("jsonl", "table")]
     return {adapter.name: adapter for adapter in found}
+
+
+def _own(module: str) -> Adapter:
+    return cast(Adapter, import_module(f"{__name__}.{module}"))
 
 
 def read_sources(
@@ -68,43 +89,58 @@ def read_sources(
     over, but a file that was named has to be readable."""
     mapping = mapping or Mapping()
     forced = _adapter(as_format) if as_format else None
-    unread: dict[str, int] = {}
     notes: list[Note] = []
-    read: list[tuple[Path, str, list[Run]]] = []
+    files: dict[str, list[Found]] = {}
     seen: set[str] = set()
     named = [str(path) for path in paths]
-    for path, source, walked in _files(named):
-        real = os.path.realpath(path)
+    for file in _files(named):
+        real = os.path.realpath(file.path)
         if real in seen:
             continue
         seen.add(real)
-        head = read_head(path)
+        head = read_head(file.path)
         if not head:
-            if not walked:
-                raise InputError(f"{source} is empty", "Give a file that holds runs.")
-            notes.append(Note("empty_file", "warning", f"{source} is empty and passed over"))
+            if not file.walked:
+                raise InputError(f"{file.source} is empty", "Give a file that holds runs.")
+            message = f"{file.source} is empty and passed over"
+            notes.append(Note("empty_file", "warning", message))
             continue
-        adapter = _recognised(path, head, forced, walked)
-        if adapter is None:
-            if not walked:
-                raise InputError(
-                    f"{source} is in no format that is known",
-                    "Give CSV, TSV or JSON lines, or say which by --as csv or --as jsonl.",
-                )
-            continue
-        if isinstance(adapter, Unread):
-            unread[adapter.title] = unread.get(adapter.title, 0) + 1
-            continue
-        read.append((path, source, list(adapter.read(path, source, mapping))))
-    for title, count in unread.items():
-        message = f"{count} {title} passed over: this format is not read yet"
-        notes.append(Note("format_not_yet_read", "info", message))
+        adapter = _recognised(file, head, forced)
+        if adapter is not None:
+            files.setdefault(adapter.name, []).append(file)
+        elif not file.walked:
+            raise InputError(
+                f"{file.source} is in no format that is known",
+                f"There are {', '.join(adapters())}; say which by --as csv, for example.",
+            )
+    read: list[tuple[Path, str, list[Run]]] = []
+    lost: list[Note] = []  # on files that hold no runs
+    for name, found_files in files.items():
+        adapter = adapters()[name]
+        if isinstance(adapter, FolderAdapter):
+            for item in adapter.read_together(found_files, mapping):
+                if isinstance(item, Note):
+                    lost.append(item)
+                else:
+                    read.append((Path(item.source), item.source, [item]))
+        else:
+            for file in found_files:
+                try:
+                    runs = list(adapter.read(file.path, file.source, mapping))
+                except InputError as error:
+                    if not file.walked:
+                        raise
+                    # One bad file of a folder does not keep the others out.
+                    lost.append(Note("unreadable", "warning", f"{error.what} (left out)"))
+                else:
+                    read.append((file.path, file.source, runs))
+    notes += gather(("", note) for note in lost)
     found = _unique(_join_run_tables(read, notes))
     if not found:
         told = "".join(f"; {note.message}" for note in notes)
         raise InputError(
             f"{', '.join(named) or 'no source'}: there are no runs to read{told}",
-            "Give CSV or JSON lines files, or a folder of them.",
+            "Give files of run logs, or a folder of them.",
         )
     if group is not None:
         found = [replace(run, group=group) for run in found]
@@ -119,29 +155,28 @@ def read_sources(
 
 
 def _adapter(name: str) -> Adapter:
-    readable = {n: a for n, a in adapters().items() if not isinstance(a, Unread)}
-    if name not in readable:
-        known = f"There are {', '.join(readable)}."
-        raise InputError(f"--as {name}: no such format", near(name, readable) or known)
-    return readable[name]
+    if name not in adapters():
+        known = f"There are {', '.join(adapters())}."
+        raise InputError(f"--as {name}: no such format", near(name, adapters()) or known)
+    return adapters()[name]
 
 
-def _recognised(path: Path, head: bytes, forced: Adapter | None, walked: bool) -> Adapter | None:
-    if forced is not None and (not walked or forced.recognises(path, head)):
+def _recognised(file: Found, head: bytes, forced: Adapter | None) -> Adapter | None:
+    if forced is not None and (not file.walked or forced.recognises(file.path, head)):
         return forced
     known = adapters().values() if forced is None else ()
-    return next((adapter for adapter in known if adapter.recognises(path, head)), None)
+    return next((adapter for adapter in known if adapter.recognises(file.path, head)), None)
 
 
-def _files(sources: Sequence[str]) -> Iterator[tuple[Path, str, bool]]:
-    """(path, what to call it, whether it was found by walking) in sorted order."""
+def _files(sources: Sequence[str]) -> Iterator[Found]:
+    """Every file that is named or lies in a folder that is, in sorted order."""
     for source in sources:
         path = Path(source)
         if path.is_dir():
             for found in _walk(path, set()):
-                yield found, found.as_posix(), True
+                yield Found(found, found.as_posix(), path)
         elif path.exists():
-            yield path, path.as_posix(), False
+            yield Found(path, path.as_posix(), path)
         elif _URL.match(source) and not os.path.splitdrive(source)[0]:
             raise InputError(
                 f"{source} cannot be read yet", "Export the runs to CSV or JSON lines files."
@@ -156,11 +191,15 @@ def _walk(folder: Path, visited: set[str]) -> Iterator[Path]:
         return
     visited.add(real)
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        # Links last: W&B's `latest-run` names a folder that stands beside it.
+        entries = sorted(os.scandir(folder), key=lambda entry: (entry.is_symlink(), entry.name))
     except OSError as error:
         raise UnreachableError(f"{folder} cannot be read: {error.strerror}") from error
+    passed_over = {"debug.log", "debug-internal.log"}  # the W&B client's own, in JSON lines
+    if any(entry.name.endswith(".wandb") for entry in entries):
+        passed_over |= {"files", "logs", "tmp"}
     for entry in entries:
-        if entry.name.startswith("."):
+        if entry.name.startswith(".") or entry.name in passed_over:
             continue
         if entry.is_dir():
             yield from _walk(Path(entry.path), visited)

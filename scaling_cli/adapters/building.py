@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import gzip
+import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Mapping as Table
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scaling_cli.columns import COLUMNS
 from scaling_cli.errors import InputError, UnreachableError
+from scaling_cli.expressions import as_number
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats, Run, Series, Status
 
+Points = dict[str, tuple[NDArray[np.int64], Floats]]  # metric -> steps and values as logged
+
 STEP_NAMES = ("step", *COLUMNS["step"].aliases)
+NUMBER_WORDS = {
+    "nan": float("nan"),
+    "infinity": float("inf"),
+    "inf": float("inf"),
+    "-infinity": float("-inf"),
+    "-inf": float("-inf"),
+}
 STATUS_NAMES = ("status", "state", "State", "Status")
 # Loggers give every run's file the same name and part the runs by folder.
 _GENERIC = {"metrics", "log", "logs", "history", "progress", "train", "results", "output", "data"}
@@ -27,6 +40,20 @@ _STATUS_WORDS: dict[str, Status] = {
     **dict.fromkeys(("running", "unfinished", "pending", "queued", "preempted"), "unfinished"),
     **dict.fromkeys(("crashed", "failed", "killed", "error", "diverged", "oom"), "failed"),
 }
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file to read, what to call it, and the file or folder that was named to find it."""
+
+    path: Path
+    source: str
+    root: Path
+
+    @property
+    def walked(self) -> bool:
+        """Whether a folder was named."""
+        return self.root != self.path
 
 
 def read_bytes(path: Path) -> bytes:
@@ -39,13 +66,20 @@ def read_bytes(path: Path) -> bytes:
         raise UnreachableError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def read_head(path: Path, size: int = 1 << 16) -> bytes:
-    """The first bytes, unpacked where the file is a gzip."""
+@contextmanager
+def reading(path: Path) -> Iterator[BinaryIO]:
+    """The file, opened; what the system refuses is said in our words."""
     try:
         with path.open("rb") as file:
-            head = file.read(size)
+            yield file
     except OSError as error:
         raise UnreachableError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def read_head(path: Path, size: int = 1 << 16) -> bytes:
+    """The first bytes, unpacked where the file is a gzip."""
+    with reading(path) as file:
+        head = file.read(size)
     if not head.startswith(_GZIP):
         return head
     try:
@@ -65,6 +99,87 @@ def stem_of(path: Path) -> str:
     name = path.name.removesuffix(".gz")
     stem = Path(name).stem
     return path.absolute().parent.name or stem if stem.lower() in _GENERIC else stem
+
+
+def run_folder(folder: Path, root: Path) -> str:
+    """The name of a run that is a folder: its path below the folder that was named."""
+    if root in folder.parents:
+        return folder.relative_to(root).as_posix()
+    return Path(os.path.abspath(folder)).name or "run"
+
+
+def moment(seconds: float) -> str:
+    """A time in seconds since 1970 as ISO text, or nothing if it is none."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat() if seconds > 0 else ""
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
+def join(arrays: Sequence[tuple[NDArray[np.int64], Floats]]) -> tuple[NDArray[np.int64], Floats]:
+    """One metric's points from several parts."""
+    steps, values = zip(*arrays, strict=True)
+    return np.concatenate(steps), np.concatenate(values)
+
+
+def drop_from(points: Points, firsts: Table[str, int]) -> int:
+    """Drop each metric's points from a step on, since a restart logged them again; counts them."""
+    dropped = 0
+    for metric in points.keys() & firsts.keys():
+        steps, values = points[metric]
+        kept = steps < firsts[metric]
+        dropped += len(steps) - int(kept.sum())
+        points[metric] = steps[kept], values[kept]
+    return dropped
+
+
+def flattened(row: Table[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested tables, their keys joined by dots."""
+    for key, value in row.items():
+        if isinstance(value, dict):
+            yield from flattened(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+@dataclass
+class Logged:
+    """What a run logged, value by value: numbers are points, text that never changes is config."""
+
+    numbers: dict[str, tuple[list[int], list[float]]] = field(default_factory=dict)
+    texts: dict[str, set[str]] = field(default_factory=dict)
+    others: dict[str, None] = field(default_factory=dict)
+
+    def add(self, step: int, key: str, value: Any) -> None:
+        if value is None:
+            return
+        number = NUMBER_WORDS.get(value.strip().lower()) if isinstance(value, str) else value
+        if number is None:
+            self.texts.setdefault(key, set()).add(value)
+            return
+        number = as_number(number)
+        if number is None:
+            self.others[key] = None
+            return
+        steps, values = self.numbers.setdefault(key, ([], []))
+        steps.append(step)
+        values.append(number)
+
+    def points(self) -> Points:
+        return {
+            key: (np.array(steps, dtype=np.int64), np.array(values, dtype=np.float64))
+            for key, (steps, values) in self.numbers.items()
+        }
+
+    def constants(self) -> dict[str, str]:
+        return {key: next(iter(found)) for key, found in self.texts.items() if len(found) == 1}
+
+    def notes(self) -> list[Note]:
+        changing = [key for key, found in self.texts.items() if len(found) > 1] + list(self.others)
+        if not changing:
+            return []
+        message = f"neither numbers nor constant text, left out: {', '.join(changing)}"
+        return [Note("text_left_out", "info", message)]
 
 
 def make_series(steps: NDArray[np.int64], values: Floats) -> tuple[Series, int, int]:

@@ -8,18 +8,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from scaling_cli.adapters.building import (
+    NUMBER_WORDS,
     STEP_NAMES,
+    Logged,
     constants_to_config,
+    flattened,
     make_run,
     read_bytes,
     stem_of,
     suffix_of,
 )
 from scaling_cli.errors import InputError
-from scaling_cli.expressions import as_number
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
 from scaling_cli.records import Run
@@ -33,13 +33,6 @@ name = "jsonl"
 
 _ID_NAMES = ("run_id", "runid", "run", "run_name")
 _KINDS = ("_type", "type", "kind")
-_NUMBER_WORDS = {
-    "nan": float("nan"),
-    "infinity": float("inf"),
-    "inf": float("inf"),
-    "-infinity": float("-inf"),
-    "-inf": float("-inf"),
-}
 
 
 def recognises(path: Path, head: bytes) -> bool:
@@ -99,14 +92,6 @@ def _rows(data: bytes, source: str) -> tuple[list[tuple[int, dict[str, Any]]], l
     return rows, notes
 
 
-def _flat(row: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in row.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
-
-
 @dataclass
 class _Draft:
     """A run while its lines are read."""
@@ -120,7 +105,7 @@ def _runs(
 ) -> Iterator[Run]:
     id_names = tuple(filter(None, (mapping.id, (mapping.id or "").removeprefix("config."))))
     step_names = (*filter(None, (mapping.columns.get("step"),)), *STEP_NAMES)
-    flat = [(number, dict(_flat(row)), _is_config(row)) for number, row in rows]
+    flat = [(number, dict(flattened(row)), _is_config(row)) for number, row in rows]
     ids = [_identity(row, (*id_names, *_ID_NAMES)) for _, row, _ in flat]
     has_config = any(is_config for *_, is_config in flat)
     has_step = any(_first(row, step_names) is not None for _, row, _ in flat)
@@ -176,51 +161,24 @@ def _config_key(key: str) -> str:
 
 def _plain(value: Any) -> Any:
     """A config value; the words for NaN and infinity are numbers."""
-    number = _NUMBER_WORDS.get(value.strip().lower()) if isinstance(value, str) else None
+    number = NUMBER_WORDS.get(value.strip().lower()) if isinstance(value, str) else None
     return value if number is None else number
 
 
 def _history(draft: _Draft, run_id: str, source: str, step_names: tuple[str, ...]) -> Run:
-    points: dict[str, tuple[list[int], list[float]]] = {}
-    texts: dict[str, set[str]] = {}
-    skipped: dict[str, None] = {}
-    numbered = 0
+    logged = Logged()
     step_name = next((n for n in step_names if any(n in row for _, row in draft.rows)), None)
     for count, (number, row) in enumerate(draft.rows, 1):
         step = count if step_name is None else _whole(row.get(step_name), source, number, step_name)
-        numbered += step_name is None
         for key, value in row.items():
-            if value is None or key == step_name or key in _ID_NAMES:
-                continue
-            if isinstance(value, str):
-                word = _NUMBER_WORDS.get(value.strip().lower())
-                if word is None:
-                    texts.setdefault(key, set()).add(value)
-                    continue
-                value = word
-            number_value = as_number(value)
-            if number_value is None:
-                skipped[key] = None
-                continue
-            steps, values = points.setdefault(key, ([], []))
-            steps.append(step)
-            values.append(number_value)
-    notes = []
-    if numbered:
-        message = f"no line has a step, so its {numbered} points are numbered in order"
-        notes.append(Note("no_step_column", "warning", message))
-    changing = [key for key, found in texts.items() if len(found) > 1] + list(skipped)
-    if changing:
-        message = f"neither numbers nor constant text, left out: {', '.join(changing)}"
-        notes.append(Note("text_left_out", "info", message))
-    constant = {
-        _config_key(key): found.copy().pop() for key, found in texts.items() if len(found) == 1
-    }
-    arrays = {
-        key: (np.array(steps, dtype=np.int64), np.array(values, dtype=np.float64))
-        for key, (steps, values) in points.items()
-    }
-    return make_run(name, run_id, source, {**constant, **draft.config}, arrays, notes)
+            if key != step_name and key not in _ID_NAMES:
+                logged.add(step, key, value)
+    notes = logged.notes()
+    if step_name is None and draft.rows:
+        message = f"no line has a step, so its {len(draft.rows)} points are numbered in order"
+        notes.insert(0, Note("no_step_column", "warning", message))
+    constant = {_config_key(key): value for key, value in logged.constants().items()}
+    return make_run(name, run_id, source, {**constant, **draft.config}, logged.points(), notes)
 
 
 def _whole(value: Any, source: str, number: int, step_name: str) -> int:
