@@ -11,9 +11,9 @@ import numpy as np
 from scaling_cli.errors import FitError, InputError
 from scaling_cli.fitting import diagnostics
 from scaling_cli.fitting.objective import DEFAULT_OBJECTIVE, get_objective
-from scaling_cli.fitting.result import Fit
+from scaling_cli.fitting.result import Fit, with_derived
 from scaling_cli.fitting.solver import solve
-from scaling_cli.fitting.starts import candidate_starts
+from scaling_cli.fitting.starts import fit_starts
 from scaling_cli.fitting.surface import Surface
 from scaling_cli.laws import Law
 from scaling_cli.notes import Note
@@ -55,7 +55,7 @@ def fit(
     """
     options = options or FitOptions()
     names = _column_names(law, options)
-    rows, notes = _usable(law, observations, names, options.target)
+    rows, notes = usable(law, observations, names, options.target)
     columns = {name: rows.columns[source] for name, source in names.items()}
     target = rows.columns[options.target]
     notes += diagnostics.design_notes(law, columns)
@@ -67,7 +67,7 @@ def fit(
     surface = Surface(law, scaled, target, get_objective(options.objective), constants | fixed)
 
     count = HARD_STARTS if len(surface.free) > 6 else STARTS
-    solution = solve(surface, np.ones((1, len(target))), candidate_starts(surface, count))
+    surface, solution = fit_starts(surface, count)
     best = solution.best()
     theta, value = solution.theta[best], float(solution.objective[best])
     if not np.isfinite(value):
@@ -97,7 +97,7 @@ def fit(
     decoded = {name: float(item[0, 0]) for name, item in surface.decode(theta[None]).items()}
     shares = {p.name: decoded[p.name] / floor for p in law.parameters if p.linear}
     notes += diagnostics.solution_notes(
-        law, shares, agreement, count, bool(solution.converged[best])
+        law, shares, agreement, len(solution.objective), bool(solution.converged[best])
     )
     run_ids = [run.run_id for run in rows.runs]
     notes += diagnostics.outlier_notes(log_residuals, noise, run_ids)
@@ -109,8 +109,6 @@ def fit(
                 f"{failed:.0%} of the resamples did not converge and are left out.",
             )
         )
-    error = target - prediction
-    spread = float(np.sum((target - np.mean(target)) ** 2))
     result = Fit(
         law_id=law.id,
         group=dict(group or {}),
@@ -123,12 +121,8 @@ def fit(
         draws=draws,
         level=options.level,
         noise=noise,
-        metrics={
-            "r2": 1 - float(np.sum(error**2)) / spread if spread > 0 else float("nan"),
-            "rmse": float(np.sqrt(np.mean(error**2))),
-            "mape": float(np.mean(np.abs(error) / target)),
-        },
-        domain=_domain(columns),
+        metrics=metrics(target, prediction),
+        domain=domain(columns),
         columns={**names, "target": options.target},
         seed=options.seed,
         data_digest=rows.digest(),
@@ -144,7 +138,7 @@ def fit(
 def score_holdout(fitted: Fit, held_out: Observations) -> Fit:
     """The same fit with its errors on runs that it has not seen: mape, signed bias, coverage."""
     names = {name: column for name, column in fitted.columns.items() if name != "target"}
-    rows, _ = _usable(fitted.law, held_out, names, fitted.columns["target"], least=1)
+    rows, _ = usable(fitted.law, held_out, names, fitted.columns["target"], least=1)
     columns = {name: rows.columns[source] for name, source in names.items()}
     target = rows.columns[fitted.columns["target"]]
     prediction = fitted.curve(columns)
@@ -172,6 +166,17 @@ def score_holdout(fitted: Fit, held_out: Observations) -> Fit:
     return fitted.with_holdout(summary, table)
 
 
+def metrics(target: Floats, prediction: Floats) -> dict[str, float]:
+    """r2, rmse and mean absolute relative error over rows."""
+    error = target - prediction
+    spread = float(np.sum((target - np.mean(target)) ** 2))
+    return {
+        "r2": 1 - float(np.sum(error**2)) / spread if spread > 0 else float("nan"),
+        "rmse": float(np.sqrt(np.mean(error**2))),
+        "mape": float(np.mean(np.abs(error) / target)),
+    }
+
+
 def _middle(values: Floats) -> float:
     """Geometric mean."""
     return float(np.exp(np.mean(np.log(values))))
@@ -189,7 +194,7 @@ def _column_names(law: Law, options: FitOptions) -> dict[str, str]:
     return {"x": options.x}
 
 
-def _usable(
+def usable(
     law: Law,
     observations: Observations,
     names: Mapping[str, str],
@@ -277,9 +282,6 @@ def _bootstrap(surface: Surface, theta: Floats, rows: Observations, options: Fit
     return solution.theta[solution.converged]
 
 
-def _domain(columns: Mapping[str, Floats]) -> dict[str, tuple[float, float]]:
-    ranges = dict(columns)
-    if {"params", "tokens"} <= columns.keys():
-        ranges["flops"] = 6 * columns["params"] * columns["tokens"]
-        ranges["tokens_per_param"] = columns["tokens"] / columns["params"]
-    return {name: (float(np.min(v)), float(np.max(v))) for name, v in ranges.items()}
+def domain(columns: Mapping[str, Floats]) -> dict[str, tuple[float, float]]:
+    """Smallest and largest value of each column, compute and ratio included."""
+    return {name: (float(np.min(v)), float(np.max(v))) for name, v in with_derived(columns).items()}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from scaling_cli.errors import InputError
 from scaling_cli.records import Floats
+
+MAD = 1.4826  # median absolute deviation -> standard deviation of a normal
+TUNING = 1.345  # 95 % of least squares' efficiency where the noise is normal (Huber 1964)
+LEAST_DELTA = 1e-5  # below what any logger keeps of a loss
 
 
 @dataclass(frozen=True)
@@ -16,17 +20,26 @@ class Objective:
 
     The residual is ln(prediction) - ln(target), or their difference where `log` is False. rho is
     half the square up to `delta` and linear beyond it (Huber); always the sum, never the mean.
+    Where `tuning` is set, delta becomes that many robust scales of a first fit's residuals.
     """
 
     name: str
     meaning: str
     log: bool
     delta: float
+    tuning: float = 0.0
+
+    def adapted(self, residuals: Floats, parameters: int) -> Objective:
+        """The objective whose delta follows from a fit's `residuals` [rows]; itself if fixed."""
+        if not self.tuning:
+            return self
+        freedom = max(1, len(residuals) - parameters)
+        scale = MAD * float(np.median(np.abs(residuals))) * (len(residuals) / freedom) ** 0.5
+        return replace(self, delta=max(self.tuning * scale, LEAST_DELTA))
 
     def rho(self, residuals: Floats) -> Floats:
-        size = np.abs(residuals)
-        inner = np.minimum(size, self.delta)
-        rho: Floats = inner * (size - 0.5 * inner)
+        slope = self.slope(residuals)
+        rho: Floats = slope * (residuals - 0.5 * slope)
         return rho
 
     def slope(self, residuals: Floats) -> Floats:
@@ -39,10 +52,17 @@ _ALL = (
     Objective(
         "huber_log", "Huber with delta 1e-3 on log residuals (the papers' choice)", True, 1e-3
     ),
+    Objective(
+        "huber_adaptive",
+        "Huber on log residuals with delta at 1.345 robust residual scales",
+        True,
+        1e-3,
+        TUNING,
+    ),
     Objective("squared_log", "half the squared log residual", True, np.inf),
     Objective("squared", "half the squared residual in the target's unit", False, np.inf),
     # 1e-5 of the loss is below what any logger keeps: numerically the absolute log residual.
-    Objective("absolute_log", "absolute log residual (Huber with delta 1e-5)", True, 1e-5),
+    Objective("absolute_log", "absolute log residual (Huber with delta 1e-5)", True, LEAST_DELTA),
 )
 OBJECTIVES = {objective.name: objective for objective in _ALL}
 DEFAULT_OBJECTIVE = "huber_log"

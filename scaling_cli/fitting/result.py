@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -88,8 +85,9 @@ class Fit:
 
     `values` and `constants` are on the columns' base units; `draws` [resamples, parameters] are the
     bootstrap's parameters in the law's order. `noise` is the robust standard deviation of the log
-    residuals. `domain` holds the smallest and largest value of each column among the fitted runs,
-    `flops` and `tokens_per_param` included.
+    residuals, and `drift` what a prediction's log gains per unit of `distance` from the design.
+    `recipe` names the way of fitting where it is not the law's own. `domain` holds the smallest and
+    largest value of each column among the fitted runs, `flops` and `tokens_per_param` included.
     """
 
     law_id: str
@@ -110,6 +108,8 @@ class Fit:
     data_digest: str
     version: str
     notes: tuple[Note, ...] = ()
+    recipe: str = ""
+    drift: float = 0.0
     holdout: Mapping[str, float | None] | None = None
     holdout_rows: tuple[Mapping[str, Any], ...] = ()
 
@@ -117,13 +117,21 @@ class Fit:
     def law(self) -> Law:
         return get_law(self.law_id)
 
+    @property
+    def name(self) -> str:
+        """What the user asks for it by: its recipe, or else its law."""
+        return self.recipe or self.law_id
+
     @cached_property
     def fit_id(self) -> str:
         """Names the fit by what went into it: the same runs and options give the same id."""
-        key: list[Any] = [self.law_id, dict(self.group), self.objective, dict(self.values)]
+        import hashlib
+        import json
+
+        key: list[Any] = [self.name, dict(self.group), self.objective, dict(self.values)]
         key += [self.data_digest, self.seed, len(self.draws), self.level, self.version]
         text = json.dumps(key, sort_keys=True, default=str)
-        return f"{self.law_id}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
     @cached_property
     def parameters(self) -> dict[str, Estimate]:
@@ -163,10 +171,22 @@ class Fit:
             return None
         with np.errstate(all="ignore"):
             logs = np.log(self.law.predict(**self.draw_values(), **columns))
-        noise = self.noise * _normal_quantiles(NOISE_POINTS)
-        samples = (logs[:, None, :] + noise[None, :, None]).reshape(-1, logs.shape[-1])
+        noise = np.hypot(self.noise, self.drift * self.distance(columns))
+        steps = _normal_quantiles(NOISE_POINTS)[:, None] * noise
+        samples = (logs[:, None, :] + steps).reshape(-1, logs.shape[-1])
         low, high = self.interval(samples)
         return np.exp(low), np.exp(high)
+
+    def distance(self, columns: Mapping[str, Floats]) -> Floats:
+        """How far each row lies outside the fitted runs [rows]: the root of the summed squares of
+        the log distances by which it leaves the range of a column, of the ratio, or the compute
+        above."""
+        squares = np.zeros(len(next(iter(columns.values()))))
+        for name, values in with_derived(columns).items():
+            low, high = np.log(self.domain[name]) if name in self.domain else (-np.inf, np.inf)
+            below = 0.0 if name == "flops" else np.maximum(0.0, low - np.log(values))
+            squares += (below + np.maximum(0.0, np.log(values) - high)) ** 2
+        return np.sqrt(squares)
 
     def predict(self, inputs: Mapping[str, float]) -> Prediction:
         """The target at one point, with its interval and how far it lies from the data."""
@@ -174,7 +194,7 @@ class Fit:
         bounds = self.band(columns)
         return Prediction(
             self.fit_id,
-            self.law_id,
+            self.name,
             self.group,
             dict(inputs),
             float(self.curve(columns)[0]),
@@ -219,8 +239,9 @@ class Fit:
             if above
             else (f"below the smallest fitted run ({low:.3g})")
         )
+        codes = {"flops": "extrapolation", "tokens_per_param": "ratio_outside"}
         return Note(
-            "extrapolation" if name == "flops" else "outside_design",
+            codes.get(name, "outside_design"),
             "warning" if decades > FAR_DECADES or name == "tokens_per_param" else "info",
             f"{name} {value:.3g} lies {decades:.2f} decades {side}.",
         )
@@ -232,7 +253,8 @@ class Fit:
         )
         return {
             "fit_id": self.fit_id,
-            "law": self.law_id,
+            "law": self.name,
+            "surface": self.law_id,
             "group": dict(self.group),
             "n_observations": self.n_observations,
             "n_runs": self.n_runs,
@@ -246,6 +268,7 @@ class Fit:
             "derived": derived,
             "metrics": dict(self.metrics),
             "noise": self.noise,
+            "drift": self.drift,
             "level": self.level,
             "resamples": len(self.draws),
             "seed": self.seed,
@@ -280,10 +303,12 @@ class Fit:
                 "Fit again, or use the version that wrote it.",
             )
         try:
-            law = get_law(document["law"])
+            law = get_law(document.get("surface", document["law"]))
             draws = np.array(document["draws"], dtype=float).reshape(-1, len(law.parameters))
             return cls(
                 law_id=law.id,
+                recipe=document["law"] if document["law"] != law.id else "",
+                drift=float(document.get("drift", 0.0)),
                 group=document["group"],
                 n_observations=int(document["n_observations"]),
                 n_runs=int(document["n_runs"]),
@@ -345,7 +370,18 @@ class FailedFit:
         }
 
 
+def with_derived(columns: Mapping[str, Floats]) -> dict[str, Floats]:
+    """The columns with the compute and the ratio of params and tokens, where there are both."""
+    found = dict(columns)
+    if {"params", "tokens"} <= columns.keys():
+        found["flops"] = 6 * columns["params"] * columns["tokens"]
+        found["tokens_per_param"] = columns["tokens"] / columns["params"]
+    return found
+
+
 def _normal_quantiles(count: int) -> Floats:
     """`count` equally likely points of the standard normal."""
+    from statistics import NormalDist
+
     normal = NormalDist()
     return np.array([normal.inv_cdf((i + 0.5) / count) for i in range(count)])

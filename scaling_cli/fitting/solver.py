@@ -9,20 +9,30 @@ which always descends.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from scaling_cli.fitting.surface import Surface
+from scaling_cli.fitting.surface import Point, Surface
 from scaling_cli.records import Floats
 
-RELATIVE_TOLERANCE = (
-    1e-13  # predicted decrease over objective; scipy's ftol compares with 1 instead
-)
+Rows = np.ndarray[Any, Any]  # a choice of problems, by mask or by number
+
+# Predicted decrease over objective at which a fit is done; scipy's ftol compares with 1 instead.
+RELATIVE_TOLERANCE = 1e-13
+LOOSE_TOLERANCE = 1e-4  # the same for a wider delta, whose optimum is only a way station
 EXACT = 1e-18  # objective per row of a fit through every row: residuals of 1e-9, as good as none
+FEW_ITERATIONS = 60  # most problems take 8; one that takes more is better led there by wide deltas
+ROUGH_ITERATIONS = 20
 MAX_ITERATIONS = 300
-BATCH_ELEMENTS = 2**16  # problems times rows that are worked on together: stays in the cache
+BATCH_ELEMENTS = 2**15  # problems times rows that are worked on together: stays in the cache
+FIRST_DAMPING = 1.0  # starting undamped took 9.4 evaluations a resample, not 9.0
 MAX_DAMPING = 1e9
-DELTA_FACTOR = 10.0  # between the widths of Huber's delta that are solved in turn
+RIDGE = 1e-3  # of the matrix's diagonal at a damping of one
+SMALLEST_BEND = 1e-8  # of an eigenvalue over the largest, so that a flat direction stays finite
+DELTA_FACTOR = 4.0  # between the widths of Huber's delta that are solved in turn
+FAR = 16.0  # median residual over delta beyond which a start is led by wider deltas at once
+WIDEST = 4  # powers of the factor that a near start without an optimum falls back by
 MAX_STEP = 3.0  # in a coordinate: a factor of e**3 in a parameter
 COORDINATE_LIMIT = 80.0  # exp(80) is beyond every parameter; stops a coordinate from overflowing
 
@@ -35,19 +45,33 @@ class Solution:
     objective: Floats
     converged: np.ndarray[tuple[int], np.dtype[np.bool_]]
 
+    def put(self, rows: Rows, other: Solution, chosen: Rows) -> None:
+        """Replace these rows by the chosen ones of `other`."""
+        self.theta[rows], self.objective[rows] = other.theta[chosen], other.objective[chosen]
+        self.converged[rows] = other.converged[chosen]
+
     def best(self) -> int:
         return int(np.argmin(self.objective))
 
 
 @dataclass(frozen=True)
 class Prior:
-    """A normal prior on the coordinates: its means and inverse standard deviations, [free].
+    """A normal prior on the coordinates: means and inverse standard deviations, [batch, free].
 
-    It adds half the sum of ((theta - mean) * precision)**2 to the objective.
+    Either may be [free]: the same for every problem. It adds half the sum of
+    ((theta - mean) * precision)**2 to the objective.
     """
 
     mean: Floats
     precision: Floats
+
+    def take(self, rows: Rows | slice) -> Prior:
+        """The prior of these problems."""
+        mean, precision = np.atleast_2d(self.mean), np.atleast_2d(self.precision)
+        return Prior(
+            mean[rows] if len(mean) > 1 else mean,
+            precision[rows] if len(precision) > 1 else precision,
+        )
 
 
 def objective_values(
@@ -55,12 +79,7 @@ def objective_values(
 ) -> Floats:
     """Objective of each problem [batch]; infinite where the law gives no number."""
     with np.errstate(all="ignore"):
-        residuals = surface.residuals(theta)
-        values: Floats = np.sum(weights * surface.objective.rho(residuals), axis=1)
-    if prior is not None:
-        values = values + 0.5 * np.sum(((theta - prior.mean) * prior.precision) ** 2, axis=1)
-    finite: Floats = np.where(np.isfinite(values), values, np.inf)
-    return finite
+        return _values(surface, weights, surface.at(theta), prior)
 
 
 def solve(
@@ -70,34 +89,16 @@ def solve(
 
     Where nearly every residual lies beyond delta the objective is a kinked one, on which a step of
     Newton's says little; then wider deltas are solved first, each from the last one's optimum.
+    What does not converge, mostly resamples with about as many distinct rows as parameters, takes
+    that way too. No problem's digits depend on the others of its batch.
     """
-    for delta in _wider_deltas(surface, starts):
-        wide = replace(surface, objective=replace(surface.objective, delta=delta))
-        starts = _solve(wide, weights, starts, prior).theta
-    return _solve(surface, weights, starts, prior)
-
-
-def _wider_deltas(surface: Surface, starts: Floats) -> list[float]:
-    with np.errstate(all="ignore"):
-        sizes = np.abs(surface.residuals(starts[:1]))
-    typical = float(np.nanmedian(sizes)) if np.isfinite(sizes).any() else 0.0
-    deltas = []
-    delta = surface.objective.delta * DELTA_FACTOR
-    while delta < typical:
-        deltas.append(delta)
-        delta *= DELTA_FACTOR
-    return deltas[::-1]
-
-
-def _solve(surface: Surface, weights: Floats, starts: Floats, prior: Prior | None) -> Solution:
     size = max(1, BATCH_ELEMENTS // weights.shape[1])
     parts = []
     for at in range(0, len(starts), size):
-        rows = weights if len(weights) == 1 else weights[at : at + size]
         part = starts[at : at + size]
-        parts.append(
-            _solve_batch(surface, np.broadcast_to(rows, (len(part), rows.shape[1])), part, prior)
-        )
+        rows = weights if len(weights) == 1 else weights[at : at + size]
+        rows = np.broadcast_to(rows, (len(part), rows.shape[1]))
+        parts.append(_solve_part(surface, rows, part, prior and prior.take(slice(at, at + size))))
     return Solution(
         np.concatenate([part.theta for part in parts]),
         np.concatenate([part.objective for part in parts]),
@@ -105,122 +106,163 @@ def _solve(surface: Surface, weights: Floats, starts: Floats, prior: Prior | Non
     )
 
 
-@dataclass
-class _Model:
-    """Derivatives of the objective at each problem's point."""
-
-    gradient: Floats  # [batch, free]
-    inner: Floats  # Gauss-Newton matrix of the quadratic rows [batch, free, free]
-    outer: Floats  # reweighted matrix of the linear rows
-    curvature: Floats  # from the residuals' second derivatives
-
-    @classmethod
-    def at(cls, surface: Surface, weights: Floats, theta: Floats, prior: Prior | None) -> _Model:
-        residuals, jacobian = surface.residuals_and_jacobian(theta)
-        size, delta = np.abs(residuals), surface.objective.delta
-        inlier = size <= delta
-        pull = weights * surface.objective.slope(residuals)
-        gradient = np.matmul(jacobian, pull[:, :, None])[:, :, 0]
-        curvature = surface.curvature(theta, pull, gradient)
-        inner = _gram(jacobian, weights * inlier)
-        if np.isfinite(delta):
-            outer = _gram(jacobian, weights * ~inlier * (delta / np.maximum(size, delta)))
-        else:
-            outer = np.zeros_like(inner)
-        if prior is not None:
-            square = prior.precision**2
-            gradient = gradient + (theta - prior.mean) * square
-            inner = inner + np.diag(square)
-        return cls(gradient, inner, outer, curvature)
-
-    def put(self, rows: Floats, other: _Model) -> None:
-        for name in ("gradient", "inner", "outer", "curvature"):
-            getattr(self, name)[rows] = getattr(other, name)
-
-    def take(self, rows: Floats) -> _Model:
-        return _Model(self.gradient[rows], self.inner[rows], self.outer[rows], self.curvature[rows])
+def rough(surface: Surface, weights: Floats, starts: Floats) -> Floats:
+    """Where a few loose iterations with a wide delta take each start [batch, free]."""
+    objective = replace(surface.objective, delta=surface.objective.delta * DELTA_FACTOR**2)
+    wide = replace(surface, objective=objective)
+    rows = np.broadcast_to(weights, (len(starts), weights.shape[1]))
+    limit = np.full(len(starts), ROUGH_ITERATIONS)
+    return _solve_batch(wide, rows, starts, None, limit, LOOSE_TOLERANCE).theta
 
 
-def _gram(jacobian: Floats, weights: Floats) -> Floats:
-    gram: Floats = np.matmul(jacobian * weights[:, None, :], jacobian.transpose(0, 2, 1))
-    return gram
+def _solve_part(surface: Surface, weights: Floats, starts: Floats, prior: Prior | None) -> Solution:
+    delta = surface.objective.delta
+    with np.errstate(all="ignore"):
+        distance = np.median(np.abs(surface.residuals(starts)), axis=1) / delta
+    near = ~(distance > FAR)
+    found = _solve_batch(surface, weights, starts, prior, np.where(near, FEW_ITERATIONS, 0))
+    left = np.flatnonzero(~found.converged & np.isfinite(found.objective))
+    if not len(left):
+        return found
+    far = np.ceil(np.log(np.clip(distance[left], 1.0, 1e9)) / np.log(DELTA_FACTOR))
+    widest = np.where(near[left], WIDEST, far)
+    theta, weights, prior = starts[left], weights[left], prior and prior.take(left)
+    for power in range(int(widest.max()), 0, -1):
+        objective = replace(surface.objective, delta=delta * DELTA_FACTOR**power)
+        wide = replace(surface, objective=objective)
+        limit = np.where(widest >= power, FEW_ITERATIONS, 0)
+        theta = _solve_batch(wide, weights, theta, prior, limit, LOOSE_TOLERANCE).theta
+    again = _solve_batch(surface, weights, theta, prior, np.full(len(theta), MAX_ITERATIONS))
+    better = again.objective <= found.objective[left]
+    found.put(left[better], again, better)
+    return found
 
 
 def _solve_batch(
-    surface: Surface, weights: Floats, starts: Floats, prior: Prior | None
+    surface: Surface,
+    weights: Floats,
+    starts: Floats,
+    prior: Prior | None,
+    limit: Floats,
+    tolerance: float = RELATIVE_TOLERANCE,
 ) -> Solution:
+    """One width of delta, at most `limit` [batch] iterations."""
     theta = np.clip(starts, -COORDINATE_LIMIT, COORDINATE_LIMIT)
-    value = objective_values(surface, weights, theta, prior)
+    value = np.full(len(theta), np.inf)
     converged = np.zeros(len(theta), dtype=bool)
-    damping = np.full(len(theta), 1.0)
-    active = np.flatnonzero(np.isfinite(value))
-    if not len(active):
-        return Solution(theta, value, converged)
+    damping = np.full(len(theta), FIRST_DAMPING)
+    active = np.arange(len(theta))
     with np.errstate(all="ignore"):
-        model = _Model.at(surface, weights[active], theta[active], prior)
-        for _ in range(MAX_ITERATIONS):
-            step, predicted = _step(model, damping[active])
-            moved = np.clip(theta[active] + step, -COORDINATE_LIMIT, COORDINATE_LIMIT)
-            trial = objective_values(surface, weights[active], moved, prior)
-            old = value[active]
-            gain = (old - trial) / np.maximum(predicted, 1e-300)
-            better = trial < old
-            small = predicted <= RELATIVE_TOLERANCE * old
-            damp = damping[active]
-            exact = old <= EXACT * np.sum(weights[active], axis=1)
+        point = surface.at(theta)
+        value = _values(surface, weights, point, prior)
+        keep = np.isfinite(value)
+        for iteration in range(int(limit.max())):
+            keep &= limit[active] > iteration
+            if not keep.all():
+                active, weights, point = active[keep], weights[keep], point.take(keep)
+                prior = prior and prior.take(keep)
+            if not len(active):
+                break
+            damp, old = damping[active], value[active]
+            step, predicted = _step(surface, weights, point, prior, damp)
+            moved = np.clip(surface.moved(point.theta, step), -COORDINATE_LIMIT, COORDINATE_LIMIT)
+            trial = surface.at(moved)
+            new = _values(surface, weights, trial, prior)
+            gain = (old - new) / np.maximum(predicted, 1e-300)
+            better = new < old
+            small = predicted <= tolerance * old
+            exact = old <= EXACT * np.sum(weights, axis=1)
             small |= exact
-            done = small & ((damp <= 1.0) | exact) | (damp > MAX_DAMPING)
+            keep = ~(small & ((damp <= 1.0) | exact) | (damp > MAX_DAMPING))
+            value[active[better]] = new[better]
             theta[active[better]] = moved[better]
-            value[active[better]] = trial[better]
-            damp = np.where(
+            damping[active] = np.where(
                 better & (gain > 0.25),
                 np.where(damp < 1e-3, 0.0, damp * np.where(gain > 0.75, 0.1, 0.5)),
                 np.where(better, damp, np.maximum(4 * damp, 0.02)),
             )
-            damping[active] = damp
-            converged[active[done & small]] = True
-            keep = ~done
-            changed = better[keep]
-            active, model = active[keep], model.take(keep)
-            if not len(active):
-                break
-            if changed.any():
-                rows = active[changed]
-                model.put(changed, _Model.at(surface, weights[rows], theta[rows], prior))
+            converged[active] = ~keep & small
+            worse = keep & ~better
+            if worse.any():
+                trial.put(worse, surface.at(point.theta[worse]))
+            point = trial
     return Solution(theta, value, converged)
 
 
-def _step(model: _Model, damping: Floats) -> tuple[Floats, Floats]:
-    """The damped step [batch, free] and the decrease that it predicts [batch]."""
-    size = model.gradient.shape[1]
-    eye = np.eye(size)
-    full = model.inner + model.outer
-    diagonal = np.einsum("bii->bi", full)
+def _values(surface: Surface, weights: Floats, point: Point, prior: Prior | None) -> Floats:
+    values: Floats = np.sum(weights * surface.objective.rho(point.residuals), axis=1)
+    if prior is not None:
+        values = values + 0.5 * np.sum(((point.theta - prior.mean) * prior.precision) ** 2, axis=1)
+    finite: Floats = np.where(np.isfinite(values), values, np.inf)
+    return finite
+
+
+def _step(
+    surface: Surface, weights: Floats, point: Point, prior: Prior | None, damping: Floats
+) -> tuple[Floats, Floats]:
+    """The damped step [batch, free] and the decrease that it predicts [batch].
+
+    The matrix is Newton's at no damping and that of reweighted least squares, which is positive,
+    from a damping of one on. Where it is not positive its eigenvalues count by their size, which
+    steps downhill and far along the curved valleys of a design with few distinct rows.
+    """
+    pull = surface.objective.slope(point.residuals)
+    mix = np.minimum(damping, 1.0)
+    inlier = pull == point.residuals
+    gauss = weights * inlier
+    if mix.any():
+        gauss += weights * np.where(inlier, 0.0, mix[:, None] * pull / point.residuals)
+    gradient, matrix = surface.sums(point, weights * pull, gauss, mix)
+    if prior is not None:
+        square = prior.precision**2
+        gradient = gradient + (point.theta - prior.mean) * square
+        matrix = matrix + square[..., None] * np.eye(square.shape[-1])
+    gradient, matrix = surface.for_steps(point.theta, gradient, matrix, mix)
+    diagonal = np.abs(np.einsum("bii->bi", matrix))
     floor = 1e-10 * np.max(diagonal, axis=1, keepdims=True) + 1e-300
     scale = np.maximum(diagonal, floor)
-    amount = damping[:, None, None]
-    newton = np.minimum(amount, 1.0)
-    matrix = (
-        model.inner
-        + (1 - newton) * model.curvature
-        + newton * model.outer
-        + (1e-3 * amount + 1e-12) * scale[:, None, :] * eye
-    )
-    step = _solve_symmetric(matrix, -model.gradient)
-    bad = ~(np.einsum("bi,bi->b", step, model.gradient) < 0)
-    if bad.any():  # not a descent direction: the reweighted matrix is positive
-        safe = full[bad] + (1e-3 * np.maximum(amount[bad], 1.0)) * scale[bad][:, None, :] * eye
-        step[bad] = _solve_symmetric(safe, -model.gradient[bad])
-        matrix[bad] = safe
+    ridge = (RIDGE * damping + 1e-12)[:, None] * scale
+    matrix = matrix + ridge[:, :, None] * np.eye(ridge.shape[1])
+    step = solve_symmetric(matrix, -gradient)
+    bad = ~np.isfinite(step).all(axis=1) & np.isfinite(matrix).all(axis=(1, 2))
+    if bad.any():
+        matrix[bad] = _positive(matrix[bad], scale[bad])
+        step[bad] = solve_symmetric(matrix[bad], -gradient[bad])
+    _hold_above(surface.lowest_step(point.theta), step, matrix, gradient)
     largest = np.max(np.abs(step), axis=1, keepdims=True)
     step = step * np.minimum(1.0, MAX_STEP / np.maximum(largest, 1e-300))
-    slope = np.einsum("bi,bi->b", step, model.gradient)
+    slope = np.einsum("bi,bi->b", step, gradient)
     bend = np.einsum("bi,bij,bj->b", step, matrix, step)
     predicted: Floats = np.maximum(-slope - 0.5 * bend, 0.0)
     return step, predicted
 
 
-def _solve_symmetric(matrix: Floats, right: Floats) -> Floats:
+def _hold_above(lowest: Floats, step: Floats, matrix: Floats, gradient: Floats) -> None:
+    """Hold the coordinates that a step takes below their bound at it, and step in the others."""
+    held = step < lowest
+    rows = np.flatnonzero(held.any(axis=1))
+    if not len(rows):
+        return
+    held = held[rows]
+    there = np.where(held, lowest[rows], 0.0)
+    side = -gradient[rows] - np.einsum("bij,bj->bi", matrix[rows], there)
+    rest = np.where(held[:, :, None] | held[:, None, :], 0.0, matrix[rows])
+    rest += held[:, :, None] * np.eye(held.shape[1])
+    step[rows] = np.where(held, there, solve_symmetric(rest, np.where(held, 0.0, side)))
+
+
+def _positive(matrix: Floats, scale: Floats) -> Floats:
+    """The matrices with each eigenvalue by its size: downhill, and far where it is flat."""
+    root = np.sqrt(scale)
+    root = root[:, :, None] * root[:, None, :]
+    values, vectors = np.linalg.eigh(matrix / root)
+    values = np.abs(values)
+    values = np.maximum(values, SMALLEST_BEND * np.max(values, axis=1, keepdims=True))
+    positive: Floats = np.matmul(vectors * values[:, None, :], vectors.transpose(0, 2, 1)) * root
+    return positive
+
+
+def solve_symmetric(matrix: Floats, right: Floats) -> Floats:
     """Solve batch of small systems by LDL' where positive definite; NaN rows where not."""
     size = right.shape[1]
     lower = matrix.copy()

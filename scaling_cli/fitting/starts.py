@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from scaling_cli.fitting.solver import objective_values
+from scaling_cli.fitting.solver import (
+    Solution,
+    objective_values,
+    rough,
+    solve,
+    solve_symmetric,
+)
 from scaling_cli.fitting.surface import Surface
 from scaling_cli.records import Floats
 
 CANDIDATES = 2048  # screened by objective; a screen costs about as much as one iteration
+FEWER_CANDIDATES = 512  # where the law holds its bends at their starting values
+GRID = 40  # exponents of each of two terms; 1600 cells cost less than one polished start
+COARSE_GRID = 12  # the same where cells are also needed for floors and outer powers
+POWERS = 6
+FLOORS = np.array([0.03, 0.3, 0.6, 0.8, 0.92, 0.98])  # of the smallest target
+BLOCK = 4  # cells by exponent of which one is taken
+SCREENED = 4  # cells screened by the objective for each start
+POLISHED = 16  # of the starts of a law that bends
 ROUNDS = 3  # of reweighting towards the median when amplitudes are solved for
 
 
@@ -26,14 +42,51 @@ def halton(count: int, dimensions: int) -> Floats:
     return points
 
 
+def fit_starts(surface: Surface, count: int) -> tuple[Surface, Solution]:
+    """The optimum of every polished start, and the surface whose objective they minimise.
+
+    Of many starts the best few are polished after some loose iterations of all.
+
+    An adaptive objective is fitted twice: its delta follows from the first fit's residuals.
+    """
+    weights = np.ones((1, len(surface.target)))
+    starts = candidate_starts(surface, count)
+    if count > POLISHED:
+        starts = _best(surface, rough(surface, weights, starts), POLISHED)
+    found = solve(surface, weights, starts)
+    if not surface.objective.tuning:
+        return surface, found
+    residuals = surface.residuals(found.theta[found.best()][None])[0]
+    objective = surface.objective.adapted(residuals, len(surface.free))
+    surface = replace(surface, objective=objective)
+    return surface, solve(surface, weights, found.theta)
+
+
 def candidate_starts(surface: Surface, count: int) -> Floats:
     """The `count` best of the screened starts [count, free], best first."""
+    if surface.form and surface.form.separable:
+        return _best(surface, _grid(surface, SCREENED * count), count)
+    return _best(surface, _cover(surface), count)
+
+
+def _best(surface: Surface, theta: Floats, count: int) -> Floats:
+    weights = np.ones((1, len(surface.target)))
+    parts = [theta[at : at + 256] for at in range(0, len(theta), 256)]
+    objective = np.concatenate([objective_values(surface, weights, part) for part in parts])
+    chosen: Floats = theta[np.argsort(objective, kind="stable")[:count]]
+    return chosen
+
+
+def _cover(surface: Surface) -> Floats:
+    """A quasi-random cover of the declared ranges [at most CANDIDATES, free]."""
     law, target = surface.law, surface.target
     free = [parameter for parameter in law.parameters if parameter.name in surface.free]
     typical = float(np.median(target))
-    unit = halton(CANDIDATES, len(free))
+    varied = [item for item in free if item.start is None]
+    count = CANDIDATES if len(varied) == len(free) else FEWER_CANDIDATES
+    unit = halton(count, len(free))
     values: dict[str, Floats] = {
-        name: np.full((CANDIDATES, 1), value) for name, value in surface.constants.items()
+        name: np.full((count, 1), value) for name, value in surface.constants.items()
     }
     for i, parameter in enumerate(free):
         low, high = parameter.low, parameter.high
@@ -41,22 +94,99 @@ def candidate_starts(surface: Surface, count: int) -> Floats:
             drawn = low * (high / low) ** unit[:, i : i + 1]
         else:
             drawn = low + (high - low) * unit[:, i : i + 1]
+        if parameter.start is not None:
+            drawn = np.full_like(drawn, parameter.start)
         values[parameter.name] = drawn * (typical if parameter.of_target else 1.0)
 
     linear = [parameter.name for parameter in free if parameter.linear]
     if linear:
         values |= _amplitudes(surface, values, linear, floor=1e-3 * typical)
-    theta = surface.encode({name: values[name][:, 0] for name in surface.free})
-    weights = np.ones((1, len(target)))
-    objective = np.concatenate(
-        [
-            objective_values(surface, weights, theta[at : at + 256])
-            for at in range(0, CANDIDATES, 256)
-        ]
+    return surface.encode({name: values[name][:, 0] for name in surface.free})
+
+
+def _grid(surface: Surface, count: int) -> Floats:
+    """A power sum's best cells on a grid of exponents, amplitudes eliminated [<= count, free].
+
+    Rows enter all cells with the same weights, so that the cells' normal equations are a few
+    products of matrices. One cell is taken of each block of neighbours: starts that lie apart.
+    """
+    law, target, form = surface.law, surface.target, surface.form
+    assert form
+    typical = float(np.median(target))
+    powers, floors = np.ones(1), np.zeros(1)
+    linear = [term.name for term in form.terms]
+    if form.power:
+        item = law.parameter(form.power)
+        powers = np.geomspace(item.low, item.high, POWERS)
+        if form.floor:
+            floors = FLOORS * float(np.min(target))
+    elif form.floor:
+        linear = [*linear, form.floor]
+    per_term = (GRID if len(powers) == 1 else COARSE_GRID) if len(form.terms) > 1 else GRID**2
+    power, floor = (item.ravel()[:, None] for item in np.meshgrid(powers, floors, indexing="ij"))
+    raised = (target - floor) ** (1 / power)  # what the monomials add up to [settings, rows]
+    relative = power * raised ** (power - 1) / target
+
+    exponents, bases = [], []
+    for term in form.terms:
+        ((column, name),) = term.centre.items()
+        item = law.parameter(name)
+        exponents.append(np.geomspace(item.low, item.high, per_term))
+        bases.append(np.exp(-exponents[-1][:, None] * form.logs[column]))
+    settings, terms, size = len(raised), len(bases), len(linear)
+    shape = (settings, *[per_term] * terms)
+    robust = np.ones(len(target))
+    for _ in range(ROUNDS):
+        weights = relative**2 * robust
+        gram = np.empty((*shape, size, size))
+        right = np.empty((*shape, size))
+
+        def spread(values: Floats, term: int) -> Floats:
+            """[settings, per_term] of one term, to every cell."""
+            axes = [1] * terms
+            axes[term] = per_term
+            return values.reshape(settings, *axes)
+
+        for i, basis in enumerate(bases):
+            gram[..., i, i] = spread(weights @ (basis**2).T, i)
+            right[..., i] = spread((weights * raised) @ basis.T, i)
+            if size > terms:
+                gram[..., i, terms] = gram[..., terms, i] = spread(weights @ basis.T, i)
+        if terms == 2:
+            crossed = np.matmul(weights[:, None, :] * bases[0], bases[1].T)
+            gram[..., 0, 1] = gram[..., 1, 0] = crossed
+        if size > terms:
+            gram[..., terms, terms] = np.sum(weights, axis=1).reshape(-1, *[1] * terms)
+            right[..., terms] = np.sum(weights * raised, axis=1).reshape(-1, *[1] * terms)
+        flat, side = gram.reshape(-1, size, size), right.reshape(-1, size)
+        amplitudes = _clamped_solve(flat, side, 1e-3 * typical)
+        misfit = np.einsum("bi,bi->b", amplitudes, np.einsum("bij,bj->bi", flat, amplitudes))
+        misfit -= 2 * np.einsum("bi,bi->b", amplitudes, side)
+        total = np.sum(weights * raised**2, axis=1)
+        misfit = misfit.reshape(shape) + total.reshape(-1, *[1] * terms)
+        best = np.unravel_index(int(np.argmin(misfit)), shape)
+        fitted = amplitudes.reshape(*shape, size)[best]
+        made = sum(fitted[i] * bases[i][best[1 + i]] for i in range(terms))
+        made = made + (fitted[terms] if size > terms else 0.0)
+        residual = np.abs(relative[best[0]] * (made - raised[best[0]]))
+        robust = 1.0 / np.maximum(residual, np.median(residual) + 1e-12)
+        robust /= np.mean(robust)
+
+    cells = np.argsort(misfit, axis=None, kind="stable")
+    where = np.stack(np.unravel_index(cells, shape))
+    blocks = np.ravel_multi_index(
+        tuple(np.concatenate([where[:1], where[1:] // BLOCK])), (settings, *[per_term] * terms)
     )
-    order = np.argsort(objective, kind="stable")
-    chosen: Floats = theta[order[:count]]
-    return chosen
+    _, first = np.unique(blocks, return_index=True)
+    chosen = np.sort(first)[:count]
+    values = dict(zip(linear, amplitudes[cells[chosen]].T, strict=True))
+    for i, term in enumerate(form.terms):
+        values[next(iter(term.centre.values()))] = exponents[i][where[1 + i, chosen]]
+    if form.power:
+        values[form.power] = power[where[0, chosen], 0]
+        if form.floor:
+            values[form.floor] = floor[where[0, chosen], 0]
+    return surface.encode(values)
 
 
 def _amplitudes(
@@ -66,7 +196,7 @@ def _amplitudes(
 
     Relative residuals, reweighted a few times so that outliers lose their pull.
     """
-    batch, rows = CANDIDATES, len(surface.target)
+    batch, rows = len(next(iter(values.values()))), len(surface.target)
     basis = np.empty((batch, len(names), rows))
     zero = {name: np.zeros((1, 1)) for name in names}
     with np.errstate(all="ignore"):
@@ -101,12 +231,12 @@ def _clamped_solve(gram: Floats, right: Floats, floor: float) -> Floats:
         system = system + np.where(clamped, 1.0, 0.0)[:, :, None] * np.eye(size)
         side = np.where(mask, right - np.einsum("bij,bj->bi", gram, fixed), floor)
         finite = np.isfinite(system).all(axis=(1, 2)) & np.isfinite(side).all(axis=1)
-        solution[finite] = np.linalg.solve(system[finite], side[finite][:, :, None])[:, :, 0]
+        solution[finite] = solve_symmetric(system[finite], side[finite])
         lowest = np.argmin(np.where(mask, solution, np.inf), axis=1)
         worst = np.take_along_axis(solution, lowest[:, None], axis=1)[:, 0]
         below = finite & (worst < floor)
         if not below.any():
             break
         clamped[np.flatnonzero(below), lowest[below]] = True
-    lifted: Floats = np.maximum(solution, floor)
+    lifted: Floats = np.fmax(solution, floor)
     return lifted

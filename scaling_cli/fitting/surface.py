@@ -9,10 +9,31 @@ from functools import cached_property
 import numpy as np
 
 from scaling_cli.fitting.objective import Objective
+from scaling_cli.fitting.powersum import PowerSumModel, Slopes
 from scaling_cli.laws import Law
 from scaling_cli.records import Floats
 
+LEAST_FLOOR = 1e-12  # of the median target: a floor at its bound, as good as none
 DIFFERENCE_STEP = 1e-6  # for the curvature only: it steers the step and leaves the optimum alone
+
+
+@dataclass(frozen=True)
+class Point:
+    """A batch of points: coordinates [batch, free], residuals [batch, rows] and their slopes."""
+
+    theta: Floats
+    residuals: Floats
+    slopes: Slopes | None
+
+    def put(self, rows: Floats, other: Point) -> None:
+        """Replace these rows of the batch."""
+        self.theta[rows], self.residuals[rows] = other.theta, other.residuals
+        if self.slopes and other.slopes:
+            self.slopes.put(rows, other.slopes)
+
+    def take(self, rows: Floats) -> Point:
+        slopes = self.slopes and self.slopes.take(rows)
+        return Point(self.theta[rows], self.residuals[rows], slopes)
 
 
 @dataclass(frozen=True)
@@ -39,6 +60,16 @@ class Surface:
         return tuple(kinds[name] == "log" for name in self.free)
 
     @cached_property
+    def _straight(self) -> tuple[bool, ...]:
+        """Coordinates that a step moves as their parameter, not as its log: a declared floor.
+
+        Where a floor and an amplitude all but cancel, the valley between them is straight in the
+        floor itself; a floor that wants to be zero gets there in one step, not thirty.
+        """
+        floor = self.law.form.floor if self.law.form else None
+        return tuple(name == floor for name in self.free)
+
+    @cached_property
     def _log_target(self) -> Floats:
         return np.log(self.target)
 
@@ -58,12 +89,47 @@ class Surface:
         ]
         return np.stack([np.atleast_1d(column) for column in columns], axis=-1).astype(float)
 
+    @cached_property
+    def _unit(self) -> float:
+        return float(np.median(self.target))
+
+    def for_steps(
+        self, theta: Floats, gradient: Floats, matrix: Floats, mix: Floats
+    ) -> tuple[Floats, Floats]:
+        """Gradient and matrix by the coordinates that `moved` takes a step in."""
+        lift = np.where(self._straight, self._unit * np.exp(-theta), 1.0)
+        bent = (1.0 - mix)[:, None] * np.where(self._straight, gradient, 0.0)
+        matrix = matrix - bent[:, :, None] * np.eye(bent.shape[1])
+        return gradient * lift, matrix * lift[:, :, None] * lift[:, None, :]
+
+    def lowest_step(self, theta: Floats) -> Floats:
+        """The step [batch, free] that takes a coordinate to its bound."""
+        return np.where(self._straight, LEAST_FLOOR - np.exp(theta) / self._unit, -np.inf)
+
+    def moved(self, theta: Floats, step: Floats) -> Floats:
+        level = np.maximum(np.exp(theta) / self._unit + step, LEAST_FLOOR)
+        return np.where(self._straight, np.log(level * self._unit), theta + step)
+
+    @cached_property
+    def form(self) -> PowerSumModel | None:
+        """The law's closed form on these columns, where it declares one."""
+        return PowerSumModel(self.law, self.columns, self.free) if self.law.form else None
+
     def residuals(self, theta: Floats) -> Floats:
         """[batch, rows]; NaN where the prediction is not a positive number."""
-        prediction = self.law.predict(**self.decode(theta), **self.columns)
+        return self.at(theta).residuals
+
+    def at(self, theta: Floats) -> Point:
+        """The residuals at `theta`, and what their derivatives can use again."""
+        values, slopes = self.decode(theta), None
+        if self.form:
+            slopes = self.form.slopes(values)
+            prediction = slopes.prediction
+        else:
+            prediction = self.law.predict(**values, **self.columns)
         if self.objective.log:
-            return np.log(prediction) - self._log_target
-        return prediction - self.target
+            return Point(theta, np.log(prediction) - self._log_target, slopes)
+        return Point(theta, prediction - self.target, slopes)
 
     def residuals_and_jacobian(self, theta: Floats) -> tuple[Floats, Floats]:
         """Residuals [batch, rows] and their derivatives [batch, free, rows]."""
@@ -78,17 +144,61 @@ class Surface:
         jacobian /= prediction[:, None, :]
         return np.log(prediction) - self._log_target, jacobian
 
-    def curvature(self, theta: Floats, weights: Floats, slope: Floats) -> Floats:
+    def sums(self, point: Point, pull: Floats, gauss: Floats, mix: Floats) -> tuple[Floats, Floats]:
+        """Gradient [batch, free] and matrix [batch, free, free] of a weighted sum of residuals.
+
+        The gradient is the sum over rows of `pull` [batch, rows] times first derivatives; the
+        matrix that of `gauss` times their products and 1 - `mix` [batch] times pull times second
+        derivatives.
+        """
+        if self.form and point.slopes:
+            values = np.where(self._logged, np.exp(point.theta), point.theta)
+            if not self.objective.log:
+                level = point.slopes.prediction
+                pull = pull * level
+                gauss = gauss * level**2 + (1.0 - mix)[:, None] * pull
+            return self.form.sums(point.slopes, values, pull, gauss, mix)
+        _, jacobian = self.residuals_and_jacobian(point.theta)
+        gradient = np.matmul(jacobian, pull[:, :, None])[:, :, 0]
+        matrix = np.matmul(jacobian * gauss[:, None, :], jacobian.transpose(0, 2, 1))
+        exact = mix < 1
+        if exact.any():
+            curvature = self.curvature(
+                point.theta[exact], pull[exact], gradient[exact], jacobian[exact]
+            )
+            matrix[exact] += (1.0 - mix[exact])[:, None, None] * curvature
+        return gradient, matrix
+
+    def curvature(self, theta: Floats, weights: Floats, slope: Floats, jacobian: Floats) -> Floats:
         """Sum over rows of weights times the residuals' second derivatives [batch, free, free].
 
-        By differences of `slope`, the sum of weights times first derivatives [batch, free].
+        `slope` [batch, free] is the sum of weights times first derivatives. A law without second
+        derivatives has them by differences of the slope.
         """
         count = theta.shape[1]
-        result = np.empty((len(theta), count, count))
+        result = np.zeros((len(theta), count, count))
+        if self.law.hessian:
+            values = self.decode(theta)
+            at = {name: i for i, name in enumerate(self.free)}
+            if self.objective.log:
+                result -= np.matmul(jacobian * weights[:, None, :], jacobian.transpose(0, 2, 1))
+                weights = weights / self.law.predict(**values, **self.columns)
+            for (name, other), second in self.law.hessian(**values, **self.columns).items():
+                if name in at and other in at:
+                    i, j = at[name], at[other]
+                    scale = values[name][:, 0] if self._logged[i] else 1.0
+                    scale = scale * (values[other][:, 0] if self._logged[j] else 1.0)
+                    entry = scale * np.sum(weights * second, axis=1)
+                    result[:, i, j] += entry
+                    if i != j:
+                        result[:, j, i] += entry
+            diagonal = np.einsum("bii->bi", result)
+            diagonal += np.where(self._logged, slope, 0.0)
+            return result
         for i in range(count):
             shifted = theta.copy()
             shifted[:, i] += DIFFERENCE_STEP
-            _, jacobian = self.residuals_and_jacobian(shifted)
-            moved = np.matmul(jacobian, weights[:, :, None])[:, :, 0]
+            _, moved = self.residuals_and_jacobian(shifted)
+            moved = np.matmul(moved, weights[:, :, None])[:, :, 0]
             result[:, i] = (moved - slope) / DIFFERENCE_STEP
         return 0.5 * (result + result.transpose(0, 2, 1))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-
 from scaling_cli.errors import InputError
 from scaling_cli.laws import additive, farseer, power
 from scaling_cli.laws.base import Law, Parameter, Published, Source
@@ -17,6 +15,8 @@ def get_law(law_id: str) -> Law:
     """The law with this id; InputError names the nearest ones."""
     if law_id in LAWS:
         return LAWS[law_id]
+    import difflib
+
     near = difflib.get_close_matches(law_id, LAWS, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"Known laws: {', '.join(LAWS)}."
     raise InputError(f"there is no law '{law_id}'", f"{hint} `scalefit laws` lists them.")

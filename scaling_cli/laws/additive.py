@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling_cli.laws.base import Array, Law, Parameter, Published, Source, Values
+from scaling_cli.laws.base import Array, Law, Parameter, PowerSum, Published, Source, Values
 
 HOFFMANN = Source("Hoffmann et al.", 2022, "2203.15556", "eq. 10")
 BESIROGLU = Source("Besiroglu et al.", 2024, "2404.10102")
@@ -37,34 +37,6 @@ def _ray(values: Values, flops: Array) -> tuple[Array, Array]:
     return ratio * half ** (beta / (alpha + beta)), half ** (alpha / (alpha + beta)) / ratio
 
 
-def _chinchilla_gradient(
-    E: Array, A: Array, alpha: Array, B: Array, beta: Array, params: Array, tokens: Array
-) -> tuple[Array, dict[str, Array]]:
-    log_params, log_tokens = np.log(params), np.log(tokens)
-    by_a, by_b = np.exp(-alpha * log_params), np.exp(-beta * log_tokens)
-    term_a, term_b = A * by_a, B * by_b
-    gradient = {
-        "E": np.ones_like(by_a),
-        "A": by_a,
-        "alpha": -term_a * log_params,
-        "B": by_b,
-        "beta": -term_b * log_tokens,
-    }
-    return E + term_a + term_b, gradient
-
-
-def _skaling_gradient(
-    E: Array, A: Array, alpha: Array, B: Array, beta: Array, k: Array, params: Array, tokens: Array
-) -> tuple[Array, dict[str, Array]]:
-    total, inner = _chinchilla_gradient(0.0 * E, A, alpha, B, beta, params, tokens)
-    power = total**k
-    outer = k * power / total
-    gradient = {name: outer * partial for name, partial in inner.items() if name != "E"}
-    gradient["E"] = np.ones_like(power)
-    gradient["k"] = power * np.log(total)
-    return E + power, gradient
-
-
 def _set(name: str, source: Source, data: str, **values: Any) -> Published:
     return Published(name, values, data, source)
 
@@ -78,7 +50,7 @@ CHINCHILLA = Law(
     predict=lambda E, A, alpha, B, beta, params, tokens: E
     + A * params**-alpha
     + B * tokens**-beta,
-    gradient=_chinchilla_gradient,
+    form=PowerSum(floor="E"),
     optimum=_ray,
     source=HOFFMANN,
     published=(
@@ -117,7 +89,7 @@ SKALING_LAW = Law(
     predict=lambda E, A, alpha, B, beta, k, params, tokens: (
         E + (A * params**-alpha + B * tokens**-beta) ** k
     ),
-    gradient=_skaling_gradient,
+    form=PowerSum(floor="E", power="k"),
     optimum=_ray,
     source=SKALING,
     caveats=("k and E trade off: on many ladders E is not identified, and only predictions are.",),

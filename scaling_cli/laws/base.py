@@ -28,7 +28,8 @@ class Parameter:
     apart. An amplitude names in `centre` the columns that it is tied to and the exponent of each:
     `A` of `A / params**alpha` has `centre={"params": "alpha"}`. `low` and `high` bound the starting
     values on those scaled columns, in units of the median target where `of_target` is set.
-    `linear` parameters enter the prediction linearly and are eliminated when starts are sought.
+    `linear` parameters enter the prediction linearly and are eliminated when starts are sought;
+    one with a `start` starts there.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Parameter:
     centre: Mapping[str, str] = field(default_factory=dict)
     of_target: bool = False
     linear: bool = False
+    start: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,28 @@ class Published:
 
 
 @dataclass(frozen=True)
+class PowerSum:
+    """The form floor + (sum of monomials)**power, by the names of its parameters.
+
+    The monomials are the parameters that name a `centre`; floor and power are left out where the
+    law has none. The form says nothing that `predict` does not: it lets the solver take
+    derivatives and starting points from closed expressions.
+    """
+
+    floor: str | None = None
+    power: str | None = None
+
+
+@dataclass(frozen=True)
 class Law:
     """A scaling law. See the module's docstring for how its functions are called.
 
-    `gradient` returns the prediction and its partial derivative by each parameter; it is optional
-    and only saves time. `optimum(values, flops)` is the closed form of the compute-optimal
-    (params, tokens) under flops = 6 params tokens, where there is one. `references` are constants
-    of the surface, each set to the geometric mean of a column when the law is fitted. `derived`
-    gives further coefficients for the report.
+    `gradient` returns the prediction and its partial derivative by each parameter; `hessian` its
+    second derivatives by pairs of them, each pair once. They and `form` are optional and only save
+    time. `optimum(values, flops)` is the closed form of the
+    compute-optimal (params, tokens) under flops = 6 params tokens, where there is one. `references`
+    are constants of the surface, each set to the geometric mean of a column when the law is fitted.
+    `derived` gives further coefficients for the report.
     """
 
     id: str
@@ -85,6 +101,8 @@ class Law:
     source: Source
     published: tuple[Published, ...] = ()
     gradient: Callable[..., tuple[Array, dict[str, Array]]] | None = None
+    hessian: Callable[..., dict[tuple[str, str], Array]] | None = None
+    form: PowerSum | None = None
     optimum: Callable[[Values, Array], tuple[Array, Array]] | None = None
     references: Mapping[str, str] = field(default_factory=dict)
     derived: Callable[[Values], dict[str, float]] | None = None
@@ -94,6 +112,9 @@ class Law:
     @property
     def parameter_names(self) -> tuple[str, ...]:
         return tuple(parameter.name for parameter in self.parameters)
+
+    def parameter(self, name: str) -> Parameter:
+        return next(item for item in self.parameters if item.name == name)
 
     @property
     def scaled_columns(self) -> tuple[str, ...]:

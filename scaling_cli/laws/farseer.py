@@ -22,14 +22,34 @@ FARSEER = Source("Li et al.", 2025, "2506.10972", "eq. 15")
 SMALL_BEND = 1e-6  # below it, phi and its derivative are taken from their series
 
 
-def _phi(k: Array, x: Array) -> tuple[Array, Array]:
-    """phi(k, x) = (exp(k x) - 1) / k and its derivative by k."""
+def _phi(k: Array, x: Array) -> tuple[Array, Array, Array]:
+    """phi(k, x) = (exp(k x) - 1) / k and its first two derivatives by k."""
     small = np.abs(k) < SMALL_BEND
     safe = np.where(small, 1.0, k)
     grown = np.exp(k * x)
     phi = np.where(small, x + 0.5 * k * x**2, (grown - 1) / safe)
     by_k = np.where(small, 0.5 * x**2 + k * x**3 / 3, (x * grown - phi) / safe)
-    return phi, by_k
+    by_kk = np.where(small, x**3 / 3 + k * x**4 / 4, (x**2 * grown - 2 * by_k) / safe)
+    return phi, by_k, by_kk
+
+
+def _predict(**at: Array) -> Array:
+    x, y_0 = np.log(at["params"] / at["params_0"]), np.log(at["tokens_0"])
+
+    def phi(name: str) -> Array:
+        k = at[name]
+        small = np.abs(k) < SMALL_BEND
+        curve: Array = np.where(
+            small, x + 0.5 * k * x**2, np.expm1(k * x) / np.where(small, 1.0, k)
+        )
+        return curve
+
+    slope = at["data_slope"] + at["exponent"] * at["exponent_slope"] * y_0
+    growth = np.exp(at["exponent_slope"] * phi("exponent_bend"))
+    fall = at["exponent"] * (growth * np.log(at["tokens"]) - y_0)
+    floor = at["floor"] * np.exp(at["floor_slope"] * phi("floor_bend"))
+    loss: Array = floor + at["data"] * np.exp(slope * phi("data_bend") - fall)
+    return loss
 
 
 def _gradient(
@@ -48,9 +68,9 @@ def _gradient(
     tokens: Array,
 ) -> tuple[Array, dict[str, Array]]:
     x, y, y_0 = np.log(params / params_0), np.log(tokens / tokens_0), np.log(tokens_0)
-    phi_f, phi_f_k = _phi(floor_bend, x)
-    phi_d, phi_d_k = _phi(data_bend, x)
-    phi_e, phi_e_k = _phi(exponent_bend, x)
+    phi_f, phi_f_k, _ = _phi(floor_bend, x)
+    phi_d, phi_d_k, _ = _phi(data_bend, x)
+    phi_e, phi_e_k, _ = _phi(exponent_bend, x)
 
     floor_at = np.exp(floor_slope * phi_f)
     growth = np.exp(exponent_slope * phi_e)
@@ -70,6 +90,45 @@ def _gradient(
         "exponent_bend": by_growth * exponent_slope * phi_e_k,
     }
     return first + second, gradient
+
+
+def _hessian(**at: Array) -> dict[tuple[str, str], Array]:
+    """The second derivatives that are not zero, each pair once."""
+    x, y_0 = np.log(at["params"] / at["params_0"]), np.log(at["tokens_0"])
+    log_tokens = np.log(at["tokens"])
+    _, phi_f_k, phi_f_kk = _phi(at["floor_bend"], x)
+    phi_d, phi_d_k, phi_d_kk = _phi(at["data_bend"], x)
+    phi_e, phi_e_k, phi_e_kk = _phi(at["exponent_bend"], x)
+    _, first = _gradient(**at)
+    steep, e, e_1 = at["floor_slope"], at["exponent"], at["exponent_slope"]
+    floor, data = at["floor"] * first["floor"], at["data"] * first["data"]
+    slope = at["data_slope"] + e * e_1 * y_0
+    pull = np.exp(e_1 * phi_e) * log_tokens
+    floor_logs = {
+        ("floor", "floor"): -1.0 / at["floor"] ** 2,
+        ("floor_slope", "floor_bend"): phi_f_k,
+        ("floor_bend", "floor_bend"): steep * phi_f_kk,
+    }
+    data_logs = {
+        ("data", "data"): -1.0 / at["data"] ** 2,
+        ("data_slope", "data_bend"): phi_d_k,
+        ("data_bend", "data_bend"): slope * phi_d_kk,
+        ("data_bend", "exponent"): e_1 * y_0 * phi_d_k,
+        ("data_bend", "exponent_slope"): e * y_0 * phi_d_k,
+        ("exponent", "exponent_slope"): y_0 * phi_d - pull * phi_e,
+        ("exponent", "exponent_bend"): -pull * e_1 * phi_e_k,
+        ("exponent_slope", "exponent_slope"): -e * pull * phi_e**2,
+        ("exponent_slope", "exponent_bend"): -e * pull * phi_e_k * (1 + e_1 * phi_e),
+        ("exponent_bend", "exponent_bend"): -e * pull * e_1 * (phi_e_kk + e_1 * phi_e_k**2),
+    }
+    result = {}
+    for term, logs, prefix in ((floor, floor_logs, ("floor",)), (data, data_logs, ("data", "exp"))):
+        names = [name for name in first if name.startswith(prefix)]
+        for i, name in enumerate(names):
+            for other in names[i:]:
+                bend = first[name] * first[other] / term
+                result[name, other] = bend + term * logs.get((name, other), 0.0)
+    return result
 
 
 def farseer_raw(values: Values) -> dict[str, float]:
@@ -129,19 +188,26 @@ LAW = Law(
             "floor", "floor at params_0", 0.3, 0.98, of_target=True, linear=True
         ),
         Parameter("floor_slope", "d ln floor / d ln params", -0.3, 0.0, "identity"),
-        Parameter("floor_bend", "bend of the floor's curve; gamma", -0.3, 0.3, "identity"),
+        Parameter(
+            "floor_bend", "bend of the floor's curve; gamma", -0.3, 0.3, "identity", start=0.0
+        ),
         Parameter(
             "data", "data term at (params_0, tokens_0)", 0.02, 0.7, of_target=True, linear=True
         ),
         Parameter("data_slope", "d ln data term / d ln params", -0.3, 0.2, "identity"),
-        Parameter("data_bend", "bend of the data term's curve; beta", -0.3, 0.3, "identity"),
+        Parameter(
+            "data_bend", "bend of the data term's curve; beta", -0.3, 0.3, "identity", start=0.0
+        ),
         Parameter("exponent", "exponent of tokens at params_0", 0.1, 0.9),
         Parameter("exponent_slope", "d ln exponent / d ln params", -0.2, 0.2, "identity"),
-        Parameter("exponent_bend", "bend of the exponent's curve; alpha", -0.3, 0.3, "identity"),
+        Parameter(
+            "exponent_bend", "bend of the exponent's curve; alpha", -0.3, 0.3, "identity", start=0.0
+        ),
     ),
     references={"params_0": "params", "tokens_0": "tokens"},
-    predict=lambda **arguments: _gradient(**arguments)[0],
+    predict=_predict,
     gradient=_gradient,
+    hessian=_hessian,
     derived=farseer_raw,
     source=FARSEER,
     published=(

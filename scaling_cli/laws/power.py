@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scaling_cli.laws.base import Law, Parameter, Source
+from scaling_cli.laws.base import Law, Parameter, PowerSum, Source
 
 HESTNESS = Source("Hestness et al.", 2017, "1712.00409", "section 3")
 
@@ -17,6 +17,7 @@ LAWS = (
         variables=("x",),
         parameters=(_A, _ALPHA),
         predict=lambda A, alpha, x: A * x**-alpha,
+        form=PowerSum(),
         source=HESTNESS,
         caveats=(
             "It falls to zero: far extrapolations are too optimistic wherever a floor exists.",
@@ -34,6 +35,7 @@ LAWS = (
             _ALPHA,
         ),
         predict=lambda E, A, alpha, x: E + A * x**-alpha,
+        form=PowerSum(floor="E"),
         source=HESTNESS,
         family="one variable",
     ),
