@@ -89,10 +89,11 @@ def allocate_fit(fitted: Fit, budget_flops: float, ratio: float | None = None) -
     check_law(fitted.law)
     blocking = tuple(note for note in fitted.notes if note.code in DESIGN_CODES)
     if blocking and ratio is None:
-        none = Allocation(fitted.law_id, fitted.group, fitted.fit_id, budget_flops)
+        none = Allocation(fitted.name, fitted.group, fitted.fit_id, budget_flops)
         return replace(none, notes=blocking)
     values = {**fitted.values, **fitted.constants}
     found = _allocate(fitted.law, values, fitted.group, fitted.fit_id, budget_flops, ratio)
+    found = replace(found, law_id=fitted.name)
     if found.params is None or found.tokens is None:
         return found
     point = {"params": found.params, "tokens": found.tokens}

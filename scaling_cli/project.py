@@ -16,6 +16,7 @@ from scaling_cli.notes import Note
 from scaling_cli.store import Store, open_store
 
 if TYPE_CHECKING:
+    from scaling_cli.fitting.backtest import Comparison
     from scaling_cli.fitting.engine import FitOptions
     from scaling_cli.fitting.result import FailedFit, Fit
     from scaling_cli.observe import Observations
@@ -93,22 +94,22 @@ class Project:
 
     def fit(
         self,
-        laws: Sequence[str],
+        laws: Sequence[str] = ("auto",),
         by: Sequence[str] | None = None,
         where: str | None = None,
         holdout: str | None = None,
         options: FitOptions | None = None,
         save: bool = True,
     ) -> list[Fit | FailedFit]:
-        """Fit each law to each group of runs; a group that a law cannot be fitted to says why.
+        """Fit each law, or the recipe `auto`, to each group of runs; a failed one says why.
 
         Raises the first group's FitError if nothing could be fitted.
         """
-        from scaling_cli.fitting.engine import FitOptions, fit, score_holdout
+        from scaling_cli.fitting.backtest import fitter
+        from scaling_cli.fitting.engine import FitOptions, score_holdout
         from scaling_cli.fitting.result import FailedFit
-        from scaling_cli.laws import get_law
 
-        chosen = [get_law(name) for name in laws]
+        chosen = {name: fitter(name) for name in laws}
         observations = self.observations(where)
         keys = observations.by if by is None else by
         held_out = observations.matches(holdout) if holdout else None
@@ -119,20 +120,55 @@ class Project:
         fitted_on = observations if held_out is None else observations.select(~held_out)
         unseen = {} if held_out is None else _by_group(observations.select(held_out), keys)
         for group, rows in fitted_on.groups(keys):
-            for law in chosen:
+            for name, fit in chosen.items():
                 try:
-                    result = fit(law, rows, options or FitOptions(), group)
+                    result = fit(rows, options or FitOptions(), group)
                     if held_out is not None and _key(group) in unseen:
                         result = score_holdout(result, unseen[_key(group)])
                     results.append(result)
                 except FitError as error:
                     errors.append(error)
-                    results.append(FailedFit(law.id, group, len(rows), str(error)))
+                    results.append(FailedFit(name, group, len(rows), str(error)))
         if len(errors) == len(results):
             raise errors[0] if errors else FitError("no runs are left to fit", "Widen --where.")
         if save:
             self.save([item for item in results if not isinstance(item, FailedFit)])
         return results
+
+    def compare(
+        self,
+        laws: Sequence[str] | None = None,
+        by: Sequence[str] | None = None,
+        where: str | None = None,
+        holdout: str | None = None,
+        cut: str = "flops",
+        options: FitOptions | None = None,
+    ) -> list[Comparison]:
+        """Rank laws on each group of runs by their errors on larger runs; without `laws`, the
+        recipe `auto` and every law whose columns the runs have.
+
+        A group that cannot be cut has no ranking and says why; raises FitError if none can.
+        """
+        from scaling_cli.fitting import backtest
+
+        observations = self.observations(where)
+        chosen = laws or backtest.comparable(observations)
+        for name in chosen:
+            backtest.fitter(name)
+        groups = observations.groups(observations.by if by is None else by)
+        found, errors = [], []
+        for group, rows in groups:
+            try:
+                folds = backtest.named(rows, holdout) if holdout else backtest.rolling(rows, cut)
+            except FitError as error:
+                errors.append(error)
+                note = Note("no_folds", "severe", str(error))
+                found.append(backtest.Comparison(group, cut, (), (), (), (note,)))
+                continue
+            found.append(backtest.compare(chosen, folds, cut, options, group))
+        if len(errors) == len(groups):
+            raise errors[0]
+        return found
 
     def save(self, fits: Sequence[Fit]) -> None:
         """Keep the fits in the store, as one set: `saved_fits` gives the newest set."""
@@ -149,14 +185,21 @@ class Project:
         documents = [item for item in self.store.fits() if law in (None, item["law"])]
         if not documents:
             what = f"no fit of law {law} is saved" if law else "no fit is saved"
+            asked = f" --law {law}" if law else ""
             raise InputError(
                 f"{what} in the store {self.location}",
-                f"Run `scalefit fit --law {law or 'chinchilla'}` first, or give --published NAME.",
+                f"Run `scalefit fit{asked}` first, or give --published NAME.",
             )
         together = documents[0].get("together", [documents[0]["fit_id"]])
         newest = {item["fit_id"]: item for item in documents}
         chosen = [newest[fit_id] for fit_id in together if fit_id in newest]
         return [Fit.from_document(item, item["fit_id"]) for item in chosen]
+
+    def forecasts(self, fit: str | None = None, law: str | None = None) -> list[Fit]:
+        """The saved fits that answer for the future: those of `auto`, unless another is asked for
+        or there are none."""
+        fits = self.saved_fits(fit, law)
+        return [item for item in fits if item.recipe and not fit and not law] or fits
 
 
 def open_project(location: str = ".scalefit", config: str | Path | None = None) -> Project:

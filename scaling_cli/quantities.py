@@ -37,7 +37,7 @@ def count(value: float | None, digits: int = 3) -> str:
         if abs(value) >= scale * (1 - 0.5 * 10**-digits):
             scaled = value / scale
             if scaled >= 1000:
-                return f"{value:.{digits - 1}e}"
+                return power(value, digits)
             return f"{scaled:#.{digits}g}".rstrip(".") + suffix
     return f"{value:.{digits}g}"
 
@@ -51,11 +51,12 @@ def power(value: float | None, digits: int = 3) -> str:
 
 
 def number(value: float | None, digits: int = 4) -> str:
+    """A plain figure for people: `1.817`, `2143`, `1.99e7`."""
     if value is None or not math.isfinite(value):
         return "-"
-    return (
-        f"{value:.{digits}g}" if abs(value) < 1e-3 or abs(value) >= 1e5 else f"{value:#.{digits}g}"
-    )
+    if value and not 1e-3 <= abs(value) < 1e5:
+        return power(value, digits)
+    return f"{value:#.{digits}g}".rstrip(".")
 
 
 def percent(value: float | None, digits: int = 2, sign: bool = False) -> str:

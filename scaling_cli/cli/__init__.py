@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scaling_cli.cli import demo, fit, ingest, laws, optimal, predict, report, runs
+from scaling_cli.cli import compare, demo, fit, ingest, laws, optimal, predict, report, runs
 from scaling_cli.cli.common import INTERRUPTED
 from scaling_cli.version import VERSION
 
@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for module in (ingest, runs, laws, fit, predict, optimal, report, demo):
+for module in (ingest, runs, laws, fit, compare, predict, optimal, report, demo):
     name = module.__name__.rpartition(".")[2]
     app.command(name)(getattr(module, name))
 

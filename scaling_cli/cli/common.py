@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 import os
 import sys
@@ -113,11 +112,21 @@ def console() -> Console:
 def answer(as_json: bool, document: dict[str, Any], tables: Callable[[], Iterable[Table]]) -> None:
     """The command's answer on stdout: one JSON document, or tables for people."""
     if as_json:
+        import json
+
         print(json.dumps(finite(document), allow_nan=False, indent=2))
         return
-    from scaling_cli.report.render import to_terminal
+    show(tables())
 
-    to_terminal(tables(), console())
+
+def show(tables: Iterable[Table]) -> None:
+    """Tables on stdout: folded and coloured in a terminal, plain lines elsewhere."""
+    from scaling_cli.report.render import to_terminal, to_text
+
+    if sys.stdout.isatty():
+        to_terminal(tables, console())
+    else:
+        print(to_text(tables))
 
 
 def finite(value: Any) -> Any:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from scaling_cli.cli.common import JsonOption, answer, command, console, say_notes
+from scaling_cli.cli.common import JsonOption, answer, command, say_notes, show
 from scaling_cli.errors import UnreachableError
 
 LADDER = "split != 'schedule'"
@@ -22,10 +21,14 @@ def demo(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Ingest, fit, predict and plan on the real training runs that are shipped with scalefit.
+    """Go the whole way on the shipped training runs.
+
+    Ingest, fit, predict runs that no fit has seen, and split larger budgets.
 
     Example: scalefit demo
     """
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="scalefit-demo-") as folder:
         _demo(store or str(Path(folder) / "store"), as_json)
 
@@ -38,24 +41,23 @@ def _demo(store: str, as_json: bool) -> None:
 
     samples = sample_runs()
     project = open_project(store, samples / "scalefit.toml")
-    screen = console()
 
     def step(shown: str, why: str) -> None:
         if not as_json:
-            screen.print(f"\n[bold]$ scalefit {shown}[/bold]\n{why}")
+            print(f"$ scalefit {shown}\n{why}\n", flush=True)
 
     step("ingest sample_runs", "Two recipes of small transformers, recorded by four loggers.")
     done = project.ingest([str(samples)])
     if not as_json:
         say_notes(done.notes)
-        answer(False, {}, lambda: ingest_tables(done))
+        show(ingest_tables(done))
 
     step(
-        f'fit --law chinchilla --law skaling --by recipe --where "{LADDER}" --holdout "{HOLDOUT}"',
+        f'fit --law auto,chinchilla,skaling --by recipe --where "{LADDER}" --holdout "{HOLDOUT}"',
         "The large target runs are kept out of the fits; the report shows how well each law"
         " foresaw them.",
     )
-    results = project.fit(["chinchilla", "skaling"], ["recipe"], LADDER, HOLDOUT)
+    results = project.fit(["auto", "chinchilla", "skaling"], ["recipe"], LADDER, HOLDOUT)
     fits = [item for item in results if not isinstance(item, FailedFit)]
 
     step("report", "What the ladder says, with intervals, and how to spend larger budgets.")

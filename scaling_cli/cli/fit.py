@@ -30,8 +30,11 @@ MIN_LEVEL, MAX_LEVEL = 0.5, 0.999
 @command
 def fit(
     law: Annotated[
-        list[str], typer.Option("--law", help="Law to fit; may be repeated.", metavar="LAW")
-    ],
+        list[str] | None,
+        typer.Option(
+            "--law", help="Law to fit; may be repeated. Without: auto, the forecast.", metavar="LAW"
+        ),
+    ] = None,
     by: ByOption = None,
     where: WhereOption = None,
     holdout: HoldoutOption = None,
@@ -61,7 +64,9 @@ def fit(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit laws to the runs in the store, each to each group, with bootstrap intervals.
+    """Fit laws to the runs in the store.
+
+    Each law is fitted to each group, with bootstrap intervals from whole runs resampled.
 
     The fits are kept in the store; `predict`, `optimal` and `report` use the newest.
 
@@ -84,7 +89,7 @@ def fit(
         fixed=assignments(fix or [], "--fix"),
     )
     project = open_project(store, config)
-    results = project.fit(many(law), names(by), where, holdout, options, save=False)
+    results = project.fit(many(law or ["auto"]), names(by), where, holdout, options, save=False)
     fits = [item for item in results if not isinstance(item, FailedFit)]
     try:
         project.save(fits)

@@ -14,7 +14,9 @@ def laws(
     law: Annotated[str | None, typer.Argument(help="One law, in full.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the laws, or show one: formula, parameters, published coefficients, caveats.
+    """List the laws, or show one in full.
+
+    In full: formula, parameters, source, published coefficients, caveats.
 
     Example: scalefit laws farseer
     """

@@ -40,7 +40,9 @@ def optimal(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Split a compute budget between parameters and tokens, at FLOPs = 6 params tokens.
+    """Split compute between parameters and tokens.
+
+    At FLOPs = 6 params tokens; a split that the runs cannot carry is refused.
 
     Example: scalefit optimal --budget 1e23 1e24 --published epoch2024
     """
@@ -59,7 +61,7 @@ def optimal(
         from scaling_cli.project import open_project
 
         one_of(fit=fit, law=law)
-        fits = open_project(store, config).saved_fits(fit, law)
+        fits = open_project(store, config).forecasts(fit, law)
         found = [allocate_fit(item, value, ratio) for item in fits for value in budgets]
     if all(item.params is None for item in found):
         reasons = dict.fromkeys(note.message for item in found for note in item.notes)

@@ -39,7 +39,9 @@ def predict(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Predict the loss of a run, with its interval and its distance from the data.
+    """Predict the loss of a run.
+
+    With the interval for one new run, and how far it lies from the fitted ones.
 
     Example: scalefit predict --params 7B --tokens 2T --published epoch2024
     """
@@ -60,7 +62,7 @@ def predict(
         from scaling_cli.project import open_project
 
         one_of(fit=fit, law=law)
-        fits = open_project(store, config).saved_fits(fit, law)
+        fits = open_project(store, config).forecasts(fit, law)
         found = [item.predict(inputs) for item in fits]
     document = {"predictions": [item.to_json() for item in found]}
     answer(as_json, document, lambda: [predictions_table(found)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -42,10 +41,14 @@ def report(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Report on the newest fits: runs, parameters, held-out errors, splits of larger budgets.
+    """Report on the newest fits.
+
+    Runs, parameters with intervals, held-out errors, splits of larger budgets.
 
     Example: scalefit report -o report.md
     """
+    import json
+
     from scaling_cli.project import budget_ladder, open_project, optimal
     from scaling_cli.quantities import parse_positive
     from scaling_cli.report.document import TITLE, report_json, report_tables

@@ -23,17 +23,19 @@ def runs(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the runs in the store, one line each; with --by, one line a group.
+    """List the runs in the store.
+
+    One line each; with --by, one line a group.
 
     Example: scalefit runs --where 'params > 50K' --by recipe
     """
     from scaling_cli.project import open_project
-    from scaling_cli.report.tables import groups_table, run_json, runs_table
+    from scaling_cli.report.tables import groups_table, runs_json, runs_table
 
     found = open_project(store, config).runs(where)
     keys = names(by)
     answer(
         as_json,
-        {"runs": [run_json(record) for record in found.runs]},
-        lambda: [groups_table(found, keys) if keys is not None else runs_table(found.runs)],
+        {"runs": runs_json(found)},
+        lambda: [groups_table(found, keys) if keys is not None else runs_table(found)],
     )

@@ -33,7 +33,7 @@ def report_json(
     runs: Observations, fits: Sequence[Fit], allocations: Sequence[Allocation]
 ) -> dict[str, Any]:
     return {
-        "runs": [tables.run_json(record) for record in runs.runs],
+        "runs": tables.runs_json(runs),
         "fits": [
             item.to_json() | {"holdout_rows": [dict(row) for row in item.holdout_rows]}
             for item in fits

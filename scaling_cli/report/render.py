@@ -1,4 +1,4 @@
-"""Tables to a terminal, or to Markdown."""
+"""Tables to a terminal, as plain text, or as Markdown."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ def to_terminal(tables: Iterable[Table], console: Console) -> None:
     from rich.text import Text
 
     for table in tables:
+        console.print(Text(table.title, style="bold"))
         grid = RichTable(
-            title=Text(table.title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD,
-            pad_edge=False, collapse_padding=True, padding=(0, 1),
-        )  # fmt: skip
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+            collapse_padding=True,
+            padding=(0, 1),
+        )
         for i, header in enumerate(table.headers):
             grid.add_column(header, justify="left" if i < table.left else "right", overflow="fold")
         for row in table.rows:
@@ -36,6 +39,24 @@ def to_terminal(tables: Iterable[Table], console: Console) -> None:
             console.print(Padding(Text(_said(line), style=style), (0, 0, 0, 2)))
         if table.lines:
             console.print()
+
+
+def to_text(tables: Iterable[Table]) -> str:
+    """Aligned text that is never folded: for pipes and files, where a run is one line."""
+    parts = []
+    for table in tables:
+        rows = [table.headers, *table.rows]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        parts.append(table.title)
+        for row in rows:
+            cells = [
+                cell.ljust(width) if i < table.left else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ]
+            parts.append("  ".join(cells).rstrip())
+        parts += [f"  {_said(line)}" for line in table.lines]
+        parts.append("")
+    return "\n".join(parts)
 
 
 def to_markdown(title: str, tables: Sequence[Table]) -> str:

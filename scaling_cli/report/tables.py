@@ -10,12 +10,12 @@ from scaling_cli.notes import Note
 from scaling_cli.quantities import count, number, percent, power
 
 if TYPE_CHECKING:
+    from scaling_cli.fitting.backtest import Comparison
     from scaling_cli.fitting.result import FailedFit, Fit, Prediction
     from scaling_cli.laws import Law
     from scaling_cli.observe import Observations
     from scaling_cli.planning import Allocation
     from scaling_cli.project import Ingest
-    from scaling_cli.store import RunRecord
 
 COUNTS = ("params", "params_non_embedding", "tokens", "flops", "unique_tokens")
 
@@ -64,19 +64,31 @@ def _about(group: Mapping[str, Any], notes: Iterable[Note]) -> list[Note]:
     return [replace(note, message=prefix + note.message) for note in notes]
 
 
-def run_json(record: RunRecord) -> dict[str, Any]:
-    """The contract's `runs` object."""
-    final = record.final
-    return {
-        "run_id": record.run_id,
-        "name": record.name,
-        "source": record.source,
-        "group": record.group,
-        "status": record.status,
-        "steps": final.get("steps"),
-        **{name: final.get(name) for name in ("params", "tokens", "flops", "loss")},
-        "warnings": [note.to_json() for note in record.notes],
+def runs_json(rows: Observations) -> list[dict[str, Any]]:
+    """The contract's `runs` objects."""
+    return [
+        {
+            "run_id": record.run_id,
+            "name": record.name,
+            "source": record.source,
+            "group": group,
+            "status": record.status,
+            "steps": record.final.get("steps"),
+            **{name: record.final.get(name) for name, _ in RANGES},
+            "warnings": [note.to_json() for note in record.notes],
+        }
+        for record, group in zip(rows.runs, _groups(rows), strict=True)
+    ]
+
+
+def _groups(rows: Observations) -> list[str]:
+    """Each run's group: the one that its logger gave, else what the mapping groups by."""
+    mapped = {
+        record.run_key: ", ".join(str(value) for value in group.values())
+        for group, members in rows.groups(rows.by)
+        for record in members.runs
     }
+    return [record.group or mapped[record.run_key] for record in rows.runs]
 
 
 def ingest_tables(ingest: Ingest) -> list[Table]:
@@ -111,24 +123,22 @@ def groups_table(rows: Observations, by: Sequence[str]) -> Table:
     return Table(title, headers, tuple(lines))
 
 
-def runs_table(records: Sequence[RunRecord]) -> Table:
-    rows = []
-    for record in records:
-        final = record.final
-        rows.append(
-            (
-                record.name or record.run_id,
-                str(record.group),
-                record.status,
-                count(final.get("steps")),
-                count(final.get("params")),
-                count(final.get("tokens")),
-                power(final.get("flops")),
-                number(final.get("loss")),
-            )
+def runs_table(rows: Observations) -> Table:
+    lines = tuple(
+        (
+            item["name"] or item["run_id"],
+            item["group"],
+            item["status"],
+            count(item["steps"]),
+            count(item["params"]),
+            count(item["tokens"]),
+            power(item["flops"]),
+            number(item["loss"]),
         )
+        for item in runs_json(rows)
+    )
     headers = ("run", "group", "status", "steps", "params", "tokens", "flops", "loss")
-    return Table(f"{len(records)} runs", headers, tuple(rows), left=3)
+    return Table(f"{len(rows)} runs", headers, lines, left=3)
 
 
 def fit_table(fitted: Fit) -> Table:
@@ -157,7 +167,7 @@ def fit_table(fitted: Fit) -> Table:
             f" {percent(held['coverage'], 0)}"
         )
     return Table(
-        f"{fitted.law_id}, {group_name(fitted.group)}  ({fitted.fit_id})",
+        f"{fitted.name}, {group_name(fitted.group)}  ({fitted.fit_id})",
         ("parameter", "value", f"{fitted.level:.0%} interval"),
         tuple(rows),
         lines=(*lines, *fitted.notes),
@@ -172,7 +182,7 @@ def failed_table(failed: FailedFit) -> Table:
 def holdout_table(fits: Sequence[Fit]) -> Table:
     rows = [
         (
-            fitted.law_id,
+            fitted.name,
             str(row["run_id"]),
             number(row["observed"]),
             number(row["predicted"]),
@@ -184,6 +194,34 @@ def holdout_table(fits: Sequence[Fit]) -> Table:
     ]
     headers = ("law", "held-out run", "observed", "predicted", "interval", "error")
     return Table("Runs that no fit has seen", headers, tuple(rows), left=2)
+
+
+def comparison_table(compared: Comparison) -> Table:
+    """The laws of one group, best first."""
+    rows = tuple(
+        (
+            score.law,
+            str(score.n_parameters),
+            percent(score.mape),
+            percent(score.bias, sign=True),
+            percent(score.coverage, 0),
+            " ".join(percent(float(sum(errors) / len(errors))) for errors in score.errors),
+            "-" if i == 0 else f"{percent(score.behind, sign=True)} ± {percent(score.spread)}",
+            "" if i == 0 else "decided" if score.decided else "cannot tell",
+        )
+        for i, score in enumerate(compared.ranking)
+    )
+    lines: list[str | Note] = [
+        f"fitted on {len(fold.training)} runs"
+        + (f" below {power(fold.cut)} {compared.by}" if fold.cut else "")
+        + f", scored on {len(fold.held)} larger"
+        for fold in compared.folds
+    ]
+    lines += [f"{item.law_id} is not ranked: {item.message}" for item in compared.failed]
+    headers = ("law", "parameters", "held-out error", "bias", "covered", "by fold",
+               "behind the best", "")  # fmt: skip
+    title = f"Which law foresees larger runs: {group_name(compared.group)}"
+    return Table(title, headers, rows, lines=(*lines, *compared.notes))
 
 
 def predictions_table(predictions: Sequence[Prediction]) -> Table:

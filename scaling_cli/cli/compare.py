@@ -1,0 +1,55 @@
+"""`scalefit compare`"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from scaling_cli.cli.common import (
+    DEFAULT_STORE,
+    ByOption,
+    ConfigOption,
+    JsonOption,
+    StoreOption,
+    WhereOption,
+    answer,
+    command,
+    names,
+)
+
+
+@command
+def compare(
+    laws: Annotated[
+        str | None,
+        typer.Option(
+            "--laws", help="Laws to compare; without, auto and all that fit.", metavar="LAW,..."
+        ),
+    ] = None,
+    by: ByOption = None,
+    where: WhereOption = None,
+    holdout: Annotated[
+        str | None,
+        typer.Option("--holdout", help="Predict these runs alone: one fold.", metavar="EXPR"),
+    ] = None,
+    cut: Annotated[
+        str, typer.Option("--cut", help="Cut by flops, params or tokens.", metavar="COLUMN")
+    ] = "flops",
+    store: StoreOption = DEFAULT_STORE,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Rank laws by how well they foresee larger runs.
+
+    Each law is fitted below a cut and scored on the runs above it, and the cut is moved. What is
+    ranked is the held-out error; where the runs cannot tell laws apart, that is said.
+
+    Example: scalefit compare --laws auto,chinchilla,skaling --by recipe
+    """
+    from scaling_cli.project import open_project
+    from scaling_cli.report.tables import comparison_table
+
+    found = open_project(store, config).compare(names(laws), names(by), where, holdout, cut)
+    document = {"groups": [item.to_json() for item in found]}
+    answer(as_json, document, lambda: [comparison_table(item) for item in found])

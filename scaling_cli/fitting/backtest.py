@@ -1,0 +1,248 @@
+"""Which law to believe: fit below a cut, predict above it, move the cut.
+
+Laws are ranked by the error on larger runs that the fit has not seen, never by r2, which rewards
+the small runs. The errors of one fold come from one fit, and folds share their largest runs: a
+difference counts only if it is twice its standard error, in which the spread of the paired
+differences over runs and that of both fits over their resamples are added, and is in every fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from scaling_cli.errors import FitError, InputError
+from scaling_cli.fitting import engine, forecast
+from scaling_cli.fitting.engine import FitOptions, score_holdout
+from scaling_cli.fitting.result import FailedFit, Fit
+from scaling_cli.laws import LAWS, get_law
+from scaling_cli.notes import Note
+from scaling_cli.observe import Observations
+from scaling_cli.records import Floats
+
+CUTS = ("flops", "params", "tokens")
+FOLDS = 4  # more cuts of one ladder say little more: they share their largest runs
+LEAST_HELD = 2
+LEAST_TRAINING, LEAST_SHARE = 8, 0.4  # runs, and the share of all, that a fold must be fitted on
+SAME_LEVEL = 1.05  # values within 5 % are one budget or one size, and stay on one side of a cut
+DECISIVE = 2.0  # standard errors of the mean paired difference
+LEAST_PAIRS = 4  # held-out runs without which no difference is decisive
+NORMAL = (15.87, 84.13)  # percentiles one standard deviation about the mean; few resamples run away
+RESAMPLES = 200  # a fold: enough for its coverage
+
+Fitter = Callable[[Observations, FitOptions, Mapping[str, Any]], Fit]
+
+
+def fitter(name: str) -> Fitter:
+    """What fits the law or the recipe of this name; InputError where there is none."""
+    return forecast.fit if name == forecast.RECIPE else partial(engine.fit, get_law(name))
+
+
+def comparable(observations: Observations) -> list[str]:
+    """The recipe and the laws that read nothing but columns that these runs have."""
+    known = {name for name, values in observations.columns.items() if np.isfinite(values).any()}
+    laws = [law.id for law in LAWS.values() if set(law.variables) <= known]
+    reads = set(forecast.LAW.variables)
+    return [forecast.RECIPE, *laws] if reads <= known else laws
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Fitted below `cut`, scored above it; `cut` is None for a hold-out that the user named."""
+
+    cut: float | None
+    training: Observations
+    held: Observations
+
+
+@dataclass(frozen=True)
+class Score:
+    """How one law foresaw larger runs: means over folds, each fold counting the same.
+
+    `errors` are its absolute relative errors [folds][held-out runs], and `doubt` the standard
+    deviation of their mean over the fits' resamples. `behind` is how much larger they are than the
+    best law's, averaged over runs, and `spread` the standard error of that mean; `decided` says
+    whether the difference can be told from chance.
+    """
+
+    law: str
+    n_parameters: int
+    mape: float
+    bias: float
+    coverage: float | None
+    errors: tuple[Floats, ...]
+    doubt: float
+    behind: float = 0.0
+    spread: float = 0.0
+    decided: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "law": self.law,
+            "holdout_mape": self.mape,
+            "bias": self.bias,
+            "coverage": self.coverage,
+            "folds": len(self.errors),
+            "fold_mape": [float(np.mean(errors)) for errors in self.errors],
+            "n_parameters": self.n_parameters,
+            "behind_best": {
+                "mape": self.behind,
+                "standard_error": self.spread,
+                "decided": self.decided,
+            },
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The laws on one group of runs, best first. `by` names the column that was cut."""
+
+    group: Mapping[str, Any]
+    by: str
+    folds: tuple[Fold, ...]
+    ranking: tuple[Score, ...]
+    failed: tuple[FailedFit, ...]
+    notes: tuple[Note, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "group": dict(self.group),
+            "cut": self.by,
+            "folds": [
+                {"cut": fold.cut, "n_fitted": len(fold.training), "n_held_out": len(fold.held)}
+                for fold in self.folds
+            ],
+            "ranking": [score.to_json() for score in self.ranking],
+            "best": self.ranking[0].law if self.ranking else None,
+            "failed": [{"law": item.law_id, "message": item.message} for item in self.failed],
+            "warnings": [note.to_json() for note in self.notes],
+        }
+
+
+def rolling(observations: Observations, by: str = "flops") -> list[Fold]:
+    """Cuts of the column `by`, the lowest first; FitError where the runs allow none."""
+    values = observations.columns.get(by, np.full(len(observations), np.nan))
+    ordered = np.sort(values[np.isfinite(values)])
+    gaps = np.flatnonzero(np.diff(np.log(ordered)) > np.log(SAME_LEVEL))
+    least = max(LEAST_TRAINING, LEAST_SHARE * len(ordered))
+    gaps = gaps[(gaps + 1 >= least) & (len(ordered) - gaps - 1 >= LEAST_HELD)]
+    if not len(gaps):
+        raise FitError(
+            f"{len(ordered)} runs cannot be cut by {by} into {int(np.ceil(least))} to fit and"
+            f" {LEAST_HELD} larger ones to predict",
+            "Add runs of other sizes, cut by another column, or name the runs with --holdout.",
+        )
+    cuts = np.sqrt(ordered[gaps] * ordered[gaps + 1])
+    aims = np.linspace(np.log(cuts[0]), np.log(cuts[-1]), FOLDS)
+    nearest = np.argmin(np.abs(np.log(cuts) - aims[:, None]), axis=1)
+    return [
+        Fold(float(cut), observations.select(values < cut), observations.select(values >= cut))
+        for cut in cuts[np.unique(nearest)]
+    ]
+
+
+def named(observations: Observations, holdout: str) -> list[Fold]:
+    """The one fold that predicts the runs which match."""
+    held = observations.matches(holdout)
+    if not held.any() or held.all():
+        raise FitError(f"--holdout '{holdout}' matches {int(held.sum())} of {len(held)} runs")
+    return [Fold(None, observations.select(~held), observations.select(held))]
+
+
+def compare(
+    laws: Sequence[str],
+    folds: Sequence[Fold],
+    by: str = "flops",
+    options: FitOptions | None = None,
+    group: Mapping[str, Any] | None = None,
+) -> Comparison:
+    """Rank the laws, each fitted in every fold; one that cannot be says why and is not ranked."""
+    if by not in CUTS:
+        raise InputError(f"runs cannot be cut by '{by}'", f"Choose one of {', '.join(CUTS)}.")
+    options = options or FitOptions(resamples=RESAMPLES)
+    scores: list[Score] = []
+    failed = []
+    for name in laws:
+        fit = fitter(name)
+        try:
+            fits = [
+                score_holdout(fit(fold.training, options, group or {}), fold.held) for fold in folds
+            ]
+            scores.append(_score(name, fits))
+        except FitError as error:
+            rows = min(len(fold.training) for fold in folds)
+            failed.append(FailedFit(name, group or {}, rows, str(error)))
+    scores.sort(key=lambda score: score.mape)
+    ranking = [_against(score, scores[0], folds) for score in scores]
+    notes = _verdict(ranking, folds)
+    return Comparison(group or {}, by, tuple(folds), tuple(ranking), tuple(failed), notes)
+
+
+def _score(name: str, fits: Sequence[Fit]) -> Score:
+    summaries = [fitted.holdout for fitted in fits if fitted.holdout is not None]
+    coverage = [item["coverage"] for item in summaries if item["coverage"] is not None]
+    return Score(
+        law=name,
+        n_parameters=len(fits[0].law.parameters),
+        mape=_mean(item["mape"] for item in summaries),
+        bias=_mean(item["bias"] for item in summaries),
+        coverage=_mean(coverage) if coverage else None,
+        errors=tuple(
+            np.abs(np.array([row["error"] for row in fitted.holdout_rows])) for fitted in fits
+        ),
+        doubt=_mean(_doubt(fitted) for fitted in fits),
+    )
+
+
+def _doubt(fitted: Fit) -> float:
+    """Standard deviation over the resamples of the mean error on the held-out runs."""
+    rows = fitted.holdout_rows
+    columns = {name: np.array([row[name] for row in rows]) for name in fitted.law.variables}
+    observed = np.array([row["observed"] for row in rows])
+    with np.errstate(all="ignore"):
+        drawn = fitted.law.predict(**fitted.draw_values(), **columns)
+        errors = np.mean(np.abs(drawn / observed - 1), axis=1)
+    low, high = np.nanpercentile(errors, NORMAL) if len(errors) > 1 else (0.0, np.inf)
+    return float(high - low) / 2
+
+
+def _against(score: Score, best: Score, folds: Sequence[Fold]) -> Score:
+    """The score with its paired difference to the best law's."""
+    if score is best:
+        return score
+    differences = [mine - theirs for mine, theirs in zip(score.errors, best.errors, strict=True)]
+    runs: dict[str, list[float]] = {}
+    for fold, values in zip(folds, differences, strict=True):
+        for run, value in zip(fold.held.runs, values.tolist(), strict=True):
+            runs.setdefault(run.run_key, []).append(value)
+    paired = np.array([np.mean(values) for values in runs.values()])
+    rows = float(np.std(paired, ddof=1) / np.sqrt(len(paired))) if len(paired) > 1 else np.inf
+    spread = float(np.linalg.norm([rows, score.doubt, best.doubt]))
+    behind = float(np.mean(paired))
+    everywhere = all(np.mean(values) > 0 for values in differences)
+    decided = len(paired) >= LEAST_PAIRS and behind > DECISIVE * spread and everywhere
+    return replace(score, behind=behind, spread=spread, decided=bool(decided))
+
+
+def _verdict(ranking: Sequence[Score], folds: Sequence[Fold]) -> tuple[Note, ...]:
+    held = len({run.run_key for fold in folds for run in fold.held.runs})
+    evidence = f"{held} held-out runs in {len(folds)} dependent fold{'s' if len(folds) > 1 else ''}"
+    tied = [score.law for score in ranking[1:] if not score.decided]
+    if not tied:
+        return ()
+    return (
+        Note(
+            "cannot_tell",
+            "warning",
+            f"{evidence} cannot tell {ranking[0].law} from {', '.join(tied)}: the difference is"
+            " below twice its standard error, or not there in every fold.",
+        ),
+    )
+
+
+def _mean(values: Any) -> float:
+    return float(np.mean(list(values)))

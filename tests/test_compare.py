@@ -1,0 +1,152 @@
+"""`compare`: laws are ranked by what they foresee, and a tie is called one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from scaling_cli.cli import app
+
+Scalefit = Callable[..., Result]
+HEADER = "run_id,recipe,size,params,tokens,loss"
+
+
+def lines(recipe: str, bend: float, noise: float = 0.001, budgets: int = 6) -> list[str]:
+    """An isoFLOP ladder of (A / N**a + B / D**b)**bend over a floor: bend 1 is Chinchilla's."""
+    random = np.random.default_rng(3)
+    rows = []
+    for compute in 10 ** np.linspace(18, 20.5, budgets):
+        for ratio in (5.0, 12.0, 30.0, 75.0):
+            params = np.sqrt(compute / 6 / ratio)
+            tokens = compute / 6 / params
+            gap = (params / 1e8) ** (-0.34 / bend) + (tokens / 3e9) ** (-0.36 / bend)
+            loss = (1.7 + 0.6 * gap**bend) * np.exp(noise * random.standard_normal())
+            name = "small" if compute < 2e19 else "large"
+            rows.append(f"{recipe}{len(rows)},{recipe},{name},{params},{tokens},{loss}")
+    return rows
+
+
+@pytest.fixture
+def scalefit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scalefit:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SCALEFIT_STORE", raising=False)
+    runner = CliRunner()
+
+    def run(*arguments: object) -> Result:
+        return runner.invoke(app, [str(argument) for argument in arguments])
+
+    text = "\n".join([HEADER, *lines("bent", 0.4), *lines("plain", 1.0)]) + "\n"
+    Path("runs.csv").write_text(text)
+    assert run("ingest", "runs.csv").exit_code == 0
+    return run
+
+
+def answer(result: Result) -> Any:
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)["groups"]
+
+
+def test_the_law_that_the_runs_follow_foresees_them_best(scalefit: Scalefit) -> None:
+    asked = ["compare", "--laws", "chinchilla,skaling", "--by", "recipe", "--json"]
+    bent, plain = answer(scalefit(*asked))
+    assert [bent["group"], plain["group"]] == [{"recipe": "bent"}, {"recipe": "plain"}]
+    assert bent["best"] == "skaling"
+    first, second = bent["ranking"]
+    assert {"law", "holdout_mape", "folds", "coverage", "n_parameters"} <= first.keys()
+    assert first["holdout_mape"] < second["holdout_mape"]
+    assert (first["n_parameters"], second["n_parameters"]) == (6, 5)
+    assert first["behind_best"] == {"mape": 0, "standard_error": 0, "decided": False}
+    assert second["behind_best"]["decided"]
+    assert bent["warnings"] == []
+    for group in (bent, plain):
+        for fold, above in zip(group["folds"], group["folds"][1:], strict=False):
+            assert fold["cut"] < above["cut"]
+            assert fold["n_fitted"] < above["n_fitted"]
+        assert all(fold["n_fitted"] + fold["n_held_out"] == 24 for fold in group["folds"])
+        assert {item["folds"] for item in group["ranking"]} == {len(group["folds"])}
+
+
+def test_laws_that_foresee_alike_are_not_told_apart(scalefit: Scalefit) -> None:
+    """Skaling holds Chinchilla's law: on runs that follow it the two differ by noise alone."""
+    asked = ["compare", "--laws", "chinchilla,skaling", "--where", "recipe == 'plain'"]
+    (group,) = answer(scalefit(*asked, "--json"))
+    assert not group["ranking"][1]["behind_best"]["decided"]
+    assert [note["code"] for note in group["warnings"]] == ["cannot_tell"]
+    shown = scalefit(*asked).stdout
+    assert "cannot tell" in shown
+
+
+def test_one_named_holdout_is_one_fold(scalefit: Scalefit) -> None:
+    asked = ["compare", "--laws", "chinchilla", "--where", "recipe == 'plain'", "--json"]
+    (group,) = answer(scalefit(*asked, "--holdout", "size == 'large'"))
+    assert [fold["cut"] for fold in group["folds"]] == [None]
+    assert group["folds"][0]["n_fitted"] == 12
+    assert group["ranking"][0]["folds"] == 1
+    options = ["--law", "chinchilla", "--where", "recipe == 'plain'", "--bootstrap", "0"]
+    scalefit("fit", *options, "--holdout", "size == 'large'", "-o", "fit.json")
+    alone = json.loads(Path("fit.json").read_text())["holdout"]
+    assert group["ranking"][0]["holdout_mape"] == pytest.approx(alone["mape"], rel=1e-6)
+    assert group["ranking"][0]["bias"] == pytest.approx(alone["bias"], rel=1e-6)
+
+
+@pytest.mark.parametrize("column", ["flops", "params", "tokens"])
+def test_every_cut_predicts_above_itself(scalefit: Scalefit, column: str) -> None:
+    asked = ["compare", "--laws", "chinchilla", "--cut", column, "--where", "recipe == 'plain'"]
+    (group,) = answer(scalefit(*asked, "--json"))
+    rows = [line.split(",") for line in Path("runs.csv").read_text().splitlines()[1:]]
+    values = [
+        {"params": float(r[3]), "tokens": float(r[4]), "flops": 6 * float(r[3]) * float(r[4])}
+        for r in rows
+        if r[1] == "plain"
+    ]
+    assert group["cut"] == column
+    for fold in group["folds"]:
+        assert fold["n_fitted"] == sum(row[column] < fold["cut"] for row in values)
+
+
+def test_without_laws_the_recipe_and_all_that_fit_are_compared(scalefit: Scalefit) -> None:
+    asked = ["compare", "--where", "recipe == 'plain' and size == 'small'", "--json"]
+    (group,) = answer(scalefit(*asked))
+    ranked = {item["law"] for item in group["ranking"]}
+    failed = {item["law"] for item in group["failed"]}
+    assert {"auto", "chinchilla", "skaling"} <= ranked
+    assert "farseer" in failed  # nine parameters, and folds of eight runs
+    assert "power" not in ranked | failed
+
+
+def test_a_group_without_folds_does_not_stop_the_others(scalefit: Scalefit) -> None:
+    keep = "recipe == 'plain' or flops < 2e18"
+    asked = ["compare", "--laws", "chinchilla", "--by", "recipe", "--where", keep, "--json"]
+    short, whole = answer(scalefit(*asked))
+    assert short["best"] is None
+    assert short["ranking"] == []
+    assert [note["code"] for note in short["warnings"]] == ["no_folds"]
+    assert whole["best"] == "chinchilla"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--laws", "chinchila"], "chinchilla"),
+        (["--cut", "loss"], "flops"),
+        (["--where", "flops < 2e18"], "cannot be cut"),
+        (["--holdout", "params < 1"], "matches 0"),
+        (["--by", "flavour"], "flavour"),
+    ],
+)
+def test_wrong_requests(scalefit: Scalefit, arguments: list[str], word: str) -> None:
+    result = scalefit("compare", *arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    assert word in result.stderr
+
+
+def test_help_has_an_example(scalefit: Scalefit) -> None:
+    assert "Example: scalefit compare" in scalefit("compare", "--help").stdout

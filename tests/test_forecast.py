@@ -1,0 +1,265 @@
+"""The recipe `auto`: what it forecasts, when its prior gives way, and what it says of itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from scaling_cli.cli import app
+from scaling_cli.errors import FitError, InputError
+from scaling_cli.fitting import engine, forecast
+from scaling_cli.fitting.engine import FitOptions, score_holdout
+from scaling_cli.fitting.result import Fit
+from scaling_cli.fitting.solver import Prior, solve
+from scaling_cli.laws import get_law
+from scaling_cli.observe import Observations
+from scaling_cli.store import RunRecord
+
+CHINCHILLA = {"E": 1.82, "A": 480.0, "alpha": 0.348, "B": 2085.0, "beta": 0.366}  # epoch2024
+
+
+def record(run_id: str) -> RunRecord:
+    return RunRecord(
+        run_id, run_id, "", "", "", "finished", (), "", "", {}, False, "{}", "{}", "{}", "[]", "{}"
+    )
+
+
+def runs(
+    params: np.ndarray, tokens: np.ndarray, loss: np.ndarray, ids: Iterable[str] = ()
+) -> Observations:
+    names = list(ids) or [f"run{i}" for i in range(len(loss))]
+    columns = {"params": params, "tokens": tokens, "loss": loss, "flops": 6 * params * tokens}
+    return Observations(columns, tuple(record(name) for name in names))
+
+
+def ladder(
+    rows: int = 36, noise: float = 0.004, seed: int = 0, budgets: int = 6, **truth: float
+) -> tuple[Observations, Observations]:
+    """A ladder over 2.5 decades of compute, and noisy targets 4 to 30 times beyond it."""
+    random = np.random.default_rng(seed)
+    values = CHINCHILLA | truth
+    compute = 10 ** np.repeat(np.linspace(18.0, 20.5, budgets), rows // budgets)
+    ratio = np.exp(random.uniform(np.log(4), np.log(150), len(compute)))
+    compute = np.concatenate([compute, compute.max() * np.array([4.0, 10.0, 30.0])])
+    ratio = np.concatenate([ratio, [20.0, 40.0, 20.0]])
+    params = np.sqrt(compute / 6 / ratio)
+    tokens = compute / 6 / params
+    loss = get_law("chinchilla").predict(**values, params=params, tokens=tokens)
+    loss = loss * np.exp(noise * random.standard_normal(len(loss)))
+    return runs(params[:-3], tokens[:-3], loss[:-3]), runs(params[-3:], tokens[-3:], loss[-3:])
+
+
+def codes(fitted: Fit) -> set[str]:
+    return {note.code for note in fitted.notes}
+
+
+QUICK = FitOptions(resamples=100)
+
+
+def test_a_language_model_ladder_is_foreseen() -> None:
+    training, ahead = ladder()
+    fitted = score_holdout(forecast.fit(training, QUICK), ahead)
+    assert fitted.name == "auto"
+    assert fitted.holdout is not None
+    assert fitted.holdout["mape"] < 0.01
+    assert fitted.holdout["coverage"] == 1.0
+    assert not codes(fitted) & {"prior_gave_way", "outliers_set_aside", "single_budget_design"}
+
+
+def test_the_same_runs_and_seed_give_the_same_digits() -> None:
+    training, _ = ladder()
+    first, second = (forecast.fit(training, QUICK) for _ in range(2))
+    assert json.dumps(first.to_document()) == json.dumps(second.to_document())
+    other = forecast.fit(training, FitOptions(resamples=100, seed=1))
+    assert other.values == first.values
+    assert (other.draws[:50] != first.draws[:50]).any()
+
+
+def test_a_saved_forecast_predicts_as_before() -> None:
+    training, _ = ladder()
+    fitted = forecast.fit(training, QUICK, {"recipe": "a"})
+    read = Fit.from_document(json.loads(json.dumps(fitted.to_document())))
+    assert (read.name, read.law_id, read.drift) == ("auto", "skaling", forecast.DRIFT)
+    point = {"params": 1e10, "tokens": 1e12}
+    assert read.predict(point) == fitted.predict(point)
+    assert fitted.to_json()["law"] == "auto"
+
+
+def test_every_problem_of_a_batch_may_have_its_own_prior() -> None:
+    training, _ = ladder()
+    rows = forecast.Ladder(
+        *(training.columns[name] for name in ("params", "tokens", "loss")), np.arange(36)
+    )
+    scales = rows.scales()
+    surface = rows.surface(scales, 0.004)
+    start = forecast.survey(rows, scales).theta
+    held = forecast.prior(0.2, forecast.WIDTHS)
+    weights = np.full((1, 36), 0.004**-2)
+    together = solve(surface, weights, np.repeat(start[None], 4, axis=0), held)
+    for i in range(4):
+        alone = solve(surface, weights, start[None], Prior(held.mean[i], held.precision[i]))
+        assert together.objective[i] == pytest.approx(alone.objective[0], rel=1e-9)
+    tight, wide = together.theta[0, forecast.HELD], together.theta[-1, forecast.HELD]
+    centre = held.mean[0, forecast.HELD]
+    assert np.linalg.norm(tight - centre) < np.linalg.norm(wide - centre)
+
+
+@pytest.mark.parametrize("truth", [{"E": 0.3, "alpha": 0.15, "beta": 0.16, "A": 13.0, "B": 30.0}])
+def test_the_prior_gives_way_to_runs_of_another_kind(truth: dict[str, float]) -> None:
+    training, ahead = ladder(48, 0.003, **truth)
+    fitted = score_holdout(forecast.fit(training, QUICK), ahead)
+    held = score_holdout(forecast.fit(training, QUICK, {}, forecast.WIDTHS[:1]), ahead)
+    assert "prior_gave_way" in codes(fitted)
+    assert fitted.holdout is not None
+    assert held.holdout is not None
+    assert fitted.holdout["mape"] < 0.7 * held.holdout["mape"]
+
+
+def test_a_wrong_loss_is_named_and_does_not_count() -> None:
+    training, ahead = ladder()
+    loss = training.columns["loss"].copy()
+    lowest = int(np.argmin(loss))
+    loss[lowest] *= 0.9
+    without = forecast.fit(training.select(np.arange(len(loss)) != lowest), QUICK)
+    hurt = forecast.fit(runs(training.columns["params"], training.columns["tokens"], loss), QUICK)
+    (note,) = [note for note in hurt.notes if note.code == "outliers_set_aside"]
+    assert f"run{lowest}" in note.message
+    points = {name: ahead.columns[name] for name in ("params", "tokens")}
+    assert hurt.curve(points) == pytest.approx(without.curve(points), rel=0.005)
+
+
+def test_a_target_that_is_no_cross_entropy_has_no_prior() -> None:
+    training, _ = ladder()
+    rows = Observations(training.columns | {"error": training.columns["loss"] / 9}, training.runs)
+    fitted = forecast.fit(rows, FitOptions(resamples=20, target="error"))
+    assert "no_prior" in codes(fitted)
+    assert fitted.columns["target"] == "error"
+    assert fitted.metrics["mape"] < 0.01
+
+
+def test_eight_runs_are_forecast_with_what_is_known_of_others() -> None:
+    training, ahead = ladder(8, budgets=4)
+    fitted = score_holdout(forecast.fit(training, QUICK), ahead)
+    assert {"few_runs", "no_backtest"} <= codes(fitted)
+    assert fitted.holdout is not None
+    assert fitted.holdout["mape"] < 0.03
+    with pytest.raises(FitError, match="6 parameters"):
+        forecast.fit(training.select(np.arange(8) < 5), QUICK)
+
+
+def test_runs_at_one_budget_are_warned_of() -> None:
+    training, _ = ladder()
+    compute = training.columns["flops"]
+    flat = training.select((compute > 5e18) & (compute < 2e19))
+    assert "single_budget_design" in codes(forecast.fit(flat, QUICK))
+
+
+def test_points_of_one_run_are_drawn_together() -> None:
+    """Two points of a run say less than two runs: intervals must not shrink as if they did not."""
+    training, _ = ladder(noise=0.01)
+    twice = {name: np.tile(values, 4) for name, values in training.columns.items()}
+    ids = [f"run{i}" for i in range(36)] * 4
+    owned = Observations(twice, tuple(record(name) for name in ids))
+    apart = Observations(twice, tuple(record(f"{name}-{i}") for i, name in enumerate(ids)))
+    point = {"params": np.array([1e9]), "tokens": np.array([2e10])}
+
+    def spread(rows: Observations) -> float:
+        fitted = forecast.fit(rows, QUICK)
+        with np.errstate(all="ignore"):
+            drawn = fitted.law.predict(**fitted.draw_values(), **point)
+        return float(np.std(np.log(drawn)))
+
+    assert spread(owned) > 1.2 * spread(apart)
+
+
+def test_intervals_grow_with_the_distance_from_the_runs() -> None:
+    training, _ = ladder()
+    fitted = forecast.fit(training, QUICK)
+    inside = training.columns["params"][:1], training.columns["tokens"][:1]
+    assert fitted.distance(dict(zip(("params", "tokens"), inside, strict=True)))[0] == 0
+    factors = np.array([1.0, 10.0, 100.0])
+    top = np.argmax(training.columns["flops"])
+    points = {name: training.columns[name][top] * np.sqrt(factors) for name in ("params", "tokens")}
+    band = fitted.band(points)
+    assert band is not None
+    assert (np.diff(np.log(band[1] / band[0])) > 0.005).all()
+
+
+def test_a_ratio_that_no_run_had_is_said() -> None:
+    training, _ = ladder()
+    fitted = forecast.fit(training, FitOptions(resamples=0))
+    notes = fitted.predict({"params": 1e8, "tokens": 1e12}).notes
+    assert "ratio_outside" in {note.code for note in notes}
+
+
+@pytest.mark.parametrize(
+    "options", [FitOptions(fixed={"E": 1.7}), FitOptions(objective="squared_log")]
+)
+def test_the_recipe_is_not_bent(options: FitOptions) -> None:
+    with pytest.raises(InputError, match="auto"):
+        forecast.fit(ladder()[0], options)
+
+
+def test_the_commands_forecast_unless_told_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SCALEFIT_STORE", raising=False)
+    columns = ladder(24)[0].columns
+    table = [",".join(["run_id", *columns])]
+    rows = np.stack(list(columns.values()), axis=1).tolist()
+    table += [f"r{i},{','.join(map(str, row))}" for i, row in enumerate(rows)]
+    Path("runs.csv").write_text("\n".join(table) + "\n")
+
+    def scalefit(*arguments: str) -> Any:
+        result = CliRunner().invoke(app, [*arguments, "--json"])
+        assert result.exit_code == 0, result.stderr
+        return json.loads(result.stdout)
+
+    scalefit("ingest", "runs.csv")
+    (alone,) = scalefit("fit", "--bootstrap", "50")["fits"]
+    assert (alone["law"], alone["surface"]) == ("auto", "skaling")
+    both = scalefit("fit", "--law", "auto,chinchilla", "--bootstrap", "50")["fits"]
+    assert [item["law"] for item in both] == ["auto", "chinchilla"]
+    point = ["predict", "--params", "1B", "--tokens", "1T"]
+    assert [item["law"] for item in scalefit(*point)["predictions"]] == ["auto"]
+    named = scalefit(*point, "--law", "chinchilla")["predictions"]
+    assert [item["law"] for item in named] == ["chinchilla"]
+    split = scalefit("optimal", "--budget", "1e23")["allocations"]
+    assert [(item["law"], item["fit_id"]) for item in split] == [("auto", both[0]["fit_id"])]
+    assert [item["law"] for item in scalefit("report")["fits"]] == ["auto", "chinchilla"]
+
+
+def test_plain_intervals_cover_what_they_say() -> None:
+    """90 % intervals of parameters, and of runs inside and beyond the ladder, over 60 ladders."""
+    law, names = get_law("chinchilla"), ("E", "alpha", "beta")
+    found: list[list[bool]] = []
+    for seed in range(60):
+        training, ahead = ladder(30, 0.01, seed, budgets=5)
+        fitted = engine.fit(law, training, FitOptions(resamples=150))
+        intervals = [fitted.parameters[name] for name in names]
+        inside = [
+            bool((item.low or 0) <= CHINCHILLA[name] <= (item.high or 0))
+            for name, item in zip(names, intervals, strict=True)
+        ]
+        scored = score_holdout(fitted, ahead).holdout_rows
+        inside += [row["low"] <= row["observed"] <= row["high"] for row in scored]
+        found.append(inside)
+    assert 0.85 <= np.mean(found) <= 0.97
+
+
+def test_forecast_intervals_cover_at_least_what_they_say() -> None:
+    """They hold a doubt about the law too, which a ladder that follows the law does not need."""
+    covered = []
+    for seed in range(12):
+        training, ahead = ladder(24, 0.01, seed)
+        score = score_holdout(forecast.fit(training, QUICK), ahead).holdout
+        assert score is not None
+        covered.append(score["coverage"])
+    assert np.mean(covered) >= 0.85
