@@ -10,6 +10,10 @@ demo: .venv/core
 test: .venv/dev lint
 	$(BIN)/pytest
 
+# BLAS on one thread: the matrices are small, and threads would only wait for each other.
+bench: .venv/dev
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.run $(BENCH)
+
 lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

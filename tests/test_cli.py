@@ -297,9 +297,7 @@ def test_a_damaged_fit_file_is_refused(ladder: Scalefit) -> None:
     refusal(ladder("optimal", "--budget", "1e21", "--fit", "bad.fit.json"), "bad.fit.json")
 
 
-@pytest.mark.parametrize(
-    "name", ["ingest", "runs", "laws", "fit", "predict", "optimal", "report", "demo"]
-)
+@pytest.mark.parametrize("name", [str(command.name) for command in app.registered_commands])
 def test_every_command_has_help_with_an_example(scalefit: Scalefit, name: str) -> None:
     result = scalefit(name, "--help")
     assert result.exit_code == 0

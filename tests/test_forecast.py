@@ -237,10 +237,10 @@ def test_the_commands_forecast_unless_told_otherwise(
 
 
 def test_plain_intervals_cover_what_they_say() -> None:
-    """90 % intervals of parameters, and of runs inside and beyond the ladder, over 60 ladders."""
+    """90 % intervals of parameters, and of runs inside and beyond the ladder, over 40 ladders."""
     law, names = get_law("chinchilla"), ("E", "alpha", "beta")
     found: list[list[bool]] = []
-    for seed in range(60):
+    for seed in range(40):
         training, ahead = ladder(30, 0.01, seed, budgets=5)
         fitted = engine.fit(law, training, FitOptions(resamples=150))
         intervals = [fitted.parameters[name] for name in names]

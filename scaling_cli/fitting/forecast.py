@@ -47,8 +47,8 @@ WIDTHS = np.array([[0.15, 0.08], [0.25, 0.12], [0.4, 0.2], [0.8, 0.8]])
 BELIEF = np.array([4.0, 2.0, 1.4, 1.0])
 WEAK = np.array([[0.8, 0.4]])  # of stage 0; E's quantile is a poor guide, so that it is held more
 NO_PRIOR = np.array([[2.0, 2.0]])  # other targets: factors of 7, to keep the solver on earth
-SHARPNESS = 12.0  # belief falls with this power of the backtest's error; 8 to 32 forecast alike,
-# and on simulated ladders sharper is better
+SHARPNESS = 12.0  # belief falls with this power of the backtest's error; public tables are forecast
+# alike with 8 to 32, simulated ladders better with more
 NEARNESS = 8.0  # a row counts by (lowest loss / its loss) to this power, and by its compute
 HUBER = 1.345  # noise scales: 95 % efficient on normal residuals
 FIRST_NOISE, PASSES = 0.02, 4  # of the noise scale, which four rounds settle

@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
+from typing import Any
 
 import numpy as np
 
 from scaling_cli.laws import Law
 from scaling_cli.records import Floats
+
+Rows = np.ndarray[Any, Any]  # a choice of problems of a batch, by mask or by number
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Slopes:
     share: Floats
     power: Floats  # [batch, 1]
 
-    def put(self, rows: Floats, other: Slopes) -> None:
+    def put(self, rows: Rows, other: Slopes) -> None:
         self.prediction[rows] = other.prediction
         for mine, theirs in zip(self.inputs, other.inputs, strict=True):
             mine[rows] = theirs
@@ -39,7 +42,7 @@ class Slopes:
         if self.power.ndim:
             self.power[rows] = other.power
 
-    def take(self, rows: Floats) -> Slopes:
+    def take(self, rows: Rows) -> Slopes:
         return Slopes(
             self.prediction[rows],
             [item[rows] for item in self.inputs],

@@ -9,24 +9,22 @@ which always descends.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
+from scaling_cli.fitting.powersum import Rows
 from scaling_cli.fitting.surface import Point, Surface
 from scaling_cli.records import Floats
-
-Rows = np.ndarray[Any, Any]  # a choice of problems, by mask or by number
 
 # Predicted decrease over objective at which a fit is done; scipy's ftol compares with 1 instead.
 RELATIVE_TOLERANCE = 1e-13
 LOOSE_TOLERANCE = 1e-4  # the same for a wider delta, whose optimum is only a way station
 EXACT = 1e-18  # objective per row of a fit through every row: residuals of 1e-9, as good as none
-FEW_ITERATIONS = 60  # most problems take 8; one that takes more is better led there by wide deltas
-ROUGH_ITERATIONS = 20
+FEW_ITERATIONS = 60  # most take 9; one that takes more is better led there by wide deltas
+ROUGH_ITERATIONS = 20  # of all starts of a law that bends, before the best are polished
 MAX_ITERATIONS = 300
-BATCH_ELEMENTS = 2**15  # problems times rows that are worked on together: stays in the cache
-FIRST_DAMPING = 1.0  # starting undamped took 9.4 evaluations a resample, not 9.0
+BATCH_ELEMENTS = 2**16  # problems times rows worked on together; 2**13 took 1.6 times as long
+FIRST_DAMPING = 1.0  # undamped starts took 11.1 evaluations a resample, these 9.0
 MAX_DAMPING = 1e9
 RIDGE = 1e-3  # of the matrix's diagonal at a damping of one
 SMALLEST_BEND = 1e-8  # of an eigenvalue over the largest, so that a flat direction stays finite
@@ -155,9 +153,8 @@ def _solve_batch(
     with np.errstate(all="ignore"):
         point = surface.at(theta)
         value = _values(surface, weights, point, prior)
-        keep = np.isfinite(value)
-        for iteration in range(int(limit.max())):
-            keep &= limit[active] > iteration
+        keep = np.isfinite(value) & (limit > 0)
+        for iteration in range(1, int(limit.max()) + 1):
             if not keep.all():
                 active, weights, point = active[keep], weights[keep], point.take(keep)
                 prior = prior and prior.take(keep)
@@ -165,15 +162,22 @@ def _solve_batch(
                 break
             damp, old = damping[active], value[active]
             step, predicted = _step(surface, weights, point, prior, damp)
+            exact = old <= EXACT * np.sum(weights, axis=1)
+            small = exact | (predicted <= tolerance * old)
+            done = small & ((damp <= 1.0) | exact) | (damp > MAX_DAMPING)
+            if done.any():  # what is left to gain is not worth another evaluation
+                converged[active] = done & small
+                keep = ~done
+                active, weights, point = active[keep], weights[keep], point.take(keep)
+                prior = prior and prior.take(keep)
+                if not len(active):
+                    break
+                damp, old, step, predicted = damp[keep], old[keep], step[keep], predicted[keep]
             moved = np.clip(surface.moved(point.theta, step), -COORDINATE_LIMIT, COORDINATE_LIMIT)
             trial = surface.at(moved)
             new = _values(surface, weights, trial, prior)
             gain = (old - new) / np.maximum(predicted, 1e-300)
             better = new < old
-            small = predicted <= tolerance * old
-            exact = old <= EXACT * np.sum(weights, axis=1)
-            small |= exact
-            keep = ~(small & ((damp <= 1.0) | exact) | (damp > MAX_DAMPING))
             value[active[better]] = new[better]
             theta[active[better]] = moved[better]
             damping[active] = np.where(
@@ -181,11 +185,11 @@ def _solve_batch(
                 np.where(damp < 1e-3, 0.0, damp * np.where(gain > 0.75, 0.1, 0.5)),
                 np.where(better, damp, np.maximum(4 * damp, 0.02)),
             )
-            converged[active] = ~keep & small
-            worse = keep & ~better
+            worse = ~better
             if worse.any():
                 trial.put(worse, surface.at(point.theta[worse]))
             point = trial
+            keep = limit[active] > iteration
     return Solution(theta, value, converged)
 
 
@@ -263,22 +267,21 @@ def _positive(matrix: Floats, scale: Floats) -> Floats:
 
 
 def solve_symmetric(matrix: Floats, right: Floats) -> Floats:
-    """Solve batch of small systems by LDL' where positive definite; NaN rows where not."""
+    """Solve a batch of small systems by LDL' where positive definite; NaN rows where not."""
     size = right.shape[1]
-    lower = matrix.copy()
-    pivots = np.empty_like(right)
+    lower = matrix.transpose(1, 2, 0).copy()  # the batch innermost: long loops
+    solution = right.T.copy()
+    pivots = np.empty_like(solution)
     for j in range(size):
-        for k in range(j):
-            lower[:, j:, j] -= lower[:, j:, k] * (lower[:, j, k] * pivots[:, k])[:, None]
-        pivot = lower[:, j, j]
-        pivots[:, j] = np.where(pivot > 0, pivot, np.nan)
-        lower[:, j:, j] /= pivots[:, j : j + 1]
-    solution = right.copy()
-    for j in range(size):
-        for k in range(j):
-            solution[:, j] -= lower[:, j, k] * solution[:, k]
+        pivot = lower[j, j]
+        pivots[j] = np.where(pivot > 0, pivot, np.nan)
+        below = lower[j + 1 :, j]
+        scaled = below / pivots[j]
+        for i in range(j + 1, size):
+            lower[i:, i] -= below[i - j - 1 :] * scaled[i - j - 1]
+        below[:] = scaled
+        solution[j + 1 :] -= scaled * solution[j]
     solution /= pivots
-    for j in reversed(range(size)):
-        for k in range(j + 1, size):
-            solution[:, j] -= lower[:, k, j] * solution[:, k]
-    return solution
+    for j in reversed(range(1, size)):
+        solution[:j] -= lower[j, :j] * solution[j]
+    return solution.T.copy()

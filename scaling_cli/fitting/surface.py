@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from scaling_cli.fitting.objective import Objective
-from scaling_cli.fitting.powersum import PowerSumModel, Slopes
+from scaling_cli.fitting.powersum import PowerSumModel, Rows, Slopes
 from scaling_cli.laws import Law
 from scaling_cli.records import Floats
 
@@ -25,13 +25,13 @@ class Point:
     residuals: Floats
     slopes: Slopes | None
 
-    def put(self, rows: Floats, other: Point) -> None:
+    def put(self, rows: Rows, other: Point) -> None:
         """Replace these rows of the batch."""
         self.theta[rows], self.residuals[rows] = other.theta, other.residuals
         if self.slopes and other.slopes:
             self.slopes.put(rows, other.slopes)
 
-    def take(self, rows: Floats) -> Point:
+    def take(self, rows: Rows) -> Point:
         slopes = self.slopes and self.slopes.take(rows)
         return Point(self.theta[rows], self.residuals[rows], slopes)
 

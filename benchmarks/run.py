@@ -1,0 +1,51 @@
+"""Run every benchmark of this folder, or those named, and write RESULTS.md.
+
+A benchmark is a module with a `title` and a `run()` that returns Markdown.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+PACKAGES = ("numpy", "scipy", "pyarrow", "chinchilla", "vpnls")
+
+
+def machine() -> str:
+    found = []
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            found.append(f"{name} not installed")
+    return f"{os.cpu_count()} processors, Python {platform.python_version()}, {', '.join(found)}."
+
+
+def sections(names: list[str]) -> list[str]:
+    parts = []
+    for name in names or sorted(item.name for item in pkgutil.iter_modules([str(FOLDER)])):
+        if name == "run":
+            continue
+        module = importlib.import_module(f"benchmarks.{name}")
+        if hasattr(module, "run"):
+            print(f"{name} ...", file=sys.stderr, flush=True)
+            parts.append(f"## {module.title}\n\n{module.run()}\n")
+    return parts
+
+
+def main() -> None:
+    head = (
+        "# Benchmarks\n\nWritten by `make bench`. Times are processor time, one thread, every peer"
+        f" in the same run: read the ratios. {machine()}\n"
+    )
+    (FOLDER / "RESULTS.md").write_text("\n".join([head, *sections(sys.argv[1:])]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
