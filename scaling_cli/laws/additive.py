@@ -11,7 +11,7 @@ from scaling_cli.laws.base import Array, Law, Parameter, PowerSum, Published, So
 HOFFMANN = Source("Hoffmann et al.", 2022, "2203.15556", "eq. 10")
 BESIROGLU = Source("Besiroglu et al.", 2024, "2404.10102")
 MUENNIGHOFF = Source("Muennighoff et al.", 2023, "2305.16264")
-SKALING = Source("Skaling", 2026, "2608.07222")
+SKALING = Source("Meta FAIR", 2026, "2608.07222")
 
 _E = Parameter("E", "irreducible loss", 0.05, 0.99, of_target=True, linear=True)
 _ALPHA = Parameter("alpha", "exponent of params", 0.05, 1.5)
