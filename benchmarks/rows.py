@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from scaling_cli.fitting.objective import get_objective
-from scaling_cli.fitting.surface import Surface
+from scaling_cli.fitting.surface import Surface, on_scale
 from scaling_cli.laws import get_law
 from scaling_cli.records import Floats
 
@@ -37,13 +37,7 @@ def surface_on(
 ) -> tuple[Surface, Mapping[str, float]]:
     """The default objective's surface and the scales of its columns."""
     law = get_law(law_id)
-    columns = {"params": params, "tokens": tokens}
-    scales = {name: float(np.exp(np.mean(np.log(columns[name])))) for name in law.scaled_columns}
-    scaled = {name: value / scales.get(name, 1.0) for name, value in columns.items()}
-    constants = {
-        name: float(np.exp(np.mean(np.log(scaled[column]))))
-        for name, column in law.references.items()
-    }
+    scales, scaled, constants = on_scale(law, {"params": params, "tokens": tokens})
     return Surface(law, scaled, loss, get_objective("huber_log"), constants), scales
 
 

@@ -14,7 +14,7 @@ from scaling_cli.fitting import solver
 from scaling_cli.fitting.objective import get_objective
 from scaling_cli.fitting.solver import Prior, objective_values, rough, solve
 from scaling_cli.fitting.starts import candidate_starts, fit_starts, halton
-from scaling_cli.fitting.surface import Surface
+from scaling_cli.fitting.surface import Surface, on_scale
 from scaling_cli.laws import LAWS, get_law
 from scaling_cli.laws.farseer import farseer_centred
 
@@ -29,13 +29,7 @@ def surface_on(
     objective: str = "huber_log",
 ) -> tuple[Surface, dict[str, float]]:
     law = get_law(law_id)
-    columns = {"params": params, "tokens": tokens}
-    scales = {name: float(np.exp(np.mean(np.log(columns[name])))) for name in law.scaled_columns}
-    scaled = {name: value / scales.get(name, 1.0) for name, value in columns.items()}
-    constants = {
-        name: float(np.exp(np.mean(np.log(scaled[column]))))
-        for name, column in law.references.items()
-    }
+    scales, scaled, constants = on_scale(law, {"params": params, "tokens": tokens})
     return Surface(law, scaled, loss, get_objective(objective), constants), scales
 
 

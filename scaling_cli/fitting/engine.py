@@ -14,7 +14,7 @@ from scaling_cli.fitting.objective import DEFAULT_OBJECTIVE, get_objective
 from scaling_cli.fitting.result import Fit, with_derived
 from scaling_cli.fitting.solver import solve
 from scaling_cli.fitting.starts import fit_starts
-from scaling_cli.fitting.surface import Surface
+from scaling_cli.fitting.surface import Surface, on_scale
 from scaling_cli.laws import Law
 from scaling_cli.notes import Note
 from scaling_cli.observe import Observations
@@ -60,9 +60,7 @@ def fit(
     target = rows.columns[options.target]
     notes += diagnostics.design_notes(law, columns)
 
-    scales = {name: _middle(columns[name]) for name in law.scaled_columns}
-    scaled = {name: value / scales.get(name, 1.0) for name, value in columns.items()}
-    constants = {name: _middle(scaled[column]) for name, column in law.references.items()}
+    scales, scaled, constants = on_scale(law, columns)
     fixed = _fixed_on_scale(law, options.fixed, scales)
     surface = Surface(law, scaled, target, get_objective(options.objective), constants | fixed)
 
@@ -175,11 +173,6 @@ def metrics(target: Floats, prediction: Floats) -> dict[str, float]:
         "rmse": float(np.sqrt(np.mean(error**2))),
         "mape": float(np.mean(np.abs(error) / target)),
     }
-
-
-def _middle(values: Floats) -> float:
-    """Geometric mean."""
-    return float(np.exp(np.mean(np.log(values))))
 
 
 def _column_names(law: Law, options: FitOptions) -> dict[str, str]:

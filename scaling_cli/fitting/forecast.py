@@ -24,7 +24,7 @@ from scaling_cli.fitting.objective import DEFAULT_OBJECTIVE, Objective
 from scaling_cli.fitting.result import Fit
 from scaling_cli.fitting.solver import Prior, solve
 from scaling_cli.fitting.starts import candidate_starts
-from scaling_cli.fitting.surface import Surface
+from scaling_cli.fitting.surface import Surface, middle
 from scaling_cli.laws import get_law
 from scaling_cli.notes import Note
 from scaling_cli.observe import Observations
@@ -89,8 +89,7 @@ class Ladder:
         return Ladder(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
     def scales(self) -> dict[str, float]:
-        columns = {"params": self.params, "tokens": self.tokens}
-        return {name: float(np.exp(np.mean(np.log(v)))) for name, v in columns.items()}
+        return {"params": middle(self.params), "tokens": middle(self.tokens)}
 
     def surface(self, scales: Mapping[str, float], noise: float) -> Surface:
         columns = {

@@ -36,6 +36,21 @@ class Point:
         return Point(self.theta[rows], self.residuals[rows], slopes)
 
 
+def on_scale(
+    law: Law, columns: Mapping[str, Floats]
+) -> tuple[dict[str, float], dict[str, Floats], dict[str, float]]:
+    """The scales of the columns that `law` lets be divided (their geometric means), the columns
+    divided by them, and the law's references on these."""
+    scales = {name: middle(columns[name]) for name in law.scaled_columns}
+    scaled = {name: value / scales.get(name, 1.0) for name, value in columns.items()}
+    return scales, scaled, {name: middle(scaled[of]) for name, of in law.references.items()}
+
+
+def middle(values: Floats) -> float:
+    """Geometric mean."""
+    return float(np.exp(np.mean(np.log(values))))
+
+
 @dataclass(frozen=True)
 class Surface:
     """`law` on `columns` (each [rows], divided by its scale) against `target` [rows].
