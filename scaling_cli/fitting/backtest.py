@@ -125,7 +125,11 @@ class Comparison:
 
 def rolling(observations: Observations, by: str = "flops") -> list[Fold]:
     """Cuts of the column `by`, the lowest first; FitError where the runs allow none."""
-    values = observations.columns.get(by, np.full(len(observations), np.nan))
+    if by not in observations.columns:
+        raise FitError(
+            f"no run has a column {by} to cut by", "Cut by flops, params or tokens: --cut flops."
+        )
+    values = observations.columns[by]
     ordered = np.sort(values[np.isfinite(values)])
     gaps = np.flatnonzero(np.diff(np.log(ordered)) > np.log(SAME_LEVEL))
     least = max(LEAST_TRAINING, LEAST_SHARE * len(ordered))

@@ -218,8 +218,7 @@ def comparison_table(compared: Comparison) -> Table:
         for fold in compared.folds
     ]
     lines += [f"{item.law_id} is not ranked: {item.message}" for item in compared.failed]
-    headers = ("law", "parameters", "held-out error", "bias", "covered", "by fold",
-               "behind the best", "")  # fmt: skip
+    headers = ("law", "free", "error", "bias", "covered", "by fold", "behind best", "")  # fmt: skip
     title = f"Which law foresees larger runs: {group_name(compared.group)}"
     return Table(title, headers, rows, lines=(*lines, *compared.notes))
 
