@@ -1,0 +1,74 @@
+"""What the documentation shows is what happens: its commands and its Python run as they stand."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from scaling_cli.cli import app
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    text = page.read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def commands(page: Path) -> list[str]:
+    lines = "".join(blocks(page, "console")).splitlines()
+    return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_commands_and_python_run_in_order(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SCALEFIT_STORE", raising=False)
+    (tmp_path / "sample_runs").symlink_to(ROOT / "sample_runs")
+    for line in commands(page):
+        name, *arguments = shlex.split(line)
+        assert name == "scalefit"
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, f"{line}: {result.stderr}"
+        assert result.stdout or "-o" in arguments
+    for code in blocks(page, "python"):
+        exec(compile(code, page.name, "exec"), {})  # noqa: S102 - our own document
+
+
+def test_readme_shows_the_whole_way() -> None:
+    assert len(commands(README)) >= 8
+
+
+def test_readme_mapping_is_read(tmp_path: Path) -> None:
+    from scaling_cli.mapping import load_mapping
+
+    text, *_ = blocks(README, "toml")
+    path = tmp_path / "scalefit.toml"
+    path.write_text(text, encoding="utf-8")
+    mapping = load_mapping(path)
+    assert mapping.columns["tokens"] == "step * config.batch_size * config.seq_len"
+    assert mapping.group == ("config.recipe",)
+
+
+def options(command: Any) -> set[str]:
+    """Every long option of a click command and of the commands below it."""
+    own = {name for item in command.params for name in (*item.opts, *item.secondary_opts)}
+    below = getattr(command, "commands", {}).values()
+    return own.union({"--help"}, *(options(item) for item in below))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_option_shown_exists(page: Path) -> None:
+    code = re.sub(r"```sh\n.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    shown = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", code))
+    assert shown <= options(typer.main.get_command(app))
