@@ -13,8 +13,8 @@ import numpy as np
 
 from scaling_cli.errors import FitError
 from scaling_cli.fitting import forecast
-from scaling_cli.fitting.backtest import fitter
 from scaling_cli.fitting.engine import FitOptions, score_holdout
+from scaling_cli.fitting.recipes import fitter
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import LAWS
 from scaling_cli.observe import Observations

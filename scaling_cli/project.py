@@ -105,8 +105,8 @@ class Project:
 
         Raises the first group's FitError if nothing could be fitted.
         """
-        from scaling_cli.fitting.backtest import fitter
         from scaling_cli.fitting.engine import FitOptions, score_holdout
+        from scaling_cli.fitting.recipes import fitter
         from scaling_cli.fitting.result import FailedFit
 
         chosen = {name: fitter(name) for name in laws}
@@ -149,12 +149,12 @@ class Project:
 
         A group that cannot be cut has no ranking and says why; raises FitError if none can.
         """
-        from scaling_cli.fitting import backtest
+        from scaling_cli.fitting import backtest, recipes
 
         observations = self.observations(where)
-        chosen = laws or backtest.comparable(observations)
+        chosen = laws or recipes.comparable(observations)
         for name in chosen:
-            backtest.fitter(name)
+            recipes.fitter(name)
         groups = observations.groups(observations.by if by is None else by)
         found, errors = [], []
         for group, rows in groups:

@@ -8,18 +8,16 @@ differences over runs and that of both fits over their resamples are added, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from scaling_cli.errors import FitError, InputError
-from scaling_cli.fitting import engine, forecast
 from scaling_cli.fitting.engine import FitOptions, score_holdout
+from scaling_cli.fitting.recipes import fitter
 from scaling_cli.fitting.result import FailedFit, Fit
-from scaling_cli.laws import LAWS, get_law
 from scaling_cli.notes import Note
 from scaling_cli.observe import Observations
 from scaling_cli.records import Floats
@@ -33,21 +31,6 @@ DECISIVE = 2.0  # standard errors of the mean paired difference
 LEAST_PAIRS = 4  # held-out runs without which no difference is decisive
 NORMAL = (15.87, 84.13)  # percentiles one standard deviation about the mean; few resamples run away
 RESAMPLES = 200  # a fold: enough for its coverage
-
-Fitter = Callable[[Observations, FitOptions, Mapping[str, Any]], Fit]
-
-
-def fitter(name: str) -> Fitter:
-    """What fits the law or the recipe of this name; InputError where there is none."""
-    return forecast.fit if name == forecast.RECIPE else partial(engine.fit, get_law(name))
-
-
-def comparable(observations: Observations) -> list[str]:
-    """The recipe and the laws that read nothing but columns that these runs have."""
-    known = {name for name, values in observations.columns.items() if np.isfinite(values).any()}
-    laws = [law.id for law in LAWS.values() if set(law.variables) <= known]
-    reads = set(forecast.LAW.variables)
-    return [forecast.RECIPE, *laws] if reads <= known else laws
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,58 @@
+"""What can be fitted by name: every law, and the recipes that are more than the fit of one law."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from scaling_cli.fitting import engine, forecast
+from scaling_cli.fitting.engine import FitOptions
+from scaling_cli.fitting.result import Fit
+from scaling_cli.laws import LAWS, Law, get_law
+from scaling_cli.observe import Observations
+
+Fitter = Callable[[Observations, FitOptions, Mapping[str, Any]], Fit]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A way of fitting `law` that goes by a name of its own.
+
+    `every_point` says that it reads each logged point of a run, not the final one alone.
+    """
+
+    id: str
+    title: str
+    law: Law
+    fit: Fitter
+    every_point: bool = False
+
+
+RECIPES: dict[str, Recipe] = {
+    recipe.id: recipe
+    for recipe in (
+        Recipe(
+            forecast.RECIPE,
+            "Forecast of larger runs: the law under a prior that gives way to the runs",
+            forecast.LAW,
+            forecast.fit,
+        ),
+    )
+}
+
+
+def fitter(name: str) -> Fitter:
+    """What fits the recipe or the law of this name; InputError where there is none."""
+    return RECIPES[name].fit if name in RECIPES else partial(engine.fit, get_law(name))
+
+
+def comparable(observations: Observations) -> list[str]:
+    """The recipe for forecasts and the laws that read nothing but columns that these runs have."""
+    known = {name for name, values in observations.columns.items() if np.isfinite(values).any()}
+    laws = [law.id for law in LAWS.values() if set(law.variables) <= known]
+    reads = set(forecast.LAW.variables)
+    return [forecast.RECIPE, *laws] if reads <= known else laws
