@@ -201,6 +201,25 @@ class Project:
         fits = self.saved_fits(fit, law)
         return [item for item in fits if item.recipe and not fit and not law] or fits
 
+    def recipe_fit(self, name: str, law: str | None = None) -> Fit:
+        """The fit that `name` means: an id, a file, or a value of a group of the newest set."""
+        if Path(name).is_file() or name.endswith(".json"):
+            return load_fit(name, self)
+        fits = self.forecasts(law=law)
+        found = [item for item in fits if name in map(str, item.group.values())]
+        if not found:
+            found = [item for item in self.saved_fits(law=law) if item.fit_id == name]
+        if len(found) == 1:
+            return found[0]
+        groups = ", ".join(str(value) for item in fits for value in item.group.values())
+        if found:
+            laws = ", ".join(dict.fromkeys(item.name for item in found))
+            raise InputError(f"{name} is fitted by {laws}", f"Say which: --law {found[0].name}.")
+        raise InputError(
+            f"{name} is no fit: neither an id, nor a file, nor a group of the newest fits",
+            f"Groups are {groups}." if groups else "Fit the recipes first: scalefit fit --by KEY.",
+        )
+
 
 def open_project(location: str = ".scalefit", config: str | Path | None = None) -> Project:
     """A project on the store at `location`, with the mapping in `config` (or ./scalefit.toml)."""

@@ -30,10 +30,11 @@ ALLOWED = {
     "laws": {"errors"},
     "fitting": SHARED | {"laws", "observe"},
     "planning": SHARED | {"laws", "fitting"},
+    "contrasts": SHARED | {"laws", "fitting", "planning"},
     "project": SHARED
     | {"adapters", "fitting", "laws", "mapping", "observe", "planning", "resolve", "store"},
-    "report": SHARED | {"fitting", "laws", "observe", "planning", "project", "store"},
-    "cli": SHARED | {"fitting", "laws", "planning", "project", "report"},
+    "report": SHARED | {"contrasts", "fitting", "laws", "observe", "planning", "project", "store"},
+    "cli": SHARED | {"contrasts", "fitting", "laws", "planning", "project", "report"},
     "__main__": {"cli"},
     "__init__": {"project", "fitting", "laws", "planning", "store", "mapping", "errors", "version"},
 }

@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from scaling_cli.cli import compare, demo, fit, ingest, laws, optimal, predict, report, runs
+from scaling_cli.cli import (
+    compare,
+    crossing,
+    demo,
+    equivalent,
+    fit,
+    ingest,
+    laws,
+    optimal,
+    predict,
+    report,
+    runs,
+    slope,
+)
 from scaling_cli.cli.common import INTERRUPTED
 from scaling_cli.version import VERSION
 
@@ -20,7 +33,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for module in (ingest, runs, laws, fit, compare, predict, optimal, report, demo):
+COMMANDS = (
+    ingest,
+    runs,
+    laws,
+    fit,
+    compare,
+    predict,
+    optimal,
+    crossing,
+    equivalent,
+    slope,
+    report,
+    demo,
+)
+
+for module in COMMANDS:
     name = module.__name__.rpartition(".")[2]
     app.command(name)(getattr(module, name))
 

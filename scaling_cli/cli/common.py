@@ -50,6 +50,9 @@ HoldoutOption = Annotated[
 FitOption = Annotated[
     str | None, typer.Option("--fit", help="A saved fit: its id or its file.", metavar="ID")
 ]
+LawOption = Annotated[
+    str | None, typer.Option("--law", help="Newest fits of this law.", metavar="LAW")
+]
 PublishedOption = Annotated[
     str | None,
     typer.Option("--published", help="A paper's coefficients, e.g. epoch2024.", metavar="NAME"),

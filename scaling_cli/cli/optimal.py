@@ -11,6 +11,7 @@ from scaling_cli.cli.common import (
     ConfigOption,
     FitOption,
     JsonOption,
+    LawOption,
     PublishedOption,
     StoreOption,
     answer,
@@ -28,9 +29,7 @@ def optimal(
     ],
     more: Annotated[list[str] | None, typer.Argument(help="Further budgets.", metavar="C")] = None,
     fit: FitOption = None,
-    law: Annotated[
-        str | None, typer.Option("--law", help="Newest fits of this law.", metavar="LAW")
-    ] = None,
+    law: LawOption = None,
     published: PublishedOption = None,
     tokens_per_param: Annotated[
         str | None,

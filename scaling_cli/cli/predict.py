@@ -11,6 +11,7 @@ from scaling_cli.cli.common import (
     ConfigOption,
     FitOption,
     JsonOption,
+    LawOption,
     PublishedOption,
     StoreOption,
     answer,
@@ -31,9 +32,7 @@ def predict(
         list[str] | None, typer.Option("--at", help="Another variable.", metavar="VAR=VALUE")
     ] = None,
     fit: FitOption = None,
-    law: Annotated[
-        str | None, typer.Option("--law", help="Newest fits of this law.", metavar="LAW")
-    ] = None,
+    law: LawOption = None,
     published: PublishedOption = None,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,

@@ -10,6 +10,7 @@ from scaling_cli.notes import Note
 from scaling_cli.quantities import count, number, percent, power
 
 if TYPE_CHECKING:
+    from scaling_cli.contrasts import Crossing, Equivalence, Slope
     from scaling_cli.fitting.backtest import Comparison
     from scaling_cli.fitting.result import FailedFit, Fit, Prediction
     from scaling_cli.laws import Law
@@ -281,6 +282,64 @@ def allocation_tables(allocations: Sequence[Allocation]) -> list[Table]:
         title = f"Compute-optimal splits: {law}, {group}"
         tables.append(Table(title, headers, rows, left=0, lines=(*lines, *latest.values())))
     return tables
+
+
+def crossing_table(item: Crossing) -> Table:
+    shape = dict(RANGES).get(item.along, number)
+    low, high = ("open" if place is None else shape(place) for place in (item.low, item.high))
+    share = "-" if item.share is None else percent(item.share)
+    row = (item.along, shape(item.at), f"{low}..{high}", share, item.before, item.after)
+    return Table(
+        f"Where {item.first} and {item.second} meet",
+        ("along", "at", "interval", "resamples", "lower before", "after"),
+        (row,),
+        lines=("resamples: share of them in which the curves cross.", *item.notes),
+    )
+
+
+def equivalence_table(items: Sequence[Equivalence]) -> Table:
+    rows = tuple(
+        (
+            power(item.flops),
+            number(item.loss),
+            "never" if item.multiple is None else number(item.multiple),
+            f"{number(item.low)}..{'never' if item.high is None else number(item.high)}"
+            if item.low is not None
+            else "-",
+        )
+        for item in items
+    )
+    notes = dict.fromkeys(note for item in items for note in item.notes)
+    return Table(
+        f"Compute that {items[0].second} needs for the loss of {items[0].first}",
+        ("FLOPs", "loss", "times", "interval"),
+        rows,
+        left=0,
+        lines=tuple(notes),
+    )
+
+
+def slopes_table(items: Sequence[Slope]) -> Table:
+    rows = tuple(
+        (
+            item.name,
+            item.exponent,
+            number(item.value),
+            span(item.low, item.high),
+            *(() if item.theory is None else (number(item.theory), number(item.p_value))),
+        )
+        for item in items
+    )
+    headers = ("recipe", "exponent", "value", "interval")
+    tested = any(item.theory is not None for item in items)
+    notes = dict.fromkeys(note for item in items for note in item.notes)
+    return Table(
+        "Slopes of the loss above its floor" if "/" not in items[0].name else "Ratios of slopes",
+        (*headers, "theory", "p") if tested else headers,
+        rows,
+        left=2,
+        lines=tuple(notes),
+    )
 
 
 def laws_table(laws: Sequence[Law]) -> Table:

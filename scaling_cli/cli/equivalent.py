@@ -1,0 +1,53 @@
+"""`scalefit equivalent`"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from scaling_cli.cli.common import (
+    DEFAULT_STORE,
+    ConfigOption,
+    JsonOption,
+    LawOption,
+    StoreOption,
+    answer,
+    command,
+    many,
+)
+
+
+@command
+def equivalent(
+    first: Annotated[str, typer.Argument(help="A recipe: group, fit id or file.", metavar="A")],
+    second: Annotated[str, typer.Argument(help="The other one.", metavar="B")],
+    flops: Annotated[
+        list[str], typer.Option("--flops", help="Compute of the first.", metavar="C,...")
+    ],
+    tokens_per_param: Annotated[
+        str | None,
+        typer.Option("--tokens-per-param", help="At this ratio, not the best.", metavar="R"),
+    ] = None,
+    law: LawOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say how much compute one recipe is worth in the other's.
+
+    The second needs so many times the compute for the loss that the first has.
+
+    Example: scalefit equivalent rotary baseline --flops 1e14
+    """
+    from scaling_cli.contrasts import equivalent as compare
+    from scaling_cli.project import open_project
+    from scaling_cli.quantities import parse_positive
+    from scaling_cli.report.tables import equivalence_table
+
+    project = open_project(store, config)
+    ratio = parse_positive(tokens_per_param, "--tokens-per-param") if tokens_per_param else None
+    one, other = (project.recipe_fit(name, law) for name in (first, second))
+    found = [compare(one, other, parse_positive(text, "--flops"), ratio) for text in many(flops)]
+    document = {"equivalences": [item.to_json() for item in found]}
+    answer(as_json, document, lambda: [equivalence_table(found)])

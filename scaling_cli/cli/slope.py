@@ -1,0 +1,55 @@
+"""`scalefit slope`"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from scaling_cli.cli.common import (
+    DEFAULT_STORE,
+    ConfigOption,
+    JsonOption,
+    LawOption,
+    StoreOption,
+    answer,
+    command,
+)
+
+
+@command
+def slope(
+    recipes: Annotated[
+        list[str], typer.Argument(help="One recipe, or two to compare.", metavar="A [B]")
+    ],
+    theory: Annotated[
+        float | None,
+        typer.Option("--theory", help="An exponent to test, e.g. 1.", metavar="VALUE"),
+    ] = None,
+    law: LawOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show exponents, their ratio between two recipes, and how they agree with a theory.
+
+    Variance-limited scaling has exponent 1, resolution-limited 4 / dimension (Bahri et al. 2021).
+
+    Example: scalefit slope baseline rotary
+    """
+    from scaling_cli.contrasts import slope_ratios, slopes
+    from scaling_cli.errors import InputError
+    from scaling_cli.project import open_project
+    from scaling_cli.report.tables import slopes_table
+
+    if len(recipes) > 2:
+        raise InputError(f"{len(recipes)} recipes are given", "Give one, or two to compare.")
+    project = open_project(store, config)
+    fits = [project.recipe_fit(name, law) for name in recipes]
+    found = [item for fit in fits for item in slopes(fit, theory)]
+    ratios = slope_ratios(*fits) if len(fits) == 2 else []
+    document = {
+        "slopes": [item.to_json() for item in found],
+        "ratios": [item.to_json() for item in ratios],
+    }
+    answer(as_json, document, lambda: [slopes_table(part) for part in (found, ratios) if part])

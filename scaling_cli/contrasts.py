@@ -1,0 +1,394 @@
+"""Two recipes against each other: where their curves cross, what one is worth in compute, and how
+their exponents compare, each with an interval from both fits' resamples.
+
+The runs of two fits are different runs, so their resamples are paired in the order in which they
+were drawn: an independent pair each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scaling_cli.errors import InputError
+from scaling_cli.fitting.result import Fit
+from scaling_cli.laws import Law
+from scaling_cli.notes import Note
+from scaling_cli.planning import FLOPS_PER_PARAM_TOKEN, check_law, optimum
+from scaling_cli.records import Floats
+
+REACH = 2.0  # decades past the data in which a crossing is sought; further out all is guesswork
+POINTS_PER_DECADE = 16  # of the search grid; crossings are then interpolated, exact for power laws
+CERTAIN = 0.9  # of the resamples must cross, or the crossing is said to be doubtful
+SEARCHED_DECADES = 6.0  # about the asked compute, in which an equal loss is sought
+FAR = 1.0  # decades past the larger ladder from where on a crossing is a guess
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Where two curves meet along a column; `at` is None where they do not within the reach.
+
+    `low` and `high` bound it; None is an open end: a share of the resamples cross beyond the reach
+    or never. `share` is the share of the resamples that cross at all, `before` and `after` name the
+    fit with the lower curve on either side.
+    """
+
+    first: str
+    second: str
+    along: str
+    at: float | None
+    low: float | None
+    high: float | None
+    level: float
+    share: float | None
+    before: str
+    after: str
+    searched: tuple[float, float]
+    notes: tuple[Note, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        names = ("first", "second", "along", "at", "low", "high", "level", "share", "before")
+        return {
+            **{name: getattr(self, name) for name in names},
+            "after": self.after,
+            "searched": list(self.searched),
+            "warnings": [note.to_json() for note in self.notes],
+        }
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """How many times the compute the second recipe needs for the loss of the first at `flops`.
+
+    None is infinite: the loss lies below what the second's curve ever reaches.
+    """
+
+    first: str
+    second: str
+    flops: float
+    loss: float
+    multiple: float | None
+    low: float | None
+    high: float | None
+    level: float
+    notes: tuple[Note, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        names = ("first", "second", "flops", "loss", "multiple", "low", "high", "level")
+        document: dict[str, Any] = {name: getattr(self, name) for name in names}
+        return document | {"warnings": [note.to_json() for note in self.notes]}
+
+
+@dataclass(frozen=True)
+class Slope:
+    """An exponent as the slope of ln (loss - floor), or its ratio to another recipe's.
+
+    `p_value` is two-sided, that the truth is `theory`, from the share of resamples on its far side.
+    """
+
+    name: str
+    exponent: str
+    value: float
+    low: float | None
+    high: float | None
+    level: float
+    theory: float | None = None
+    p_value: float | None = None
+    notes: tuple[Note, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        names = ("name", "exponent", "value", "low", "high", "level", "theory", "p_value")
+        document: dict[str, Any] = {name: getattr(self, name) for name in names}
+        return document | {"warnings": [note.to_json() for note in self.notes]}
+
+
+def crossing(
+    first: Fit,
+    second: Fit,
+    along: str = "flops",
+    ratio: float | None = None,
+    reach: float = REACH,
+) -> Crossing:
+    """Where the curves of two fits meet along `along`.
+
+    Surfaces are compared at their best splits of each budget, or at `ratio` tokens per param; laws
+    of one column along that column.
+    """
+    low, high = _common(first, second, along)
+    top = high * 10**reach
+    decades = np.log10(top / low)
+    grid = np.geomspace(low, top, max(8, int(np.ceil(decades * POINTS_PER_DECADE))))
+    gap = _gap(first, second, grid, ratio, drawn=False)[0]
+    names = (_name(first), _name(second))
+    before = names[0] if gap[0] < 0 else names[1]
+    after = names[0] if gap[-1] < 0 else names[1]
+    found = _zeros(grid, gap)
+    notes: list[Note] = []
+    if len(found) > 1:
+        places = ", ".join(f"{place:.3g}" for place in found)
+        notes.append(Note("several_crossings", "warning", f"The curves cross at {places}."))
+    at = float(found[-1]) if len(found) else None
+    bounds: tuple[float | None, float | None] = (None, None)
+    share = None
+    level = min(first.level, second.level)
+    if len(first.draws) and len(second.draws):
+        gaps = _gap(first, second, grid, ratio, drawn=True)
+        met = np.array([_place(grid, row, np.sign(gap[-1]), at) for row in gaps])
+        share = float(np.mean(np.isfinite(met)))
+        bounds = _open_bounds(met, level)
+        if at is not None and share < CERTAIN:
+            notes.append(
+                Note(
+                    "crossing_uncertain",
+                    "severe",
+                    f"In {1 - share:.0%} of the resamples the curves do not cross between"
+                    f" {low:.3g} and {top:.3g}.",
+                )
+            )
+        if at is None and share > 1 - level:
+            notes.append(
+                Note(
+                    "crossing_possible",
+                    "warning",
+                    f"In {share:.0%} of the resamples the curves do cross there.",
+                )
+            )
+    if at is None:
+        notes.append(
+            Note(
+                "no_crossing",
+                "info",
+                f"{after} stays lower from {low:.3g} to {top:.3g}, {reach:g} decades past the"
+                " largest run.",
+            )
+        )
+    elif np.log10(at / high) > FAR:
+        notes.append(
+            Note(
+                "extrapolation",
+                "warning",
+                f"The crossing lies {np.log10(at / high):.1f} decades past the largest run.",
+            )
+        )
+    notes += _severe(first, second)
+    return Crossing(
+        *names, along, at, *bounds, level, share, before, after, (low, top), tuple(notes)
+    )
+
+
+def equivalent(first: Fit, second: Fit, flops: float, ratio: float | None = None) -> Equivalence:
+    """The compute that `second` needs for the loss that `first` has at `flops`, as a multiple."""
+    if not flops > 0:
+        raise InputError(f"--flops {flops:g} is no compute", "Give FLOPs, for instance 1e22.")
+    loss = float(_curve(first, np.array([flops]), ratio, drawn=False)[0, 0])
+    multiple = float(_needed(second, np.array([loss]), flops, ratio, drawn=False)[0])
+    notes = [*_severe(first, second)]
+    for fit in (first, second):
+        notes += [note for note in fit.distance_notes({"flops": flops}) if note.code != "info"]
+    low = high = None
+    level = min(first.level, second.level)
+    if len(first.draws) and len(second.draws):
+        targets = _curve(first, np.array([flops]), ratio, drawn=True)[:, 0]
+        count = min(len(targets), len(second.draws))
+        drawn = _needed(second, targets[:count], flops, ratio, drawn=True)
+        low, high = _open_bounds(drawn, level)
+    if not np.isfinite(multiple):
+        notes.append(
+            Note(
+                "unreachable",
+                "warning",
+                f"{_name(second)} does not reach a loss of {loss:.4g} within"
+                f" {SEARCHED_DECADES:g} decades of {flops:.3g} FLOPs.",
+            )
+        )
+    names = (_name(first), _name(second))
+    return Equivalence(
+        *names, flops, loss, _finite(multiple), low, high, level, tuple(dict.fromkeys(notes))
+    )
+
+
+def slopes(fit: Fit, theory: float | None = None) -> list[Slope]:
+    """Every exponent of a fitted law, times its outer power where the law has one.
+
+    Two runs or a law without a floor give a level, not a slope: local slopes are 30 to 56 % of the
+    exponent at the losses of language models, so a law without a floor is said to have none.
+    """
+    notes = []
+    if fit.law.form is not None and fit.law.form.floor is None:
+        notes.append(
+            Note(
+                "no_floor",
+                "warning",
+                f"{fit.law_id} has no irreducible term: its exponent is a slope of the whole loss"
+                " and falls as the floor nears.",
+            )
+        )
+    notes += [note for note in fit.notes if note.severity == "severe"]
+    found = []
+    for name in exponents(fit.law):
+        value, draws = _exponent(fit, name)
+        bounds = _bounds(fit, draws)
+        p_value = None
+        if theory is not None and len(draws):
+            above = float(np.mean(draws >= theory))
+            p_value = max(2 * min(above, 1 - above), 1 / len(draws))
+        found.append(
+            Slope(_name(fit), name, value, *bounds, fit.level, theory, p_value, tuple(notes))
+        )
+    return found
+
+
+def slope_ratios(first: Fit, second: Fit) -> list[Slope]:
+    """Exponents of the first fit over those of the second, where both have them."""
+    shared = [name for name in exponents(first.law) if name in exponents(second.law)]
+    if not shared:
+        raise InputError(
+            f"{first.name} and {second.name} have no exponent of the same name",
+            "Fit both recipes with one law.",
+        )
+    found = []
+    for name in shared:
+        top, above = _exponent(first, name)
+        bottom, below = _exponent(second, name)
+        count = min(len(above), len(below))
+        bounds = _bounds(first, above[:count] / below[:count])
+        label = f"{_name(first)} / {_name(second)}"
+        found.append(Slope(label, name, top / bottom, *bounds, first.level))
+    return found
+
+
+def exponents(law: Law) -> tuple[str, ...]:
+    """The parameters that are exponents of a column, by the law's declaration."""
+    named = {name for parameter in law.parameters for name in parameter.centre.values()}
+    return tuple(name for name in law.parameter_names if name in named)
+
+
+def _exponent(fit: Fit, name: str) -> tuple[float, Floats]:
+    power = fit.law.form.power if fit.law.form else None
+    names = fit.law.parameter_names
+    value, draws = fit.values[name], fit.draws[:, names.index(name)]
+    if power is None:
+        return value, draws
+    return value * fit.values[power], draws * fit.draws[:, names.index(power)]
+
+
+def _bounds(fit: Fit, draws: Floats) -> tuple[float | None, float | None]:
+    if not len(draws):
+        return None, None
+    low, high = fit.interval(draws)
+    return float(low), float(high)
+
+
+def _name(fit: Fit) -> str:
+    return ", ".join(str(value) for value in fit.group.values()) or fit.name
+
+
+def _common(first: Fit, second: Fit, along: str) -> tuple[float, float]:
+    """From the smallest to the largest value that either fit's runs have."""
+    for fit in (first, second):
+        if along not in _axes(fit):
+            raise InputError(
+                f"{fit.name} is no curve along {along}",
+                f"Its curve is along {' or '.join(_axes(fit)) or 'nothing'}: --along.",
+            )
+    bounds = [fit.domain[_domain_name(fit, along)] for fit in (first, second)]
+    return min(low for low, _ in bounds), max(high for _, high in bounds)
+
+
+def _axes(fit: Fit) -> tuple[str, ...]:
+    if fit.law.variables == ("x",):
+        return (fit.columns["x"],)
+    return ("flops",) if set(fit.law.variables) == {"params", "tokens"} else fit.law.variables[:1]
+
+
+def _domain_name(fit: Fit, along: str) -> str:
+    return "x" if fit.law.variables == ("x",) else along
+
+
+def _curve(fit: Fit, at: Floats, ratio: float | None, drawn: bool) -> Floats:
+    """The target [1 or resamples, points] along the fit's axis."""
+    values: Mapping[str, Any] = (
+        fit.draw_values()
+        if drawn
+        else {n: np.full((1, 1), v) for n, v in {**fit.values, **fit.constants}.items()}
+    )
+    with np.errstate(all="ignore"):
+        if fit.law.variables == ("x",):
+            return np.asarray(fit.law.predict(**values, x=at))
+        check_law(fit.law)
+        columns = [optimum(fit.law, values, float(flops), ratio)[0] for flops in at]
+        params = np.stack(columns, axis=1)
+        tokens = at / FLOPS_PER_PARAM_TOKEN / params
+        return np.asarray(fit.law.predict(**values, params=params, tokens=tokens))
+
+
+def _gap(first: Fit, second: Fit, grid: Floats, ratio: float | None, drawn: bool) -> Floats:
+    """ln of the first curve over the second [pairs, grid]."""
+    one, other = (_curve(fit, grid, ratio, drawn) for fit in (first, second))
+    count = min(len(one), len(other))
+    with np.errstate(all="ignore"):
+        return np.log(one[:count]) - np.log(other[:count])
+
+
+def _zeros(grid: Floats, gap: Floats) -> Floats:
+    """Where a gap changes its sign, interpolated in ln of the grid."""
+    with np.errstate(invalid="ignore"):
+        cells = np.flatnonzero(np.sign(gap[:-1]) * np.sign(gap[1:]) < 0)
+    share = gap[cells] / (gap[cells] - gap[cells + 1])
+    return np.asarray(np.exp(np.log(grid[cells]) + share * np.log(grid[cells + 1] / grid[cells])))
+
+
+def _place(grid: Floats, gap: Floats, after: float, at: float | None) -> float:
+    """The crossing of one pair of resamples: that nearest to `at`, or plus or minus infinity where
+    the sign that holds after the crossing is never, or always, there."""
+    found = _zeros(grid, gap)
+    if len(found):
+        return float(found[-1] if at is None else found[np.argmin(np.abs(np.log(found / at)))])
+    if not np.isfinite(gap).all():
+        return float("nan")
+    return float("-inf") if np.sign(gap[-1]) == after else float("inf")
+
+
+def _needed(second: Fit, loss: Floats, flops: float, ratio: float | None, drawn: bool) -> Floats:
+    """The multiple of `flops` at which the second's curve reaches each loss [resamples]."""
+    count = int(2 * SEARCHED_DECADES * POINTS_PER_DECADE) + 1
+    multiples = np.geomspace(10**-SEARCHED_DECADES, 10**SEARCHED_DECADES, count)
+    with np.errstate(all="ignore"):
+        logs = np.log(_curve(second, flops * multiples, ratio, drawn))[: len(loss)]
+    logs = np.broadcast_to(logs, (len(loss), count))
+    below = logs <= np.log(loss)[:, None]
+    cell = np.argmax(below, axis=1)
+    rows = np.arange(len(loss))
+    before = np.maximum(cell - 1, 0)
+    here, there = logs[rows, before], logs[rows, cell]
+    with np.errstate(all="ignore"):
+        share = np.where(here > there, (here - np.log(loss)) / (here - there), 0.0)
+        place = np.log(multiples[before]) + share * np.log(multiples[cell] / multiples[before])
+    reached: Floats = np.where(below.any(axis=1) & ~below[:, 0], np.exp(place), np.inf)
+    return np.where(below[:, 0], 0.0, reached)
+
+
+def _open_bounds(samples: Floats, level: float) -> tuple[float | None, float | None]:
+    """The central `level` of samples of which some are infinite; an infinite end is None."""
+    known = np.sort(samples[~np.isnan(samples)])
+    if not len(known):
+        return None, None
+    tail = 0.5 * (1 - level)
+    ends = [known[round(share * (len(known) - 1))] for share in (tail, 1 - tail)]
+    return _finite(ends[0]), _finite(ends[1])
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _severe(*fits: Fit) -> list[Note]:
+    return [
+        Note(note.code, note.severity, f"{_name(fit)}: {note.message}")
+        for fit in fits
+        for note in fit.notes
+        if note.severity == "severe"
+    ]
