@@ -38,8 +38,9 @@ ALLOWED = {
     "__main__": {"cli"},
     "__init__": {"project", "fitting", "laws", "planning", "store", "mapping", "errors", "version"},
 }
-HEAVY = {"pandas", "scipy", "matplotlib", "wandb", "tensorboard", "torch", "pyarrow"}
-NEEDED_BY = {"pyarrow": {"adapters", "store"}}  # the only rooms that may import a heavy package
+HEAVY = {"pandas", "scipy", "matplotlib", "wandb", "tensorboard", "torch", "pyarrow", "fsspec"}
+# The only rooms that may import a heavy package
+NEEDED_BY = {"pyarrow": {"adapters", "store"}, "fsspec": {"adapters", "store"}}
 
 
 def imports(path: Path) -> set[str]:

@@ -7,24 +7,22 @@ Third parties add theirs under the entry point group "scalefit.adapters".
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 
-from scaling_cli.adapters.building import Found, read_head
-from scaling_cli.errors import InputError, UnreachableError
+from scaling_cli.adapters.files import Files, Found, without_secrets
+from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping, near
 from scaling_cli.notes import Note, gather
 from scaling_cli.records import Run
 
 ENTRY_POINTS = "scalefit.adapters"
-_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:")
 
 
 class _Named(Protocol):
@@ -90,15 +88,43 @@ def read_sources(
     mapping = mapping or Mapping()
     forced = _adapter(as_format) if as_format else None
     notes: list[Note] = []
+    named = [str(path) for path in paths]
+    with Files() as door:
+        files = _by_adapter(door.find(named), forced, notes)
+        door.fetch(file for found_files in files.values() for file in found_files)
+        read, lost = _read(files, mapping)
+    notes += gather(("", note) for note in lost)
+    found = _unique(_join_run_tables(read, notes))
+    if not found:
+        told = "".join(f"; {note.message}" for note in notes)
+        raise InputError(
+            f"{', '.join(map(without_secrets, named)) or 'no source'}: there are no runs to"
+            f" read{told}",
+            "Give files of run logs, or a folder of them.",
+        )
+    if group is not None:
+        found = [replace(run, group=group) for run in found]
+    found.sort(key=lambda run: run.run_key)
+    # A note on a whole file hangs on its first run, and names the file itself.
+    notes += gather(
+        ("" if note.message.startswith(run.source) else run.run_id, note)
+        for run in found
+        for note in run.notes
+    )
+    return Ingested(tuple(found), tuple(notes))
+
+
+def _by_adapter(
+    found: Iterable[tuple[Found, bytes]], forced: Adapter | None, notes: list[Note]
+) -> dict[str, list[Found]]:
+    """The files that adapters know, each once, by the adapter's name."""
     files: dict[str, list[Found]] = {}
     seen: set[str] = set()
-    named = [str(path) for path in paths]
-    for file in _files(named):
+    for file, head in found:
         real = os.path.realpath(file.path)
         if real in seen:
             continue
         seen.add(real)
-        head = read_head(file.path)
         if not head:
             if not file.walked:
                 raise InputError(f"{file.source} is empty", "Give a file that holds runs.")
@@ -113,8 +139,16 @@ def read_sources(
                 f"{file.source} is in no format that is known",
                 f"There are {', '.join(adapters())}; say which by --as csv, for example.",
             )
-    read: list[tuple[Path, str, list[Run]]] = []
-    lost: list[Note] = []  # on files that hold no runs
+    return files
+
+
+def _read(
+    files: dict[str, list[Found]], mapping: Mapping
+) -> tuple[list[tuple[PurePath, str, list[Run]]], list[Note]]:
+    """What the files hold: where and what it is called, and the runs; and notes on files that hold
+    none."""
+    read: list[tuple[PurePath, str, list[Run]]] = []
+    lost: list[Note] = []
     for name, found_files in files.items():
         adapter = adapters()[name]
         if isinstance(adapter, FolderAdapter):
@@ -122,7 +156,7 @@ def read_sources(
                 if isinstance(item, Note):
                     lost.append(item)
                 else:
-                    read.append((Path(item.source), item.source, [item]))
+                    read.append((PurePath(item.source), item.source, [item]))
         else:
             for file in found_files:
                 try:
@@ -133,25 +167,8 @@ def read_sources(
                     # One bad file of a folder does not keep the others out.
                     lost.append(Note("unreadable", "warning", f"{error.what} (left out)"))
                 else:
-                    read.append((file.path, file.source, runs))
-    notes += gather(("", note) for note in lost)
-    found = _unique(_join_run_tables(read, notes))
-    if not found:
-        told = "".join(f"; {note.message}" for note in notes)
-        raise InputError(
-            f"{', '.join(named) or 'no source'}: there are no runs to read{told}",
-            "Give files of run logs, or a folder of them.",
-        )
-    if group is not None:
-        found = [replace(run, group=group) for run in found]
-    found.sort(key=lambda run: run.run_key)
-    # A note on a whole file hangs on its first run, and names the file itself.
-    notes += gather(
-        ("" if note.message.startswith(run.source) else run.run_id, note)
-        for run in found
-        for note in run.notes
-    )
-    return Ingested(tuple(found), tuple(notes))
+                    read.append((PurePath(file.source), file.source, runs))
+    return read, lost
 
 
 def _adapter(name: str) -> Adapter:
@@ -168,56 +185,17 @@ def _recognised(file: Found, head: bytes, forced: Adapter | None) -> Adapter | N
     return next((adapter for adapter in known if adapter.recognises(file.path, head)), None)
 
 
-def _files(sources: Sequence[str]) -> Iterator[Found]:
-    """Every file that is named or lies in a folder that is, in sorted order."""
-    for source in sources:
-        path = Path(source)
-        if path.is_dir():
-            for found in _walk(path, set()):
-                yield Found(found, found.as_posix(), path)
-        elif path.exists():
-            yield Found(path, path.as_posix(), path)
-        elif _URL.match(source) and not os.path.splitdrive(source)[0]:
-            raise InputError(
-                f"{source} cannot be read yet", "Export the runs to CSV or JSON lines files."
-            )
-        else:
-            raise InputError(f"{source} does not exist", "Give the path of a file or folder.")
-
-
-def _walk(folder: Path, visited: set[str]) -> Iterator[Path]:
-    real = os.path.realpath(folder)
-    if real in visited:
-        return
-    visited.add(real)
-    try:
-        # Links last: W&B's `latest-run` names a folder that stands beside it.
-        entries = sorted(os.scandir(folder), key=lambda entry: (entry.is_symlink(), entry.name))
-    except OSError as error:
-        raise UnreachableError(f"{folder} cannot be read: {error.strerror}") from error
-    passed_over = {"debug.log", "debug-internal.log"}  # the W&B client's own, in JSON lines
-    if any(entry.name.endswith(".wandb") for entry in entries):
-        passed_over |= {"files", "logs", "tmp"}
-    for entry in entries:
-        if entry.name.startswith(".") or entry.name in passed_over:
-            continue
-        if entry.is_dir():
-            yield from _walk(Path(entry.path), visited)
-        elif entry.is_file():
-            yield Path(entry.path)
-
-
 def _join_run_tables(
-    read: Sequence[tuple[Path, str, list[Run]]], notes: list[Note]
+    read: Sequence[tuple[PurePath, str, list[Run]]], notes: list[Note]
 ) -> list[tuple[str, Run]]:
     """A table with one row a run, in the folder of these runs' histories or above it, is their
     config and holds no runs of its own."""
-    below: dict[Path, set[str]] = {}
+    below: dict[PurePath, set[str]] = {}
     for path, _, runs in read:
         ids = {run.run_id for run in runs if run.series}
         for folder in path.parents:
             below.setdefault(folder, set()).update(ids)
-    rows: dict[tuple[Path, str], Run] = {}
+    rows: dict[tuple[PurePath, str], Run] = {}
     tables = set()
     for path, source, runs in read:
         described = below[path.parent]

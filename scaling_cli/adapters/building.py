@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
-import os
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Mapping as Table
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scaling_cli.columns import COLUMNS
-from scaling_cli.errors import InputError, UnreachableError
+from scaling_cli.errors import InputError
 from scaling_cli.expressions import as_number
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats, Run, Series, Status
@@ -33,79 +28,10 @@ NUMBER_WORDS = {
     "-inf": float("-inf"),
 }
 STATUS_NAMES = ("status", "state", "State", "Status")
-# Loggers give every run's file the same name and part the runs by folder.
-_GENERIC = {"metrics", "log", "logs", "history", "progress", "train", "results", "output", "data"}
-_GZIP = b"\x1f\x8b"
 _STATUS_WORDS: dict[str, Status] = {
     **dict.fromkeys(("running", "unfinished", "pending", "queued", "preempted"), "unfinished"),
     **dict.fromkeys(("crashed", "failed", "killed", "error", "diverged", "oom"), "failed"),
 }
-
-
-@dataclass(frozen=True)
-class Found:
-    """A file to read, what to call it, and the file or folder that was named to find it."""
-
-    path: Path
-    source: str
-    root: Path
-
-    @property
-    def walked(self) -> bool:
-        """Whether a folder was named."""
-        return self.root != self.path
-
-
-def read_bytes(path: Path) -> bytes:
-    try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if data.startswith(_GZIP) else data
-    except (OSError, EOFError, zlib.error) as error:
-        if isinstance(error, (gzip.BadGzipFile, EOFError, zlib.error)):
-            raise InputError(f"{path} is not a whole gzip file", "Copy it again.") from error
-        raise UnreachableError(f"{path} cannot be read: {error.strerror}") from error
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[BinaryIO]:
-    """The file, opened; what the system refuses is said in our words."""
-    try:
-        with path.open("rb") as file:
-            yield file
-    except OSError as error:
-        raise UnreachableError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def read_head(path: Path, size: int = 1 << 16) -> bytes:
-    """The first bytes, unpacked where the file is a gzip."""
-    with reading(path) as file:
-        head = file.read(size)
-    if not head.startswith(_GZIP):
-        return head
-    try:
-        return zlib.decompressobj(wbits=31).decompress(head, size)
-    except zlib.error:
-        return head
-
-
-def suffix_of(path: Path) -> str:
-    """The suffix in lower case, without a last `.gz`."""
-    name = path.name.lower().removesuffix(".gz")
-    return Path(name).suffix
-
-
-def stem_of(path: Path) -> str:
-    """The run that a file is of, by its name, or by its folder's if the name is `metrics` or so."""
-    name = path.name.removesuffix(".gz")
-    stem = Path(name).stem
-    return path.absolute().parent.name or stem if stem.lower() in _GENERIC else stem
-
-
-def run_folder(folder: Path, root: Path) -> str:
-    """The name of a run that is a folder: its path below the folder that was named."""
-    if root in folder.parents:
-        return folder.relative_to(root).as_posix()
-    return Path(os.path.abspath(folder)).name or "run"
 
 
 def moment(seconds: float) -> str:

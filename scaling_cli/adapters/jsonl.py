@@ -15,10 +15,8 @@ from scaling_cli.adapters.building import (
     constants_to_config,
     flattened,
     make_run,
-    read_bytes,
-    stem_of,
-    suffix_of,
 )
+from scaling_cli.adapters.files import read_bytes, stem_of, suffix_of
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
@@ -46,7 +44,7 @@ def recognises(path: Path, head: bytes) -> bool:
 
 
 def read(path: Path, source: str, mapping: Mapping) -> Iterator[Run]:
-    rows, notes = _rows(read_bytes(path), source)
+    rows, notes = _rows(read_bytes(path, source), source)
     runs = list(_runs(rows, source, stem_of(path), mapping))
     if runs and notes:
         runs[0] = replace(runs[0], notes=(*notes, *runs[0].notes))

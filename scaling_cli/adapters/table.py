@@ -11,15 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from scaling_cli.adapters.building import (
-    STEP_NAMES,
-    constants_to_config,
-    make_run,
-    read_bytes,
-    stem_of,
-    suffix_of,
-    whole_steps,
-)
+from scaling_cli.adapters.building import STEP_NAMES, constants_to_config, make_run, whole_steps
+from scaling_cli.adapters.files import read_bytes, stem_of, suffix_of
 from scaling_cli.columns import COLUMNS
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping
@@ -118,7 +111,7 @@ def _load(path: Path, source: str) -> _Table:
     import pyarrow as pa
     from pyarrow import csv as pacsv
 
-    data = read_bytes(path)
+    data = read_bytes(path, source)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

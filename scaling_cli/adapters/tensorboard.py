@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_cli.adapters.building import (
-    Found,
     Points,
     drop_from,
     first_text,
@@ -25,10 +24,9 @@ from scaling_cli.adapters.building import (
     make_run,
     moment,
     plain_number,
-    reading,
-    run_folder,
 )
 from scaling_cli.adapters.crc32c import FRONT, crc32c, masked
+from scaling_cli.adapters.files import Found, reading, run_folder
 from scaling_cli.adapters.wire import (
     PAD,
     Bytes,
@@ -86,7 +84,7 @@ class _Log:
     """The files of one folder, folded into one history."""
 
     def __init__(self, files: Sequence[Found]) -> None:
-        self.root = files[0].root
+        self.root, self.source = files[0].root, files[0].folder
         self.points: Points = {}
         self.config: dict[str, Any] = {}
         self.notes: list[Note] = []
@@ -96,7 +94,7 @@ class _Log:
         again = 0
         for found in files:
             file = _File()
-            with reading(found.path) as opened:
+            with reading(found.path, found.source) as opened:
                 damage = file.load(opened)
             firsts = dict[str, int]()
             for segment in file.segments:
@@ -138,12 +136,11 @@ class _Log:
         self.failed |= child.failed
 
     def run(self, folder: Path) -> Run | Note:
-        source = folder.as_posix()
         if not self.points and not self.config:
             told = "".join(f"; {note.message}" for note in self.notes)
-            return Note("no_points", "warning", f"{source} holds no scalars{told}")
+            return Note("no_points", "warning", f"{self.source} holds no scalars{told}")
         run = make_run(
-            name, run_folder(folder, self.root), source, self.config, self.points, self.notes
+            name, run_folder(folder, self.root), self.source, self.config, self.points, self.notes
         )
         called = run.name if run.name != run.run_id else first_text(self.config, ("run_id",))
         status: Status = "failed" if self.failed else "unfinished" if self.cut else run.status

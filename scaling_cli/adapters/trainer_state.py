@@ -12,15 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from scaling_cli.adapters.building import (
-    Found,
-    Logged,
-    flattened,
-    make_run,
-    read_bytes,
-    run_folder,
-    suffix_of,
-)
+from scaling_cli.adapters.building import Logged, flattened, make_run
+from scaling_cli.adapters.files import Found, read_bytes, run_folder, suffix_of
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
 from scaling_cli.records import Run
@@ -38,7 +31,7 @@ def recognises(path: Path, head: bytes) -> bool:
 def read_together(files: Sequence[Found], mapping: Mapping) -> Iterator[Run | Note]:
     furthest: dict[Path, tuple[int, Found, dict[str, Any]]] = {}
     for found in files:
-        state = _state(found.path)
+        state = _state(found)
         if state is None:
             message = f"{found.source} is no whole trainer state and is left out"
             yield Note("unreadable", "warning", message)
@@ -53,9 +46,9 @@ def read_together(files: Sequence[Found], mapping: Mapping) -> Iterator[Run | No
         yield _run(found, run_folder(folder, found.root), step, state)
 
 
-def _state(path: Path) -> dict[str, Any] | None:
+def _state(found: Found) -> dict[str, Any] | None:
     try:
-        state = json.loads(read_bytes(path))
+        state = json.loads(read_bytes(found.path, found.source))
     except (ValueError, RecursionError):
         return None
     good = isinstance(state, dict) and isinstance(state.get("log_history"), list)

@@ -18,7 +18,6 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from scaling_cli.adapters.building import (
-    Found,
     Logged,
     Points,
     drop_from,
@@ -26,8 +25,8 @@ from scaling_cli.adapters.building import (
     join,
     make_run,
     moment,
-    reading,
 )
+from scaling_cli.adapters.files import Found, reading
 from scaling_cli.adapters.wire import PAD, Bytes, Ints, alike, at, inner, message, text, walk
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
@@ -54,7 +53,7 @@ def read_together(files: Sequence[Found], mapping: Mapping) -> Iterator[Run | No
     runs: dict[str, list[_File]] = {}
     for found in files:
         file = _File(found)
-        with reading(found.path) as opened:
+        with reading(found.path, found.source) as opened:
             file.load(opened)
         if file.known:
             runs.setdefault(file.run_key, []).append(file)

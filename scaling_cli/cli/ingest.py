@@ -19,7 +19,10 @@ from scaling_cli.cli.common import (
 
 @command
 def ingest(
-    sources: Annotated[list[str], typer.Argument(help="Files or folders of run logs.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(help="Files, folders or URLs of run logs; - reads standard input."),
+    ],
     as_format: Annotated[
         str | None, typer.Option("--as", help="Read as this format.", metavar="FORMAT")
     ] = None,

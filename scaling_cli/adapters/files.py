@@ -1,0 +1,347 @@
+"""The door to files: a path, an fsspec URL or standard input, all read as files of this machine.
+
+What lies elsewhere is listed, told apart by its first bytes, and only what holds runs is copied to
+a folder that goes away again: adapters see local files, and checkpoints beside logs stay where
+they are.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+from scaling_cli.errors import InputError, UnreachableError
+
+STANDARD_INPUT = "-"
+_HEAD = 1 << 16  # bytes that tell a format; also what a small remote file is read with in one call
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_SUFFIXES = (".gz", ".zst", ".zstd")
+# A file that unpacks to more than this is refused: repetitive logs pack 20 to 60 times, whereas a
+# bomb packs 1000 times (gzip) or 30,000 times (zstd).
+_MOST_TIMES, _ALWAYS_ALLOWED = 250, 1 << 28
+_PIECE = 1 << 20
+# Loggers give every run's file the same name and part the runs by folder.
+_GENERIC = {"metrics", "log", "logs", "history", "progress", "train", "results", "output", "data"}
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:(//|:)")
+_ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:")
+_WANDB_OWN = {"debug.log", "debug-internal.log"}  # the W&B client's own, in JSON lines
+_WANDB_BESIDE = {"files", "logs", "tmp"}  # folders beside a `.wandb` file
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file to read, what to call it, and the file or folder that was named to find it."""
+
+    path: Path
+    source: str
+    root: Path
+
+    @property
+    def walked(self) -> bool:
+        """Whether a folder was named."""
+        return self.root != self.path
+
+    @property
+    def folder(self) -> str:
+        """What to call the folder that it lies in."""
+        return self.source.rpartition("/")[0] or "."
+
+
+class Files:
+    """The files that sources name. Copies of what lies elsewhere last as long as this is open."""
+
+    def __init__(self) -> None:
+        self._copies: tempfile.TemporaryDirectory[str] | None = None
+        self._elsewhere: dict[Path, tuple[Any, str]] = {}  # copy -> file system, its path there
+
+    def __enter__(self) -> Files:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._copies is not None:
+            self._copies.cleanup()
+
+    def find(self, sources: Sequence[str]) -> Iterator[tuple[Found, bytes]]:
+        """Every file that is named or lies in a folder that is, with its first bytes."""
+        for source in sources:
+            path = Path(source)
+            if source == STANDARD_INPUT:
+                found = self._from_standard_input()
+                yield found, read_head(found.path, found.source)
+            elif _is_url(source) and not path.exists():
+                yield from self._find_elsewhere(source)
+            elif path.is_dir():
+                for file in _walk(path, set()):
+                    yield Found(file, file.as_posix(), path), read_head(file, file.as_posix())
+            elif path.exists():
+                yield Found(path, path.as_posix(), path), read_head(path, path.as_posix())
+            elif _ADDRESS.match(source) and not os.path.splitdrive(source)[0]:
+                raise InputError(
+                    f"{source} cannot be read yet", "Export the runs to CSV or JSON lines files."
+                )
+            else:
+                raise InputError(f"{source} does not exist", "Give the path of a file or folder.")
+
+    def fetch(self, files: Iterable[Found]) -> None:
+        """Copy those of the files that are elsewhere and not here yet."""
+        wanted: dict[int, list[tuple[Any, str, Found]]] = {}
+        for file in files:
+            filesystem, path = self._elsewhere.get(file.path, (None, ""))
+            if filesystem is not None and not file.path.exists():
+                wanted.setdefault(id(filesystem), []).append((filesystem, path, file))
+        for items in wanted.values():
+            filesystem = items[0][0]
+            for *_, file in items:
+                with _copying(file.source):
+                    file.path.parent.mkdir(parents=True, exist_ok=True)
+            with _reaching(items[0][2].source):
+                filesystem.get([path for _, path, _ in items], [str(f.path) for *_, f in items])
+
+    @property
+    def _folder(self) -> Path:
+        if self._copies is None:
+            self._copies = tempfile.TemporaryDirectory(prefix="scalefit-")
+        return Path(self._copies.name)
+
+    def _from_standard_input(self) -> Found:
+        path = self._folder / "stdin"
+        if not path.exists():
+            with path.open("wb") as copy:
+                shutil.copyfileobj(sys.stdin.buffer, copy)
+        return Found(path, "standard input", path)
+
+    def _find_elsewhere(self, url: str) -> Iterator[tuple[Found, bytes]]:
+        shown = without_secrets(url).rstrip("/")
+        with _reaching(shown):
+            filesystem, top = _filesystem(url)
+            info = filesystem.info(top)
+            is_folder = info["type"] == "directory"
+            listed = filesystem.find(top, detail=True) if is_folder else {top: info}
+            names = {path.removeprefix(top).strip("/"): path for path in sorted(listed)}
+            kept = _kept(names)
+            full = [names[name] for name in kept if listed[names[name]].get("size") != 0]
+            heads = filesystem.cat_ranges(full, 0, _HEAD, on_error="return")
+        head_of = dict(zip(full, heads, strict=True))
+        address = _parts(shown.partition("://")[2])
+        root = self._folder.joinpath(str(len(self._elsewhere)), *address)
+        for name in kept:
+            path, below = names[name], _parts(name)
+            source = "/".join((shown, *below))
+            head = head_of.get(path, b"")
+            if isinstance(head, BaseException):
+                with _reaching(source):
+                    raise head
+            file = Found(root.joinpath(*below), source, root)
+            self._elsewhere[file.path] = filesystem, path
+            if len(head) == listed[path].get("size") < _HEAD:
+                with _copying(source):
+                    file.path.parent.mkdir(parents=True, exist_ok=True)
+                    file.path.write_bytes(head)
+            yield file, _unpacked_head(head[:_HEAD])
+
+
+def read_bytes(path: Path, source: str) -> bytes:
+    """The whole file, unpacked where it is a gzip or zstd."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UnreachableError(f"{source} cannot be read: {error.strerror}") from error
+    codec = _codec(data)
+    return _unpacked(data, codec, source) if codec else data
+
+
+@contextmanager
+def reading(path: Path, source: str) -> Iterator[BinaryIO]:
+    """The file, opened; what the system refuses is said in our words."""
+    try:
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise UnreachableError(f"{source} cannot be read: {error.strerror}") from error
+
+
+def read_head(path: Path, source: str) -> bytes:
+    """The first bytes, unpacked where the file is a gzip or zstd."""
+    with reading(path, source) as file:
+        return _unpacked_head(file.read(_HEAD))
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix in lower case, without that of a compression."""
+    return _uncompressed(path).suffix.lower()
+
+
+def stem_of(path: Path) -> str:
+    """The run that a file is of, by its name, or by its folder's if the name is `metrics` or so."""
+    stem = _uncompressed(path).stem
+    return path.absolute().parent.name or stem if stem.lower() in _GENERIC else stem
+
+
+def run_folder(folder: Path, root: Path) -> str:
+    """The name of a run that is a folder: its path below the folder that was named."""
+    if root in folder.parents:
+        return folder.relative_to(root).as_posix()
+    return Path(os.path.abspath(folder)).name or "run"
+
+
+def without_secrets(url: str) -> str:
+    """A URL without what may grant access: user, password, and the query of a signed one."""
+    return re.sub(r"://[^/@]*@", "://", re.split(r"[?#]", url, maxsplit=1)[0])
+
+
+def _uncompressed(path: Path) -> Path:
+    return path.with_suffix("") if path.suffix.lower() in _SUFFIXES else path
+
+
+def _codec(data: bytes) -> str:
+    return next((codec for magic, codec in _COMPRESSED.items() if data.startswith(magic)), "")
+
+
+def _unpacked(data: bytes, codec: str, source: str) -> bytes:
+    import pyarrow as pa
+
+    most = max(_ALWAYS_ALLOWED, _MOST_TIMES * len(data))
+    pieces, size = [], 0
+    try:
+        with pa.CompressedInputStream(pa.BufferReader(data), codec) as stream:
+            while piece := stream.read(_PIECE):
+                pieces.append(piece)
+                size += len(piece)
+                if size > most:
+                    raise InputError(
+                        f"{source} unpacks to more than {_MOST_TIMES} times its size",
+                        "Unpack it yourself if it is what it seems.",
+                    )
+    except OSError as error:
+        raise InputError(f"{source} is not a whole {codec} file", "Copy it again.") from error
+    return b"".join(pieces)
+
+
+def _unpacked_head(head: bytes) -> bytes:
+    codec = _codec(head)
+    if not codec:
+        return head
+    import pyarrow as pa
+
+    found = bytearray()
+    try:
+        with pa.CompressedInputStream(pa.BufferReader(head), codec) as stream:
+            # Small pieces: of one that the head cuts off, nothing would be had.
+            while len(found) < _HEAD and (piece := stream.read(1 << 10)):
+                found += piece
+    except OSError:
+        pass
+    return bytes(found) or head
+
+
+def _is_url(source: str) -> bool:
+    return bool(_URL.match(source))
+
+
+def _filesystem(url: str) -> tuple[Any, str]:
+    shown = without_secrets(url)
+    try:
+        from fsspec.core import url_to_fs
+    except ImportError:
+        mend = "pip install 'scaling-cli[remote]'"
+        raise InputError(f"{shown} needs the package fsspec", mend) from None
+    try:
+        filesystem, path = url_to_fs(url)
+    except ImportError as error:  # fsspec names the package of the protocol
+        raise InputError(f"{shown} cannot be read: {error}", "pip install it.") from None
+    except ValueError:
+        mend = "There are s3://, gs://, abfs://, https:// and the others of fsspec."
+        raise InputError(f"{shown}: no such protocol", mend) from None
+    return filesystem, path
+
+
+@contextmanager
+def _reaching(shown: str) -> Iterator[None]:
+    """Says what went wrong elsewhere without the message that came with it: every file system has
+    its own errors, and they may quote a signed URL."""
+    try:
+        yield
+    except (InputError, UnreachableError):
+        raise
+    except Exception as error:
+        causes = list(_causes(error))
+        status = next((s for c in causes if isinstance(s := getattr(c, "status", None), int)), 0)
+        if isinstance(error, FileNotFoundError) and not _refused(causes, status):
+            mend = "Give the URL of a file or folder."
+            raise InputError(f"{shown} does not exist", mend) from None
+        if isinstance(error, PermissionError) or status in (401, 403):
+            mend = "Give credentials as its client takes them (AWS_PROFILE, gcloud auth, ...)."
+            raise UnreachableError(f"{shown} may not be read", mend) from None
+        told = f"HTTP {status}" if status else type(causes[-1]).__name__
+        raise UnreachableError(f"{shown} cannot be reached ({told})", "Try again.") from None
+
+
+def _causes(error: BaseException | None) -> Iterator[Any]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _refused(causes: Sequence[BaseException], status: int) -> bool:
+    """Whether the server was not reached or refused, which fsspec also calls a missing file."""
+    lost = any(isinstance(c, OSError) and not isinstance(c, FileNotFoundError) for c in causes)
+    return lost or status not in (0, 404)
+
+
+@contextmanager
+def _copying(source: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UnreachableError(f"{source} cannot be copied here: {error.strerror}") from error
+
+
+def _parts(path: str) -> list[str]:
+    """The parts of a path, none of which leads out of a folder."""
+    return [part for part in path.split("/") if part not in ("", ".", "..")]
+
+
+def _passed_over(names: Collection[str]) -> set[str]:
+    """What is no run log among the entries of a folder: hidden files, and W&B's own."""
+    beside_runs = any(name.endswith(".wandb") for name in names)
+    own = _WANDB_OWN | (_WANDB_BESIDE if beside_runs else set())
+    return {name for name in names if name.startswith(".") or name in own}
+
+
+def _kept(names: Collection[str]) -> list[str]:
+    """Of paths below a folder, those that a walk through it finds."""
+    inside: dict[PurePosixPath, set[str]] = {}
+    for name in names:
+        path = PurePosixPath(name)
+        for part in (path, *path.parents)[:-1]:
+            inside.setdefault(part.parent, set()).add(part.name)
+    out = {folder / name for folder, found in inside.items() for name in _passed_over(found)}
+    return [n for n in names if out.isdisjoint((path := PurePosixPath(n), *path.parents))]
+
+
+def _walk(folder: Path, visited: set[str]) -> Iterator[Path]:
+    real = os.path.realpath(folder)
+    if real in visited:
+        return
+    visited.add(real)
+    try:
+        # Links last: W&B's `latest-run` names a folder that stands beside it.
+        entries = sorted(os.scandir(folder), key=lambda entry: (entry.is_symlink(), entry.name))
+    except OSError as error:
+        raise UnreachableError(f"{folder} cannot be read: {error.strerror}") from error
+    passed_over = _passed_over([entry.name for entry in entries])
+    for entry in entries:
+        if entry.name in passed_over:
+            continue
+        if entry.is_dir():
+            yield from _walk(Path(entry.path), visited)
+        elif entry.is_file():
+            yield Path(entry.path)
