@@ -7,12 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Column:
-    """A canonical column. `aliases` are logged names or config keys, the likeliest first."""
+    """A canonical column. `aliases` are logged names or config keys, the likeliest first.
+
+    `typical` is a range of values of the runs that laws are fitted to. A column is positive unless
+    `zero` says that it may be zero or below.
+    """
 
     name: str
     unit: str
     meaning: str
     aliases: tuple[str, ...] = ()
+    typical: tuple[float, float] = (1.0, 1e3)
+    zero: bool = False
 
 
 _ALL = (
@@ -30,12 +36,14 @@ _ALL = (
             "model_params",
             "N",
         ),
+        (1e7, 1e10),
     ),
     Column(
         "params_non_embedding",
         "count",
         "parameters without token embeddings and positions",
         ("non_embedding_params", "n_params_non_embedding", "num_non_embedding_params"),
+        (1e7, 1e10),
     ),
     Column(
         "tokens",
@@ -54,12 +62,14 @@ _ALL = (
             "total_tokens",
             "D",
         ),
+        (1e9, 1e12),
     ),
     Column(
         "flops",
         "FLOPs",
         "training compute, C; 6 N D unless the source or the mapping says otherwise",
         ("total_flos", "train/total_flos", "total_training_flops", "training_flops"),
+        (1e17, 1e22),
     ),
     Column(
         "step",
@@ -76,6 +86,7 @@ _ALL = (
             "time/batch",
             "Step",
         ),
+        (1e3, 1e6),
     ),
     Column(
         "lr",
@@ -89,8 +100,11 @@ _ALL = (
             "optim/learning_rate_group0",
             "learning-rate",
         ),
+        (1e-4, 1e-2),
     ),
-    Column("batch_tokens", "count", "tokens in an optimiser step", ("tokens_per_step",)),
+    Column(
+        "batch_tokens", "count", "tokens in an optimiser step", ("tokens_per_step",), (1e5, 1e7)
+    ),
     Column(
         "loss",
         "nats per token",
@@ -114,14 +128,57 @@ _ALL = (
             "reduced_train_loss",
             "metrics/train/LanguageCrossEntropy",
         ),
+        (2.0, 6.0),
     ),
-    Column("unique_tokens", "count", "distinct tokens in the corpus, U"),
-    Column("streams", "count", "parallel streams, P (ParScale)"),
-    Column("experts", "count", "experts of a routed layer"),
-    Column("granularity", "1", "expert granularity, G"),
-    Column("sparsity", "1", "share of the parameters that are zero"),
-    Column("vocab", "count", "vocabulary size"),
-    Column("precision_bits", "bits", "bits of a weight in training"),
+    # Further scale variables, each read by some law.
+    Column("unique_tokens", "count", "distinct tokens in the corpus, U", typical=(1e9, 1e11)),
+    Column("samples", "count", "training samples, or samples drawn", typical=(1e3, 1e7)),
+    Column("streams", "count", "parallel streams, P", typical=(1, 8)),
+    Column("recurrence", "count", "times that the recurrent block is run", typical=(1, 32)),
+    Column("params_recurrent", "count", "parameters of the recurrent block", typical=(1e7, 1e9)),
+    Column("experts", "count", "experts of a routed layer", typical=(1, 512)),
+    Column("granularity", "1", "expert granularity, G", typical=(1, 32)),
+    Column("sparsity", "1", "share of the parameters that are zero", (), (0.0, 0.9), zero=True),
+    Column("encoder_params", "count", "parameters of the encoder", typical=(1e7, 1e10)),
+    Column("decoder_params", "count", "parameters of the decoder", typical=(1e7, 1e10)),
+    Column("vocab", "count", "vocabulary size", typical=(4e3, 2e5)),
+    Column("params_vocab", "count", "parameters of the embeddings", typical=(1e6, 1e9)),
+    Column("precision_bits", "bits", "bits of a weight in training", typical=(3, 16)),
+    Column("activation_bits", "bits", "bits of an activation in training", typical=(3, 16)),
+    Column("cache_bits", "bits", "bits of a key or value in training", typical=(3, 16)),
+    Column("post_bits", "bits", "bits of a weight after training", typical=(3, 16)),
+    Column("width", "count", "width of the residual stream", typical=(256, 4096)),
+    Column("depth", "count", "layers", typical=(4, 64)),
+    Column("teacher_loss", "nats per token", "loss of the teacher", typical=(2.0, 3.5)),
+    Column("source_loss", "nats per token", "loss on the data at hand", typical=(2.0, 4.0)),
+    Column("target_share", "1", "share of the target domain in training", typical=(0.02, 0.9)),
+    Column("pruned", "1", "share of the data left out", (), (0.0, 0.8), zero=True),
+    Column("merged", "count", "models merged", typical=(1, 10)),
+    Column("datastore_tokens", "count", "tokens in the retrieval datastore", typical=(1e8, 1e12)),
+    Column("gpu_hours", "hours", "accelerator time of a training", typical=(100, 1e5)),
+    Column("successes", "count", "tries that passed", (), (0, 1e4), zero=True),
+    Column("tries", "count", "tries", typical=(100, 1e4)),
+    Column("accuracy", "1", "share of right answers", (), (0.05, 0.95), zero=True),
+    Column("error", "1", "share of wrong answers", (), (0.05, 0.95), zero=True),
+    Column("reward", "1", "mean reward", (), (0.05, 0.95), zero=True),
+    Column("bleu", "1", "BLEU", (), (5.0, 40.0), zero=True),
 )
 
 COLUMNS: dict[str, Column] = {column.name: column for column in _ALL}
+# Columns that come in families, each member with a name of its own: `mixture.web`.
+FAMILIES = {
+    "mixture.": Column("mixture.*", "1", "share of a domain in the training data", zero=True),
+    "domain_flops.": Column("domain_flops.*", "FLOPs", "compute spent on a domain", zero=True),
+    "component.": Column("component.*", "1", "principal component of scores", zero=True),
+}
+
+
+def about(name: str) -> Column | None:
+    """What is known of a column, or of the family that it belongs to."""
+    return COLUMNS.get(name) or FAMILIES.get(name.partition(".")[0] + ".")
+
+
+def is_positive(name: str) -> bool:
+    """Whether the values of a column are to be above zero; so are those of an unknown one."""
+    column = about(name)
+    return column is None or not column.zero

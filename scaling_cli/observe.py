@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from scaling_cli.columns import COLUMNS
 from scaling_cli.errors import InputError
-from scaling_cli.expressions import is_missing, parse, truth
+from scaling_cli.expressions import as_number, is_missing, parse, truth
 from scaling_cli.mapping import Mapping, near
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats
@@ -104,6 +104,17 @@ class Observations:
         if name not in self._looked_up:
             self._looked_up[name] = self._find(name)
         return self._looked_up[name]
+
+    def numbers(self, name: str) -> Floats:
+        """A column, or what else a run calls so, as numbers [n]; NaN where it is none."""
+        if name in self.columns:
+            return self.columns[name]
+        try:
+            values = self.look_up(name).tolist()
+        except InputError:
+            return np.full(len(self), np.nan)
+        numbers = [as_number(value) for value in values]
+        return np.array([np.nan if n is None else n for n in numbers], dtype=np.float64)
 
     def _find(self, name: str) -> Any:
         if name in RUN_FIELDS:

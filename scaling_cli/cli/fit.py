@@ -39,8 +39,9 @@ def fit(
     where: WhereOption = None,
     holdout: HoldoutOption = None,
     objective: Annotated[
-        str, typer.Option("--objective", help="What is minimised.", metavar="NAME")
-    ] = "huber_log",
+        str | None,
+        typer.Option("--objective", help="What is minimised; the law's own.", metavar="NAME"),
+    ] = None,
     bootstrap: Annotated[
         int, typer.Option("--bootstrap", help="Resamples for the intervals.", min=0, metavar="N")
     ] = 1000,
@@ -56,7 +57,10 @@ def fit(
     x: Annotated[
         str | None, typer.Option("--x", help="Column of a one-variable law.", metavar="COLUMN")
     ] = None,
-    y: Annotated[str, typer.Option("--y", help="The target.", metavar="COLUMN")] = "loss",
+    y: Annotated[
+        str | None,
+        typer.Option("--y", "--metric", help="The target; the law's own.", metavar="COLUMN"),
+    ] = None,
     output: Annotated[
         str | None, typer.Option("--output", "-o", help="Write the fits here.", metavar="FILE")
     ] = None,

@@ -36,7 +36,7 @@ def design_notes(law: Law, columns: Mapping[str, Floats]) -> list[Note]:
             )
         )
     for name in law.variables:
-        count = 1 + int(np.sum(np.diff(np.sort(np.log(columns[name]))) > np.log(SAME_SIZE)))
+        count = _distinct(columns[name])
         if count < MIN_SIZES:
             notes.append(
                 Note(
@@ -61,6 +61,13 @@ def design_notes(law: Law, columns: Mapping[str, Floats]) -> list[Note]:
                 )
             )
     return notes
+
+
+def _distinct(values: Floats) -> int:
+    """How many sizes there are; what lies within 2 % is one, and so is all that is zero."""
+    values = np.sort(values)
+    gaps = np.diff(values) > (SAME_SIZE - 1) * np.abs(values[:-1])
+    return 1 + int(np.sum(gaps))
 
 
 def solution_notes(
@@ -99,7 +106,8 @@ def interval_notes(law: Law, low: Floats, high: Floats) -> list[Note]:
     wide = [
         parameter.name
         for i, parameter in enumerate(law.parameters)
-        if parameter.transform == "log" and not high[i] <= WIDE * low[i]
+        if parameter.transform in ("log", "negative")
+        and not max(abs(low[i]), abs(high[i])) <= WIDE * min(abs(low[i]), abs(high[i]))
     ]
     if not wide:
         return []
@@ -113,13 +121,15 @@ def interval_notes(law: Law, low: Floats, high: Floats) -> list[Note]:
     ]
 
 
-def outlier_notes(residuals: Floats, noise: float, run_ids: Sequence[str]) -> list[Note]:
-    """Runs whose log residual [rows] is many noise scales from the fit."""
+def outlier_notes(
+    residuals: Floats, noise: float, relative: Floats, run_ids: Sequence[str]
+) -> list[Note]:
+    """Runs whose residual [rows] is many noise scales from the fit; `relative` says how far."""
     far = np.flatnonzero(np.abs(residuals) > OUTLIER * noise)
     if not len(far) or noise <= 0:
         return []
     far = far[np.argsort(-np.abs(residuals[far]), kind="stable")]
-    named = ", ".join(f"{run_ids[i]} ({np.expm1(residuals[i]):+.1%})" for i in far[:LISTED])
+    named = ", ".join(f"{run_ids[i]} ({relative[i]:+.1%})" for i in far[:LISTED])
     more = f" and {len(far) - LISTED} more" if len(far) > LISTED else ""
     return [
         Note(

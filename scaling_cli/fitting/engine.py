@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from scaling_cli.columns import is_positive
 from scaling_cli.errors import FitError, InputError
 from scaling_cli.fitting import diagnostics
-from scaling_cli.fitting.objective import DEFAULT_OBJECTIVE, get_objective
+from scaling_cli.fitting.objective import get_objective
 from scaling_cli.fitting.result import Fit, with_derived
 from scaling_cli.fitting.solver import solve
 from scaling_cli.fitting.starts import fit_starts
@@ -31,14 +32,15 @@ MAX_FAILED_RESAMPLES = 0.05
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How to fit. `x` and `target` name a one-variable law's columns; `fixed` pins parameters."""
+    """How to fit. `x` names the column of a one-variable law; `objective` and `target` are the
+    law's own unless they are named; `fixed` pins parameters."""
 
-    objective: str = DEFAULT_OBJECTIVE
+    objective: str | None = None
     resamples: int = DEFAULT_RESAMPLES
     seed: int = 0
     level: float = 0.90
     x: str | None = None
-    target: str = "loss"
+    target: str | None = None
     fixed: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -54,15 +56,25 @@ def fit(
     runs than parameters.
     """
     options = options or FitOptions()
-    names = _column_names(law, options)
-    rows, notes = usable(law, observations, names, options.target)
-    columns = {name: rows.columns[source] for name, source in names.items()}
-    target = rows.columns[options.target]
+    law = _among(law, observations)
+    names = _column_names(law, options) | {"target": options.target or law.target}
+    if law.trials:
+        names["trials"] = law.trials
+    objective = get_objective(options.objective or law.objective)
+    rows, notes = usable(law, observations, names, objective.log)
+    columns, target = read(rows, names)
+    trials = rows.numbers(names["trials"]) if law.trials else None
+    if objective.binomial and trials is None:
+        raise InputError(
+            f"objective {objective.name} needs the tries behind a rate, which law {law.id} does"
+            " not read",
+            "Use it with passuntil, or choose --objective squared.",
+        )
     notes += diagnostics.design_notes(law, columns)
 
     scales, scaled, constants = on_scale(law, columns)
     fixed = _fixed_on_scale(law, options.fixed, scales)
-    surface = Surface(law, scaled, target, get_objective(options.objective), constants | fixed)
+    surface = Surface(law, scaled, target, objective, constants | fixed, trials)
 
     count = HARD_STARTS if len(surface.free) > 6 else STARTS
     surface, solution = fit_starts(surface, count)
@@ -82,23 +94,24 @@ def fit(
     values = dict(zip(law.parameter_names, raw(theta[None])[0].tolist(), strict=True))
     residuals = surface.residuals(theta[None])[0]
     prediction = law.predict(**values, **constants, **columns)
-    log_residuals = np.log(target) - np.log(prediction)
+    missed = np.log(target) - np.log(prediction) if objective.log else target - prediction
     freedom = max(1, len(target) - len(surface.free))
-    noise = MAD * float(np.median(np.abs(log_residuals))) * float(np.sqrt(len(target) / freedom))
+    noise = MAD * float(np.median(np.abs(missed))) * float(np.sqrt(len(target) / freedom))
     if not np.isfinite(residuals).all():
         raise FitError(f"{law.id} gives no finite prediction on these {len(rows)} runs")
 
     draws = raw(_bootstrap(surface, theta, rows, options))
     draws = draws[np.isfinite(draws).all(axis=1)]
     failed = 1 - len(draws) / options.resamples if options.resamples else 0.0
-    floor = float(np.min(target))
+    floor = float(np.min(np.abs(target))) or float(np.median(np.abs(target)))
     decoded = {name: float(item[0, 0]) for name, item in surface.decode(theta[None]).items()}
     shares = {p.name: decoded[p.name] / floor for p in law.parameters if p.linear}
     notes += diagnostics.solution_notes(
         law, shares, agreement, len(solution.objective), bool(solution.converged[best])
     )
     run_ids = [run.run_id for run in rows.runs]
-    notes += diagnostics.outlier_notes(log_residuals, noise, run_ids)
+    relative = np.expm1(missed) if objective.log else missed / prediction
+    notes += diagnostics.outlier_notes(missed, noise, relative, run_ids)
     if failed > MAX_FAILED_RESAMPLES:
         notes.append(
             Note(
@@ -112,7 +125,7 @@ def fit(
         group=dict(group or {}),
         n_observations=len(rows),
         n_runs=len({run.run_key for run in rows.runs}),
-        objective=options.objective,
+        objective=objective.name,
         objective_value=value,
         values=values,
         constants=constants,
@@ -121,7 +134,7 @@ def fit(
         noise=noise,
         metrics=metrics(target, prediction),
         domain=domain(columns),
-        columns={**names, "target": options.target},
+        columns=names,
         seed=options.seed,
         data_digest=rows.digest(),
         version=VERSION,
@@ -135,12 +148,10 @@ def fit(
 
 def score_holdout(fitted: Fit, held_out: Observations) -> Fit:
     """The same fit with its errors on runs that it has not seen: mape, signed bias, coverage."""
-    names = {name: column for name, column in fitted.columns.items() if name != "target"}
-    rows, _ = usable(fitted.law, held_out, names, fitted.columns["target"], least=1)
-    columns = {name: rows.columns[source] for name, source in names.items()}
-    target = rows.columns[fitted.columns["target"]]
+    rows, _ = usable(fitted.law, held_out, fitted.columns, fitted.log, least=1)
+    columns, target = read(rows, fitted.columns)
     prediction = fitted.curve(columns)
-    error = (prediction - target) / target
+    error = (prediction - target) / np.where(target == 0, np.nan, target)
     band = fitted.band(columns)
     table = []
     for i, run in enumerate(rows.runs):
@@ -157,8 +168,8 @@ def score_holdout(fitted: Fit, held_out: Observations) -> Fit:
     inside = np.mean((band[0] <= target) & (target <= band[1])) if band else np.nan
     summary = {
         "n": len(rows),
-        "mape": float(np.mean(np.abs(error))),
-        "bias": float(np.mean(error)),
+        "mape": float(np.nanmean(np.abs(error))),
+        "bias": float(np.nanmean(error)),
         "coverage": float(inside) if band else None,
     }
     return fitted.with_holdout(summary, table)
@@ -171,8 +182,26 @@ def metrics(target: Floats, prediction: Floats) -> dict[str, float]:
     return {
         "r2": 1 - float(np.sum(error**2)) / spread if spread > 0 else float("nan"),
         "rmse": float(np.sqrt(np.mean(error**2))),
-        "mape": float(np.mean(np.abs(error) / target)),
+        "mape": float(np.mean(np.abs(error / target))) if np.all(target) else float("nan"),
     }
+
+
+def _among(law: Law, observations: Observations) -> Law:
+    """A law over a family of columns, on those that the observations have."""
+    if law.over and not any(name.startswith(law.over) for name in observations.columns):
+        raise FitError(
+            f"law {law.id} reads the columns {law.over}*, and no run has one",
+            f'Name them in the mapping: [columns] "{law.over}web" = "...", and ingest again.',
+        )
+    return law.among(observations.columns)
+
+
+def read(rows: Observations, names: Mapping[str, str]) -> tuple[dict[str, Floats], Floats]:
+    """The law's variables and its target, each [rows]."""
+    found = {name: rows.numbers(column) for name, column in names.items()}
+    target = found.pop("target")
+    found.pop("trials", None)
+    return found, target
 
 
 def _column_names(law: Law, options: FitOptions) -> dict[str, str]:
@@ -191,24 +220,27 @@ def usable(
     law: Law,
     observations: Observations,
     names: Mapping[str, str],
-    target: str,
+    positive_target: bool,
     least: int | None = None,
 ) -> tuple[Observations, list[Note]]:
-    """The rows that have every column that the law needs as a positive number."""
+    """The rows that have every column that the law needs: `names` maps its variables, and
+    `target`, to columns. Counts are positive, a target where its log is taken."""
     mask = np.ones(len(observations), dtype=bool)
-    for name in (*names.values(), target):
-        if name not in observations.columns or np.isnan(observations.columns[name]).all():
+    for name, column in names.items():
+        values = observations.numbers(column)
+        if np.isnan(values).all():
             raise FitError(
-                f"law {law.id} needs the column {name}, which none of the"
+                f"law {law.id} needs the column {column}, which none of the"
                 f" {len(observations)} runs has",
-                f'Say in the mapping where it is: [columns] {name} = "...", and ingest again.',
+                f'Say in the mapping where it is: [columns] {column} = "...", and ingest again.',
             )
-        with np.errstate(invalid="ignore"):
-            mask &= (observations.columns[name] > 0) & np.isfinite(observations.columns[name])
+        mask &= np.isfinite(values)
+        if positive_target if name == "target" else is_positive(column):
+            mask &= values > 0
     notes = []
     dropped = int(np.sum(~mask))
     if dropped:
-        wanted = ", ".join(dict.fromkeys((*names.values(), target)))
+        wanted = ", ".join(dict.fromkeys(names.values()))
         ids = [run.run_id for run, keep in zip(observations.runs, mask, strict=True) if not keep]
         notes.append(
             Note(
@@ -246,12 +278,13 @@ def _fixed_on_scale(
             continue
         value = fixed[parameter.name]
         for column, exponent in parameter.centre.items():
-            if exponent not in fixed:
+            if isinstance(exponent, str) and exponent not in fixed:
                 raise InputError(
                     f"{parameter.name} can only be fixed together with {exponent}",
                     f"Add --fix {exponent}=VALUE.",
                 )
-            value /= scales[column] ** fixed[exponent]
+            power = fixed[exponent] if isinstance(exponent, str) else exponent
+            value /= scales[column] ** power
         result[parameter.name] = value
     return result
 

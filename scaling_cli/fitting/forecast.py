@@ -262,22 +262,22 @@ def fit(
     Raises FitError where the runs lack a column or are fewer than the law's parameters.
     """
     options = options or FitOptions()
-    if options.fixed or options.objective != DEFAULT_OBJECTIVE:
+    if options.fixed or options.objective not in (None, DEFAULT_OBJECTIVE):
         raise InputError(
             "the recipe auto chooses its own objective and fixes no parameter",
             "Name the law itself: --law skaling.",
         )
-    names = {"params": "params", "tokens": "tokens"}
-    rows, notes = engine.usable(LAW, observations, names, options.target)
-    columns = {name: rows.columns[name] for name in names}
-    target = rows.columns[options.target]
+    wanted = options.target or LAW.target
+    names = {"params": "params", "tokens": "tokens", "target": wanted}
+    rows, notes = engine.usable(LAW, observations, names, positive_target=True)
+    columns, target = engine.read(rows, names)
     keys = [run.run_key for run in rows.runs]
     index = {key: i for i, key in enumerate(dict.fromkeys(keys))}
     ladder = Ladder(**columns, target=target, owner=np.array([index[key] for key in keys]))
 
     scales = ladder.scales()
     ground = survey(ladder, scales)
-    belief = believe(ground, scales, widths if is_cross_entropy(options.target) else NO_PRIOR)
+    belief = believe(ground, scales, widths if is_cross_entropy(wanted) else NO_PRIOR)
     theta = fit_at(ground, scales, np.concatenate([belief.widths, belief.mean_width]))
     final, surface = theta[-1:], ground.rows.surface(scales, ground.noise)
     residuals = surface.residuals(final)[0]
@@ -294,7 +294,7 @@ def fit(
     drawn = drawn[np.isfinite(drawn).all(axis=1)]
     run_ids = [run.run_id for run in rows.runs]
     notes += diagnostics.design_notes(LAW, columns)
-    notes += _recipe_notes(ground, belief, ladder, run_ids, options.target)
+    notes += _recipe_notes(ground, belief, ladder, run_ids, wanted)
     return Fit(
         law_id=LAW.id,
         recipe=RECIPE,
@@ -312,8 +312,8 @@ def fit(
         level=options.level,
         noise=max(LEAST_NOISE, MAD * _weighted_median(np.abs(residuals), ground.weights)),
         metrics=engine.metrics(target, LAW.predict(**values, **columns)),
-        domain=engine.domain({name: columns[name][ground.kept] for name in names}),
-        columns={**names, "target": options.target},
+        domain=engine.domain({name: values[ground.kept] for name, values in columns.items()}),
+        columns=names,
         seed=options.seed,
         data_digest=rows.digest(),
         version=VERSION,

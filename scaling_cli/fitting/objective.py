@@ -12,15 +12,24 @@ from scaling_cli.records import Floats
 MAD = 1.4826  # median absolute deviation -> standard deviation of a normal
 TUNING = 1.345  # 95 % of least squares' efficiency where the noise is normal (Huber 1964)
 LEAST_DELTA = 1e-5  # below what any logger keeps of a loss
+EXACT_RATE = 1e-6  # of a deviance residual: below it rounding has eaten the deviance
+
+
+def _log_ratio(part: Floats, other: Floats) -> Floats:
+    """ln(part / other), zero where `part` is: what a share of none adds to a deviance."""
+    with np.errstate(all="ignore"):
+        ratio: Floats = np.where(part > 0, np.log(part / other), 0.0)
+    return ratio
 
 
 @dataclass(frozen=True)
 class Objective:
     """Sum over rows of weight times rho(residual).
 
-    The residual is ln(prediction) - ln(target), or their difference where `log` is False. rho is
-    half the square up to `delta` and linear beyond it (Huber); always the sum, never the mean.
-    Where `tuning` is set, delta becomes that many robust scales of a first fit's residuals.
+    The residual is ln(prediction) - ln(target), or their difference where `log` is False, or the
+    signed root of the binomial deviance of as many tries as the row has, where `binomial` is set.
+    rho is half the square up to `delta` and linear beyond it (Huber); always the sum, never the
+    mean. Where `tuning` is set, delta becomes that many robust scales of a first fit's residuals.
     """
 
     name: str
@@ -28,6 +37,33 @@ class Objective:
     log: bool
     delta: float
     tuning: float = 0.0
+    binomial: bool = False
+
+    def residuals(self, prediction: Floats, target: Floats, trials: Floats | None) -> Floats:
+        """[batch, rows]; `trials` [rows] are read by the binomial objective alone."""
+        if self.log:
+            return np.log(prediction) - np.log(target)
+        if self.binomial:
+            assert trials is not None
+            lost = target * _log_ratio(target, prediction)
+            lost = lost + (1 - target) * _log_ratio(1 - target, 1 - prediction)
+            root: Floats = np.sqrt(2 * trials * np.maximum(lost, 0.0))
+            return np.where(prediction < target, -root, root)
+        return prediction - target
+
+    def by_prediction(
+        self, residuals: Floats, prediction: Floats, target: Floats, trials: Floats | None
+    ) -> Floats:
+        """d residual / d prediction."""
+        if self.log:
+            return 1.0 / prediction
+        if self.binomial:
+            assert trials is not None
+            with np.errstate(all="ignore"):
+                spread = prediction * (1 - prediction)
+                slope = trials * (prediction - target) / (spread * residuals)
+                return np.where(np.abs(residuals) > EXACT_RATE, slope, np.sqrt(trials / spread))
+        return np.ones_like(prediction)
 
     def adapted(self, residuals: Floats, parameters: int) -> Objective:
         """The objective whose delta follows from a fit's `residuals` [rows]; itself if fixed."""
@@ -63,6 +99,13 @@ _ALL = (
     Objective("squared", "half the squared residual in the target's unit", False, np.inf),
     # 1e-5 of the loss is below what any logger keeps: numerically the absolute log residual.
     Objective("absolute_log", "absolute log residual (Huber with delta 1e-5)", True, LEAST_DELTA),
+    Objective(
+        "binomial",
+        "half the binomial deviance of a rate: minus its log likelihood, up to a constant",
+        False,
+        np.inf,
+        binomial=True,
+    ),
 )
 OBJECTIVES = {objective.name: objective for objective in _ALL}
 DEFAULT_OBJECTIVE = "huber_log"

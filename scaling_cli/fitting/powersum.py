@@ -59,7 +59,7 @@ class PowerSumModel:
         self.floor, self.power = law.form.floor, law.form.power
         self.terms = [item for item in law.parameters if item.centre]
         self.logs = {name: np.log(columns[name]) for name in law.variables}
-        exponents = [name for item in self.terms for name in item.centre.values()]
+        exponents = [name for item in self.terms for name in item.exponents.values()]
         # Whether starts can be had from a grid: all free, and an exponent of its own to each term.
         self.separable = (
             free == law.parameter_names
@@ -70,7 +70,7 @@ class PowerSumModel:
         if self.floor:
             designs.append([(self.floor, ())])
         for term in self.terms:
-            by_columns = [(exponent, (column,)) for column, exponent in term.centre.items()]
+            by_columns = [(exponent, (column,)) for column, exponent in term.exponents.items()]
             designs.append([(term.name, ()), *by_columns])
         if self.power:
             designs.append([(self.power, ())])
@@ -120,7 +120,7 @@ class PowerSumModel:
         terms = []
         for term in self.terms:
             log = np.log(values[term.name])
-            for column, exponent in term.centre.items():
+            for column, exponent in term.exponents.items():
                 log = log - values[exponent] * self.logs[column]
             terms.append(np.exp(log, out=log))
         total = terms[0] if len(terms) == 1 else sum(terms[1:], terms[0])

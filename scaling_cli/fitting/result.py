@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from scaling_cli.errors import InputError
+from scaling_cli.fitting.objective import OBJECTIVES
 from scaling_cli.laws import Law, Published, get_law
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats
@@ -45,6 +46,7 @@ class Prediction:
     high: float | None = None
     level: float | None = None
     notes: tuple[Note, ...] = ()
+    target: str = "loss"
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -52,6 +54,7 @@ class Prediction:
             "law": self.law_id,
             "group": dict(self.group),
             "inputs": dict(self.inputs),
+            "target": self.target,
             "loss": self.loss,
             "low": self.low,
             "high": self.high,
@@ -64,19 +67,30 @@ def predict_published(law: Law, published: Published, inputs: Mapping[str, float
     """The target at one point by a paper's coefficients."""
     columns = _inputs(law, inputs)
     loss = float(law.predict(**published.values, **columns)[0])
-    return Prediction(None, law.id, {"published": published.name}, dict(inputs), loss)
+    group = {"published": published.name}
+    return Prediction(None, law.id, group, dict(inputs), loss, target=law.target)
 
 
-def _inputs(law: Law, inputs: Mapping[str, float]) -> dict[str, Floats]:
-    """The law's variables as columns of one row; InputError names what is missing."""
-    missing = [name for name in law.variables if name not in inputs]
+def _inputs(
+    law: Law, inputs: Mapping[str, float], names: Mapping[str, str] | None = None
+) -> dict[str, Floats]:
+    """The law's variables as columns of one row; InputError names what is missing.
+
+    `names` are the columns that they were fitted to: a one-variable law's x has one of its own.
+    """
+    called = {name: (names or {}).get(name, name) for name in law.variables}
+    given = dict(inputs)
+    if {"params", "tokens"} <= given.keys():
+        given.setdefault("flops", 6 * given["params"] * given["tokens"])
+    given |= {name: given[column] for name, column in called.items() if column in given}
+    missing = [called[name] for name in law.variables if name not in given]
     if missing:
         options = [f"--{n}" if n in ("params", "tokens") else f"--at {n}=" for n in missing]
         raise InputError(
             f"law {law.id} needs {' and '.join(missing)} for a prediction",
             f"Give {' and '.join(f'{option} VALUE' for option in options).replace('= ', '=')}.",
         )
-    return {name: np.array([inputs[name]], dtype=float) for name in law.variables}
+    return {name: np.array([given[name]], dtype=float) for name in law.variables}
 
 
 @dataclass(frozen=True)
@@ -84,8 +98,9 @@ class Fit:
     """A law fitted to the runs of one group.
 
     `values` and `constants` are on the columns' base units; `draws` [resamples, parameters] are the
-    bootstrap's parameters in the law's order. `noise` is the robust standard deviation of the log
-    residuals, and `drift` what a prediction's log gains per unit of `distance` from the design.
+    bootstrap's parameters in the law's order. `noise` is the robust standard deviation of the
+    residuals, of the logs where the objective takes logs, and `drift` what a prediction's log gains
+    per unit of `distance` from the design.
     `recipe` names the way of fitting where it is not the law's own. `domain` holds the smallest and
     largest value of each column among the fitted runs, `flops` and `tokens_per_param` included.
     """
@@ -115,7 +130,12 @@ class Fit:
 
     @cached_property
     def law(self) -> Law:
-        return get_law(self.law_id)
+        return get_law(self.law_id).among(self.columns)
+
+    @property
+    def log(self) -> bool:
+        """Whether the objective, and with it the noise, is one of logs."""
+        return self.objective not in OBJECTIVES or OBJECTIVES[self.objective].log
 
     @property
     def name(self) -> str:
@@ -170,12 +190,13 @@ class Fit:
         if not len(self.draws):
             return None
         with np.errstate(all="ignore"):
-            logs = np.log(self.law.predict(**self.draw_values(), **columns))
+            drawn = self.law.predict(**self.draw_values(), **columns)
+            drawn = np.log(drawn) if self.log else drawn
         noise = np.hypot(self.noise, self.drift * self.distance(columns))
         steps = _normal_quantiles(NOISE_POINTS)[:, None] * noise
-        samples = (logs[:, None, :] + steps).reshape(-1, logs.shape[-1])
+        samples = (drawn[:, None, :] + steps).reshape(-1, drawn.shape[-1])
         low, high = self.interval(samples)
-        return np.exp(low), np.exp(high)
+        return (np.exp(low), np.exp(high)) if self.log else (low, high)
 
     def distance(self, columns: Mapping[str, Floats]) -> Floats:
         """How far each row lies outside the fitted runs [rows]: the root of the summed squares of
@@ -183,14 +204,16 @@ class Fit:
         above."""
         squares = np.zeros(len(next(iter(columns.values()))))
         for name, values in with_derived(columns).items():
-            low, high = np.log(self.domain[name]) if name in self.domain else (-np.inf, np.inf)
+            if name not in self.domain or self.domain[name][0] <= 0:
+                continue
+            low, high = np.log(self.domain[name])
             below = 0.0 if name == "flops" else np.maximum(0.0, low - np.log(values))
             squares += (below + np.maximum(0.0, np.log(values) - high)) ** 2
         return np.sqrt(squares)
 
     def predict(self, inputs: Mapping[str, float]) -> Prediction:
         """The target at one point, with its interval and how far it lies from the data."""
-        columns = _inputs(self.law, inputs)
+        columns = _inputs(self.law, inputs, self.columns)
         bounds = self.band(columns)
         return Prediction(
             self.fit_id,
@@ -201,7 +224,8 @@ class Fit:
             float(bounds[0][0]) if bounds else None,
             float(bounds[1][0]) if bounds else None,
             self.level,
-            self.distance_notes(inputs),
+            self.distance_notes({name: float(values[0]) for name, values in columns.items()}),
+            self.columns["target"],
         )
 
     def decades_beyond(self, flops: float) -> float | None:
@@ -233,6 +257,9 @@ class Fit:
         if low / OUTSIDE_FACTOR <= value <= high * OUTSIDE_FACTOR:
             return None
         above = value > high
+        if low <= 0:
+            message = f"{name} {value:.3g} lies outside the fitted runs ({low:.3g} to {high:.3g})."
+            return Note("outside_design", "warning", message)
         decades = float(np.log10(value / high if above else low / value))
         side = (
             f"above the largest fitted run ({high:.3g})"
@@ -303,7 +330,7 @@ class Fit:
                 "Fit again, or use the version that wrote it.",
             )
         try:
-            law = get_law(document.get("surface", document["law"]))
+            law = get_law(document.get("surface", document["law"])).among(document["columns"])
             draws = np.array(document["draws"], dtype=float).reshape(-1, len(law.parameters))
             return cls(
                 law_id=law.id,

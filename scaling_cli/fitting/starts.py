@@ -31,7 +31,7 @@ ROUNDS = 3  # of reweighting towards the median when amplitudes are solved for
 
 def halton(count: int, dimensions: int) -> Floats:
     """The first `count` points of the Halton sequence [count, dimensions], without its origin."""
-    primes = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37)
+    primes = _primes(dimensions)
     index = np.arange(1, count + 1)
     points = np.zeros((count, dimensions))
     for d in range(dimensions):
@@ -41,6 +41,16 @@ def halton(count: int, dimensions: int) -> Floats:
             points[:, d] += factor * (rest % base)
             rest //= base
     return points
+
+
+def _primes(count: int) -> list[int]:
+    found: list[int] = []
+    candidate = 2
+    while len(found) < count:
+        if all(candidate % prime for prime in found):
+            found.append(candidate)
+        candidate += 1
+    return found
 
 
 def fit_starts(surface: Surface, count: int) -> tuple[Surface, Solution]:
@@ -80,11 +90,25 @@ def _best(surface: Surface, theta: Floats, count: int) -> Floats:
     return chosen
 
 
+def _units(surface: Surface) -> Floats:
+    """What the residuals [rows] of a linear model are divided by, to weigh as the objective does:
+    the target where that takes logs, else one number for all."""
+    if surface.objective.log:
+        return surface.target
+    return np.full_like(surface.target, _typical(surface))
+
+
+def _typical(surface: Surface) -> float:
+    """Median target; its spread where the target changes sign."""
+    middle = float(np.median(surface.target))
+    return middle if middle > 0 else float(np.std(surface.target)) or 1.0
+
+
 def _cover(surface: Surface) -> Floats:
     """A quasi-random cover of the declared ranges [at most CANDIDATES, free]."""
-    law, target = surface.law, surface.target
+    law = surface.law
     free = [parameter for parameter in law.parameters if parameter.name in surface.free]
-    typical = float(np.median(target))
+    typical = _typical(surface)
     varied = [item for item in free if item.start is None]
     count = CANDIDATES if len(varied) == len(free) else FEWER_CANDIDATES
     unit = halton(count, len(free))
@@ -93,7 +117,7 @@ def _cover(surface: Surface) -> Floats:
     }
     for i, parameter in enumerate(free):
         low, high = parameter.low, parameter.high
-        if parameter.transform == "log":
+        if parameter.transform in ("log", "negative"):
             drawn = low * (high / low) ** unit[:, i : i + 1]
         else:
             drawn = low + (high - low) * unit[:, i : i + 1]
@@ -115,7 +139,7 @@ def _grid(surface: Surface, count: int) -> Floats:
     """
     law, target, form = surface.law, surface.target, surface.form
     assert form
-    typical = float(np.median(target))
+    typical = _typical(surface)
     powers, floors = np.ones(1), np.zeros(1)
     linear = [term.name for term in form.terms]
     if form.power:
@@ -128,11 +152,11 @@ def _grid(surface: Surface, count: int) -> Floats:
     per_term = (GRID if len(powers) == 1 else COARSE_GRID) if len(form.terms) > 1 else GRID**2
     power, floor = (item.ravel()[:, None] for item in np.meshgrid(powers, floors, indexing="ij"))
     raised = (target - floor) ** (1 / power)  # what the monomials add up to [settings, rows]
-    relative = power * raised ** (power - 1) / target
+    relative = power * raised ** (power - 1) / _units(surface)
 
     exponents, bases = [], []
     for term in form.terms:
-        ((column, name),) = term.centre.items()
+        ((column, name),) = term.exponents.items()
         item = law.parameter(name)
         exponents.append(np.geomspace(item.low, item.high, per_term))
         bases.append(np.exp(-exponents[-1][:, None] * form.logs[column]))
@@ -184,7 +208,7 @@ def _grid(surface: Surface, count: int) -> Floats:
     chosen = np.sort(first)[:count]
     values = dict(zip(linear, amplitudes[cells[chosen]].T, strict=True))
     for i, term in enumerate(form.terms):
-        values[next(iter(term.centre.values()))] = exponents[i][where[1 + i, chosen]]
+        values[next(iter(term.exponents.values()))] = exponents[i][where[1 + i, chosen]]
     if form.power:
         values[form.power] = power[where[0, chosen], 0]
         if form.floor:
@@ -207,8 +231,9 @@ def _amplitudes(
         for i, name in enumerate(names):
             unit = values | zero | {name: np.ones((1, 1))}
             basis[:, i] = surface.law.predict(**unit, **surface.columns) - rest
-        basis /= surface.target
-        wanted = np.broadcast_to(1.0 - rest / surface.target, (batch, rows))
+        units = _units(surface)
+        basis /= units
+        wanted = np.broadcast_to((surface.target - rest) / units, (batch, rows))
         weights = np.ones((batch, rows))
         for _ in range(ROUNDS):
             weighted = basis * weights[:, None, :]

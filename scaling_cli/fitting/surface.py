@@ -10,6 +10,7 @@ import numpy as np
 
 from scaling_cli.fitting.objective import Objective
 from scaling_cli.fitting.powersum import PowerSumModel, Rows, Slopes
+from scaling_cli.fitting.transforms import TRANSFORMS, Transform
 from scaling_cli.laws import Law
 from scaling_cli.records import Floats
 
@@ -41,7 +42,7 @@ def on_scale(
 ) -> tuple[dict[str, float], dict[str, Floats], dict[str, float]]:
     """The scales of the columns that `law` lets be divided (their geometric means), the columns
     divided by them, and the law's references on these."""
-    scales = {name: middle(columns[name]) for name in law.scaled_columns}
+    scales = {name: middle(columns[law.same_scale.get(name, name)]) for name in law.scaled_columns}
     scaled = {name: value / scales.get(name, 1.0) for name, value in columns.items()}
     return scales, scaled, {name: middle(scaled[of]) for name, of in law.references.items()}
 
@@ -55,7 +56,8 @@ def middle(values: Floats) -> float:
 class Surface:
     """`law` on `columns` (each [rows], divided by its scale) against `target` [rows].
 
-    Coordinates are [batch, free]: the logs of positive parameters, the others as they are.
+    Coordinates are [batch, free]: the parameters by their transforms. `trials` [rows] count the
+    tries behind each target, for the binomial objective.
     `constants` are the law's references and the parameters that the user fixed, on scaled columns.
     """
 
@@ -64,15 +66,15 @@ class Surface:
     target: Floats
     objective: Objective
     constants: Mapping[str, float]
+    trials: Floats | None = None
 
     @cached_property
     def free(self) -> tuple[str, ...]:
         return tuple(name for name in self.law.parameter_names if name not in self.constants)
 
     @cached_property
-    def _logged(self) -> tuple[bool, ...]:
-        kinds = {parameter.name: parameter.transform for parameter in self.law.parameters}
-        return tuple(kinds[name] == "log" for name in self.free)
+    def _transforms(self) -> tuple[Transform, ...]:
+        return tuple(TRANSFORMS[self.law.parameter(name).transform] for name in self.free)
 
     @cached_property
     def _straight(self) -> tuple[bool, ...]:
@@ -84,24 +86,17 @@ class Surface:
         floor = self.law.form.floor if self.law.form else None
         return tuple(name == floor for name in self.free)
 
-    @cached_property
-    def _log_target(self) -> Floats:
-        return np.log(self.target)
-
     def decode(self, theta: Floats) -> dict[str, Floats]:
         """Coordinates [batch, free] -> parameters [batch, 1] on scaled columns."""
         values = {name: np.full((1, 1), value) for name, value in self.constants.items()}
         for i, name in enumerate(self.free):
             column = theta[:, i : i + 1]
-            values[name] = np.exp(column) if self._logged[i] else column
+            values[name] = self._transforms[i].decode(column)
         return values
 
     def encode(self, values: Mapping[str, float | Floats]) -> Floats:
         """Parameters (scalars or [batch]) on scaled columns -> coordinates [batch, free]."""
-        columns = [
-            np.log(np.maximum(values[name], 1e-300)) if self._logged[i] else values[name]
-            for i, name in enumerate(self.free)
-        ]
+        columns = [self._transforms[i].encode(values[name]) for i, name in enumerate(self.free)]
         return np.stack([np.atleast_1d(column) for column in columns], axis=-1).astype(float)
 
     @cached_property
@@ -128,7 +123,9 @@ class Surface:
     @cached_property
     def form(self) -> PowerSumModel | None:
         """The law's closed form on these columns, where it declares one."""
-        return PowerSumModel(self.law, self.columns, self.free) if self.law.form else None
+        if self.law.form is None or self.objective.binomial:
+            return None
+        return PowerSumModel(self.law, self.columns, self.free)
 
     def residuals(self, theta: Floats) -> Floats:
         """[batch, rows]; NaN where the prediction is not a positive number."""
@@ -142,9 +139,8 @@ class Surface:
             prediction = slopes.prediction
         else:
             prediction = self.law.predict(**values, **self.columns)
-        if self.objective.log:
-            return Point(theta, np.log(prediction) - self._log_target, slopes)
-        return Point(theta, prediction - self.target, slopes)
+        residuals = self.objective.residuals(prediction, self.target, self.trials)
+        return Point(theta, residuals, slopes)
 
     def residuals_and_jacobian(self, theta: Floats) -> tuple[Floats, Floats]:
         """Residuals [batch, rows] and their derivatives [batch, free, rows]."""
@@ -152,12 +148,11 @@ class Surface:
         prediction, gradient = self.law.value_and_gradient(values, self.columns)
         jacobian = np.empty((len(theta), len(self.free), len(self.target)))
         for i, name in enumerate(self.free):
-            scale = values[name] if self._logged[i] else 1.0
-            jacobian[:, i] = gradient[name] * scale
-        if not self.objective.log:
-            return prediction - self.target, jacobian
-        jacobian /= prediction[:, None, :]
-        return np.log(prediction) - self._log_target, jacobian
+            jacobian[:, i] = gradient[name] * self._transforms[i].slope(values[name])
+        residuals = self.objective.residuals(prediction, self.target, self.trials)
+        slope = self.objective.by_prediction(residuals, prediction, self.target, self.trials)
+        jacobian *= slope[:, None, :]
+        return residuals, jacobian
 
     def sums(self, point: Point, pull: Floats, gauss: Floats, mix: Floats) -> tuple[Floats, Floats]:
         """Gradient [batch, free] and matrix [batch, free, free] of a weighted sum of residuals.
@@ -167,7 +162,8 @@ class Surface:
         derivatives.
         """
         if self.form and point.slopes:
-            values = np.where(self._logged, np.exp(point.theta), point.theta)
+            decoded = self.decode(point.theta)
+            values = np.concatenate([decoded[name] for name in self.free], axis=1)
             if not self.objective.log:
                 level = point.slopes.prediction
                 pull = pull * level
@@ -192,8 +188,11 @@ class Surface:
         """
         count = theta.shape[1]
         result = np.zeros((len(theta), count, count))
-        if self.law.hessian:
+        if self.law.hessian and not self.objective.binomial:
             values = self.decode(theta)
+            pairs = list(zip(self._transforms, self.free, strict=True))
+            slopes = [transform.slope(values[name])[:, 0] for transform, name in pairs]
+            bends = [transform.bend(values[name])[:, 0] for transform, name in pairs]
             at = {name: i for i, name in enumerate(self.free)}
             if self.objective.log:
                 result -= np.matmul(jacobian * weights[:, None, :], jacobian.transpose(0, 2, 1))
@@ -201,14 +200,12 @@ class Surface:
             for (name, other), second in self.law.hessian(**values, **self.columns).items():
                 if name in at and other in at:
                     i, j = at[name], at[other]
-                    scale = values[name][:, 0] if self._logged[i] else 1.0
-                    scale = scale * (values[other][:, 0] if self._logged[j] else 1.0)
-                    entry = scale * np.sum(weights * second, axis=1)
+                    entry = slopes[i] * slopes[j] * np.sum(weights * second, axis=1)
                     result[:, i, j] += entry
                     if i != j:
                         result[:, j, i] += entry
             diagonal = np.einsum("bii->bi", result)
-            diagonal += np.where(self._logged, slope, 0.0)
+            diagonal += np.stack(bends, axis=1) * slope
             return result
         for i in range(count):
             shifted = theta.copy()

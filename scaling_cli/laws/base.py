@@ -7,7 +7,7 @@ numpy's arithmetic is enough; derivatives follow from it by the complex step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -25,22 +25,31 @@ class Parameter:
     """A parameter, the range of its starting values, and the transform that keeps it valid.
 
     The solver divides every column by its geometric mean, so that amplitudes and exponents come
-    apart. An amplitude names in `centre` the columns that it is tied to and the exponent of each:
-    `A` of `A / params**alpha` has `centre={"params": "alpha"}`. `low` and `high` bound the starting
-    values on those scaled columns, in units of the median target where `of_target` is set.
-    `linear` parameters enter the prediction linearly and are eliminated when starts are sought;
-    one with a `start` starts there.
+    apart. An amplitude names in `centre` the columns that it is tied to and the exponent of each, a
+    parameter's name or a number: `A` of `A / params**alpha` has `centre={"params": "alpha"}`, and
+    `N` of `(N / params)**alpha` has `{"params": 1}`. `low` and `high` bound the starting values on
+    those scaled columns, in units of the median target where `of_target` is set. `linear`
+    parameters are positive, enter the prediction linearly and are eliminated when starts are
+    sought; one with a `start` starts there.
+
+    The transforms: `log` keeps a parameter above zero, `negative` below it, `logit` between 0 and
+    1, and `identity` anywhere.
     """
 
     name: str
     meaning: str
     low: float
     high: float
-    transform: Literal["log", "identity"] = "log"
-    centre: Mapping[str, str] = field(default_factory=dict)
+    transform: Literal["log", "identity", "logit", "negative"] = "log"
+    centre: Mapping[str, str | float] = field(default_factory=dict)
     of_target: bool = False
     linear: bool = False
     start: float | None = None
+
+    @property
+    def exponents(self) -> dict[str, str]:
+        """Those of `centre` that are parameters."""
+        return {column: name for column, name in self.centre.items() if isinstance(name, str)}
 
 
 @dataclass(frozen=True)
@@ -56,8 +65,39 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """How a formula or a set of coefficients came to be known; `where` names the place.
+
+    `repository`: read in a public repository, the authors' unless it says otherwise. `paper`: read
+    in the paper. `refit`: fitted here to the public data. `derived`: follows by algebra from what
+    was read. `secondary`: read only in another's account. `unconfirmed`: known by hearsay.
+    """
+
+    kind: Literal["repository", "paper", "refit", "derived", "secondary", "unconfirmed"]
+    where: str = ""
+
+    @property
+    def verified(self) -> bool:
+        return self.kind not in ("secondary", "unconfirmed")
+
+    def __str__(self) -> str:
+        said = {
+            "repository": "read in the repository",
+            "paper": "read in the paper",
+            "refit": "fitted to the public data",
+            "derived": "derived",
+            "secondary": "UNVERIFIED, known from a secondary account only",
+            "unconfirmed": "UNVERIFIED, not confirmed by any document",
+        }[self.kind]
+        return f"{said} {self.where}".rstrip()
+
+
+PAPER = Evidence("paper")
+
+
+@dataclass(frozen=True)
 class Published:
-    """Coefficients as a paper printed them, with the data and the unit that they belong to."""
+    """Coefficients with the data and the unit that they belong to; names hold paper and year."""
 
     name: str
     values: Mapping[str, float]
@@ -65,6 +105,7 @@ class Published:
     source: Source
     target: str = "nats per token"
     params: str = "total"
+    evidence: Evidence = PAPER
 
 
 @dataclass(frozen=True)
@@ -90,6 +131,18 @@ class Law:
     compute-optimal (params, tokens) under flops = 6 params tokens, where there is one. `references`
     are constants of the surface, each set to the geometric mean of a column when the law is fitted.
     `derived` gives further coefficients for the report.
+
+    `target` is the column that it predicts unless the user names another, `objective` what its fit
+    minimises. `trials` names the column that counts the tries behind a target that is a rate.
+    `same_scale` maps a column to the one by whose scale it has to be divided. `domain` are the
+    values of its columns that it was made for, where they differ from the column's own.
+
+    A law over a family of columns, such as the shares of a mixture, reads every column whose name
+    begins with `over`: `expand(names)` is the law on these. What stands in the registry is the law
+    on three examples.
+
+    `unverified` are coefficients that nobody has confirmed: shown with that mark, and refused for
+    predictions. `aliases` are other names that the law goes by.
     """
 
     id: str
@@ -108,6 +161,16 @@ class Law:
     derived: Callable[[Values], dict[str, float]] | None = None
     caveats: tuple[str, ...] = ()
     family: str = "loss surface"
+    target: str = "loss"
+    objective: str = "huber_log"
+    trials: str | None = None
+    same_scale: Mapping[str, str] = field(default_factory=dict)
+    domain: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    over: str = ""
+    expand: Callable[[tuple[str, ...]], Law] | None = None
+    evidence: Evidence = PAPER
+    unverified: tuple[Published, ...] = ()
+    aliases: tuple[str, ...] = ()
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -116,18 +179,25 @@ class Law:
     def parameter(self, name: str) -> Parameter:
         return next(item for item in self.parameters if item.name == name)
 
+    def among(self, columns: Iterable[str]) -> Law:
+        """The law on these columns: itself, or the member of its family that reads them."""
+        if self.expand is None:
+            return self
+        return self.expand(tuple(sorted(name for name in columns if name.startswith(self.over))))
+
     @property
     def scaled_columns(self) -> tuple[str, ...]:
         """Columns that may be divided by a constant without changing the family of surfaces."""
         names = {column for parameter in self.parameters for column in parameter.centre}
-        return tuple(name for name in self.variables if name in names)
+        return tuple(name for name in self.variables if name in names or name in self.same_scale)
 
     def to_raw(self, values: Values, scales: Values) -> dict[str, Array]:
         """Parameters fitted on columns divided by `scales` -> parameters for the columns."""
         raw = dict(values)
         for parameter in self.parameters:
             for column, exponent in parameter.centre.items():
-                raw[parameter.name] = raw[parameter.name] * scales[column] ** values[exponent]
+                power = values[exponent] if isinstance(exponent, str) else exponent
+                raw[parameter.name] = raw[parameter.name] * scales[column] ** power
         return raw
 
     def to_scaled(self, values: Values, scales: Values) -> dict[str, Array]:
