@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -174,13 +175,17 @@ def test_a_single_ratio_design_gets_no_split(scalefit: Scalefit) -> None:
     refusal(scalefit("optimal", "--budget", "1e22"), "no split", "ratios")
 
 
-def test_report_as_markdown_and_json(ladder: Scalefit) -> None:
+def test_report_as_html_markdown_and_json(ladder: Scalefit) -> None:
     ladder("fit", "--law", "chinchilla", "--by", "recipe", "--holdout", "flops > 1e18")
     assert ladder("report", "-o", "report.md").exit_code == 0
     text = Path("report.md").read_text()
     assert text.startswith("# Scaling report")
     for part in ("chinchilla, a", "Runs that no fit has seen", "Compute-optimal splits"):
         assert part in text
+    assert ladder("report", "-o", "report.html").exit_code == 0
+    page = ElementTree.fromstring(Path("report.html").read_text().partition("</head>")[2][:-8])
+    titles = [heading.text for heading in page.iter("h2")]
+    assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == titles
     assert ladder("report", "-o", "report.json").exit_code == 0
     document = json.loads(Path("report.json").read_text())
     assert {"runs", "fits", "allocations"} <= document.keys()

@@ -21,14 +21,14 @@ from scaling_cli.cli.common import (
 )
 from scaling_cli.errors import InputError
 
-FORMATS = (".md", ".json")
+FORMATS = (".html", ".md", ".json")
 
 
 @command
 def report(
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", help="Write it here: .md or .json.", metavar="FILE"),
+        typer.Option("--output", "-o", help="Write it here: .html, .md or .json.", metavar="FILE"),
     ] = None,
     budget: Annotated[
         list[str] | None, typer.Option("--budget", help="Budgets to split.", metavar="C")
@@ -52,11 +52,11 @@ def report(
     from scaling_cli.project import budget_ladder, open_project, optimal
     from scaling_cli.quantities import parse_positive
     from scaling_cli.report.document import TITLE, report_json, report_tables
-    from scaling_cli.report.render import to_markdown
+    from scaling_cli.report.render import to_html, to_markdown
 
     if output and Path(output).suffix not in FORMATS:
         raise InputError(
-            f"--output {output}: a report is written as {' or '.join(FORMATS)}",
+            f"--output {output}: a report is written as {', '.join(FORMATS)}",
             "Name the file report.md.",
         )
     project = open_project(store, config)
@@ -67,8 +67,11 @@ def report(
     runs = project.runs()
     document = report_json(runs, fits, allocations)
     if output:
-        markdown = to_markdown(TITLE, report_tables(runs, fits, allocations))
-        text = markdown if output.endswith(".md") else json.dumps(finite(document), indent=2) + "\n"
+        if output.endswith(".json"):
+            text = json.dumps(finite(document), indent=2) + "\n"
+        else:
+            render = to_html if output.endswith(".html") else to_markdown
+            text = render(TITLE, report_tables(runs, fits, allocations))
         try:
             Path(output).write_text(text, encoding="utf-8")
         except OSError as error:
