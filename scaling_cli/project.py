@@ -105,32 +105,26 @@ class Project:
 
         Raises the first group's FitError if nothing could be fitted.
         """
-        from scaling_cli.fitting.engine import FitOptions, score_holdout
-        from scaling_cli.fitting.recipes import fitter
+        from scaling_cli.fitting.engine import FitOptions
         from scaling_cli.fitting.result import FailedFit
 
-        chosen = {name: fitter(name) for name in laws}
         observations = self.observations(where)
         keys = observations.by if by is None else by
         held_out = observations.matches(holdout) if holdout else None
         if held_out is not None and not held_out.any():
             raise InputError(f"--holdout '{holdout}' matches no run", "See `scalefit runs`.")
-        results: list[Fit | FailedFit] = []
-        errors = []
         fitted_on = observations if held_out is None else observations.select(~held_out)
-        unseen = {} if held_out is None else _by_group(observations.select(held_out), keys)
-        for group, rows in fitted_on.groups(keys):
-            for name, fit in chosen.items():
-                try:
-                    result = fit(rows, options or FitOptions(), group)
-                    if held_out is not None and _key(group) in unseen:
-                        result = score_holdout(result, unseen[_key(group)])
-                    results.append(result)
-                except FitError as error:
-                    errors.append(error)
-                    results.append(FailedFit(name, group, len(rows), str(error)))
-        if len(errors) == len(results):
-            raise errors[0] if errors else FitError("no runs are left to fit", "Widen --where.")
+        groups = fitted_on.groups(keys)
+        by_law = [_fit_groups(name, groups, options or FitOptions()) for name in laws]
+        results = [result for group in zip(*by_law, strict=True) for result in group]
+        if held_out is not None:
+            unseen = _by_group(observations.select(held_out), keys)
+            results = [_scored(item, unseen.get(_key(item.group))) for item in results]
+        failed = [item for item in results if isinstance(item, FailedFit)]
+        if len(failed) == len(results):
+            raise FitError(
+                failed[0].message if failed else "no runs are left to fit. Widen --where."
+            )
         if save:
             self.save([item for item in results if not isinstance(item, FailedFit)])
         return results
@@ -277,6 +271,43 @@ def optimal(
     from scaling_cli.planning import allocate_fit
 
     return [allocate_fit(item, budget, ratio) for item in fits for budget in budgets]
+
+
+def _fit_groups(
+    name: str, groups: Sequence[tuple[dict[str, Any], Observations]], options: FitOptions
+) -> list[Fit | FailedFit]:
+    """The law or recipe of this name fitted to each group, or to all at once where one is tied."""
+    from scaling_cli.fitting import tied
+    from scaling_cli.fitting.recipes import RECIPES, fitter
+    from scaling_cli.fitting.result import FailedFit
+    from scaling_cli.laws import get_law
+
+    fit = fitter(name)
+    if options.tied:
+        if name in RECIPES:
+            law = RECIPES[name].law.id
+            raise InputError(f"the recipe {name} ties no parameters", f"Name a law: --law {law}.")
+        return tied.fit(get_law(name), groups, options)
+    found: list[Fit | FailedFit] = []
+    for group, rows in groups:
+        try:
+            found.append(fit(rows, options, group))
+        except FitError as error:
+            found.append(FailedFit(name, group, len(rows), str(error)))
+    return found
+
+
+def _scored(result: Fit | FailedFit, unseen: Observations | None) -> Fit | FailedFit:
+    """The fit with its errors on the held-out runs of its group, if there are any."""
+    from scaling_cli.fitting.engine import score_holdout
+    from scaling_cli.fitting.result import FailedFit
+
+    if isinstance(result, FailedFit) or unseen is None:
+        return result
+    try:
+        return score_holdout(result, unseen)
+    except FitError as error:
+        return FailedFit(result.name, result.group, result.n_observations, str(error))
 
 
 def _key(group: Dict[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -54,6 +54,10 @@ def fit(
     fix: Annotated[
         list[str] | None, typer.Option("--fix", help="Pin a parameter.", metavar="NAME=VALUE")
     ] = None,
+    tie: Annotated[
+        str | None,
+        typer.Option("--tie", help="One value for all groups of --by.", metavar="NAME,..."),
+    ] = None,
     x: Annotated[
         str | None, typer.Option("--x", help="Column of a one-variable law.", metavar="COLUMN")
     ] = None,
@@ -91,6 +95,7 @@ def fit(
         x=x,
         target=y,
         fixed=assignments(fix or [], "--fix"),
+        tied=tuple(names(tie) or ()),
     )
     project = open_project(store, config)
     results = project.fit(many(law or ["auto"]), names(by), where, holdout, options, save=False)

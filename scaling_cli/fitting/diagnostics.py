@@ -18,6 +18,7 @@ NARROW_SPREAD = 0.25  # standard deviation of ln(tokens / params) of a single-ra
 AGREEMENT = 0.5  # share of the starts that should end in the reported optimum
 VANISHED = 1e-3  # a term below this share of the smallest target has been driven to its bound
 OUTLIER = 6.0  # noise scales
+MAX_FAILED_RESAMPLES = 0.05
 WIDE = 10.0  # ratio of an interval's bounds above which a parameter is not identified
 LISTED = 5
 
@@ -99,6 +100,18 @@ def solution_notes(
                 )
             )
     return notes
+
+
+def resample_notes(found: int, wanted: int) -> list[Note]:
+    if not wanted or 1 - found / wanted <= MAX_FAILED_RESAMPLES:
+        return []
+    return [
+        Note(
+            "resamples_failed",
+            "warning",
+            f"{1 - found / wanted:.0%} of the resamples did not converge and are left out.",
+        )
+    ]
 
 
 def interval_notes(law: Law, low: Floats, high: Floats) -> list[Note]:

@@ -11,7 +11,7 @@ import numpy as np
 from scaling_cli.columns import is_positive
 from scaling_cli.errors import FitError, InputError
 from scaling_cli.fitting import diagnostics
-from scaling_cli.fitting.objective import get_objective
+from scaling_cli.fitting.objective import Objective, get_objective
 from scaling_cli.fitting.result import Fit, with_derived
 from scaling_cli.fitting.solver import solve
 from scaling_cli.fitting.starts import fit_starts
@@ -27,13 +27,13 @@ STARTS = 16  # on 60 random ladders, 16 screened starts held the best known opti
 HARD_STARTS = 48  # for laws that bend: fewer miss it
 SAME_OPTIMUM = 1e-6  # relative difference of objectives that counts as the same optimum
 MAD = 1.4826  # median absolute deviation -> standard deviation of a normal
-MAX_FAILED_RESAMPLES = 0.05
 
 
 @dataclass(frozen=True)
 class FitOptions:
     """How to fit. `x` names the column of a one-variable law; `objective` and `target` are the
-    law's own unless they are named; `fixed` pins parameters."""
+    law's own unless they are named; `fixed` pins parameters,
+    and `tied` ones are the same in every group."""
 
     objective: str | None = None
     resamples: int = DEFAULT_RESAMPLES
@@ -42,6 +42,7 @@ class FitOptions:
     x: str | None = None
     target: str | None = None
     fixed: Mapping[str, float] = field(default_factory=dict)
+    tied: tuple[str, ...] = ()
 
 
 def fit(
@@ -56,87 +57,148 @@ def fit(
     runs than parameters.
     """
     options = options or FitOptions()
-    law = _among(law, observations)
-    names = _column_names(law, options) | {"target": options.target or law.target}
-    if law.trials:
-        names["trials"] = law.trials
-    objective = get_objective(options.objective or law.objective)
-    rows, notes = usable(law, observations, names, objective.log)
-    columns, target = read(rows, names)
-    trials = rows.numbers(names["trials"]) if law.trials else None
-    if objective.binomial and trials is None:
-        raise InputError(
-            f"objective {objective.name} needs the tries behind a rate, which law {law.id} does"
-            " not read",
-            "Use it with passuntil, or choose --objective squared.",
-        )
-    notes += diagnostics.design_notes(law, columns)
-
-    scales, scaled, constants = on_scale(law, columns)
-    fixed = _fixed_on_scale(law, options.fixed, scales)
-    surface = Surface(law, scaled, target, objective, constants | fixed, trials)
-
-    count = HARD_STARTS if len(surface.free) > 6 else STARTS
-    surface, solution = fit_starts(surface, count)
+    design = Design.of(law, observations, options)
+    frame = Frame.around(design.law, design.columns, options)
+    surface = frame.surface(design)
+    surface, solution = fit_starts(surface, starts(surface))
     best = solution.best()
     theta, value = solution.theta[best], float(solution.objective[best])
     if not np.isfinite(value):
-        raise FitError(f"{law.id} gives no finite prediction on these {len(rows)} runs")
+        raise design.no_number()
     agreement = float(np.mean(solution.objective <= value * (1 + SAME_OPTIMUM)))
+    refits = np.empty((0, len(theta)))
+    if options.resamples > 0:
+        weights = resampled(design.rows, options.resamples, np.random.default_rng(options.seed))
+        found = solve(surface, weights, np.repeat(theta[None], len(weights), axis=0))
+        refits = found.theta[found.converged]
+    fitted = report(design, frame, surface, theta, refits, options, group)
+    floor = float(np.min(np.abs(design.target))) or float(np.median(np.abs(design.target)))
+    decoded = {name: float(item[0, 0]) for name, item in surface.decode(theta[None]).items()}
+    shares = {p.name: decoded[p.name] / floor for p in design.law.parameters if p.linear}
+    return fitted.with_notes(
+        diagnostics.solution_notes(
+            law, shares, agreement, len(solution.objective), bool(solution.converged[best])
+        )
+    )
 
-    def raw(points: Floats) -> Floats:
+
+def starts(surface: Surface) -> int:
+    """How many starting points the surface is worth."""
+    return HARD_STARTS if len(surface.free) > 6 else STARTS
+
+
+@dataclass(frozen=True)
+class Design:
+    """What a law is fitted to: `columns` by the law's own names, `target` and `trials`, [rows].
+
+    `names` maps the law's variables, `target` and `trials` to the columns of the observations.
+    """
+
+    law: Law
+    rows: Observations
+    names: Mapping[str, str]
+    columns: Mapping[str, Floats]
+    target: Floats
+    trials: Floats | None
+    objective: Objective
+    notes: tuple[Note, ...]
+
+    @classmethod
+    def of(cls, law: Law, observations: Observations, options: FitOptions) -> Design:
+        law = _among(law, observations)
+        names = _column_names(law, options) | {"target": options.target or law.target}
+        if law.trials:
+            names["trials"] = law.trials
+        objective = get_objective(options.objective or law.objective)
+        rows, notes = usable(law, observations, names, objective.log)
+        columns, target = read(rows, names)
+        trials = rows.numbers(names["trials"]) if law.trials else None
+        if objective.binomial and trials is None:
+            raise InputError(
+                f"objective {objective.name} needs the tries behind a rate, which law {law.id} does"
+                " not read",
+                "Use it with passuntil, or choose --objective squared.",
+            )
+        notes += diagnostics.design_notes(law, columns)
+        return cls(law, rows, names, columns, target, trials, objective, tuple(notes))
+
+    def no_number(self) -> FitError:
+        return FitError(f"{self.law.id} gives no finite prediction on these {len(self.rows)} runs")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the solver's coordinates are measured by: scales of columns, and constants on these."""
+
+    law: Law
+    scales: Mapping[str, float]
+    constants: Mapping[str, float]
+    fixed: Mapping[str, float]
+
+    @classmethod
+    def around(cls, law: Law, columns: Mapping[str, Floats], options: FitOptions) -> Frame:
+        scales, _, constants = on_scale(law, columns)
+        return cls(law, scales, constants, _fixed_on_scale(law, options.fixed, scales))
+
+    def surface(self, design: Design) -> Surface:
+        scaled = {
+            name: values / self.scales.get(name, 1.0) for name, values in design.columns.items()
+        }
+        constants = {**self.constants, **self.fixed}
+        return Surface(self.law, scaled, design.target, design.objective, constants, design.trials)
+
+    def raw(self, surface: Surface, points: Floats) -> Floats:
         """Coordinates [batch, free] -> base-unit parameters [batch, parameters]."""
         with np.errstate(over="ignore"):  # a resample's exponent may have run away
-            values = law.to_raw(surface.decode(points), scales)
-        columns = [np.broadcast_to(values[name], (len(points), 1)) for name in law.parameter_names]
-        return np.concatenate(columns, axis=1)
+            values = self.law.to_raw(surface.decode(points), self.scales)
+        columns = [values[name] for name in self.law.parameter_names]
+        return np.concatenate([np.broadcast_to(c, (len(points), 1)) for c in columns], axis=1)
 
-    values = dict(zip(law.parameter_names, raw(theta[None])[0].tolist(), strict=True))
+
+def report(
+    design: Design,
+    frame: Frame,
+    surface: Surface,
+    theta: Floats,
+    refits: Floats,
+    options: FitOptions,
+    group: Mapping[str, Any] | None,
+) -> Fit:
+    """The fit at `theta` [free], with its resamples' refits [resamples, free] and what to doubt."""
+    law, target, log = design.law, design.target, design.objective.log
+    values = dict(
+        zip(law.parameter_names, frame.raw(surface, theta[None])[0].tolist(), strict=True)
+    )
     residuals = surface.residuals(theta[None])[0]
-    prediction = law.predict(**values, **constants, **columns)
-    missed = np.log(target) - np.log(prediction) if objective.log else target - prediction
+    if not np.isfinite(residuals).all():
+        raise design.no_number()
+    prediction = law.predict(**values, **frame.constants, **design.columns)
+    missed = np.log(target) - np.log(prediction) if log else target - prediction
     freedom = max(1, len(target) - len(surface.free))
     noise = MAD * float(np.median(np.abs(missed))) * float(np.sqrt(len(target) / freedom))
-    if not np.isfinite(residuals).all():
-        raise FitError(f"{law.id} gives no finite prediction on these {len(rows)} runs")
-
-    draws = raw(_bootstrap(surface, theta, rows, options))
+    draws = frame.raw(surface, refits)
     draws = draws[np.isfinite(draws).all(axis=1)]
-    failed = 1 - len(draws) / options.resamples if options.resamples else 0.0
-    floor = float(np.min(np.abs(target))) or float(np.median(np.abs(target)))
-    decoded = {name: float(item[0, 0]) for name, item in surface.decode(theta[None]).items()}
-    shares = {p.name: decoded[p.name] / floor for p in law.parameters if p.linear}
-    notes += diagnostics.solution_notes(
-        law, shares, agreement, len(solution.objective), bool(solution.converged[best])
-    )
-    run_ids = [run.run_id for run in rows.runs]
-    relative = np.expm1(missed) if objective.log else missed / prediction
-    notes += diagnostics.outlier_notes(missed, noise, relative, run_ids)
-    if failed > MAX_FAILED_RESAMPLES:
-        notes.append(
-            Note(
-                "resamples_failed",
-                "warning",
-                f"{failed:.0%} of the resamples did not converge and are left out.",
-            )
-        )
+    run_ids = [run.run_id for run in design.rows.runs]
+    relative = np.expm1(missed) if log else missed / prediction
+    notes = [*design.notes, *diagnostics.outlier_notes(missed, noise, relative, run_ids)]
+    notes += diagnostics.resample_notes(len(draws), options.resamples)
     result = Fit(
         law_id=law.id,
         group=dict(group or {}),
-        n_observations=len(rows),
-        n_runs=len({run.run_key for run in rows.runs}),
-        objective=objective.name,
-        objective_value=value,
+        n_observations=len(design.rows),
+        n_runs=len({run.run_key for run in design.rows.runs}),
+        objective=design.objective.name,
+        objective_value=float(np.sum(surface.objective.rho(residuals))),
         values=values,
-        constants=constants,
+        constants=frame.constants,
         draws=draws,
         level=options.level,
         noise=noise,
         metrics=metrics(target, prediction),
-        domain=domain(columns),
-        columns=names,
+        domain=domain(design.columns),
+        columns=design.names,
         seed=options.seed,
-        data_digest=rows.digest(),
+        data_digest=design.rows.digest(),
         version=VERSION,
         notes=tuple(notes),
     )
@@ -289,23 +351,18 @@ def _fixed_on_scale(
     return result
 
 
-def _bootstrap(surface: Surface, theta: Floats, rows: Observations, options: FitOptions) -> Floats:
-    """Refits [resamples, free] with runs resampled; those that did not converge are left out.
+def resampled(rows: Observations, count: int, random: np.random.Generator) -> Floats:
+    """How often each row is drawn [count, rows] when whole runs are drawn anew.
 
-    Whole runs are drawn: the rows of one run are not independent.
+    The rows of one run are not independent.
     """
-    if options.resamples <= 0:
-        return np.empty((0, len(theta)))
     keys = [run.run_key for run in rows.runs]
     index = {key: i for i, key in enumerate(dict.fromkeys(keys))}
     owner = np.array([index[key] for key in keys])
-    random = np.random.default_rng(options.seed)
     share = np.full(len(index), 1.0 / len(index))
-    counts = random.multinomial(len(index), share, size=options.resamples)
-    weights = counts[:, owner].astype(float)
-    starts = np.repeat(theta[None], options.resamples, axis=0)
-    solution = solve(surface, weights, starts)
-    return solution.theta[solution.converged]
+    counts = random.multinomial(len(index), share, size=count)
+    drawn: Floats = counts[:, owner].astype(float)
+    return drawn
 
 
 def domain(columns: Mapping[str, Floats]) -> dict[str, tuple[float, float]]:

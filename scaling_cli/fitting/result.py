@@ -101,8 +101,10 @@ class Fit:
     bootstrap's parameters in the law's order. `noise` is the robust standard deviation of the
     residuals, of the logs where the objective takes logs, and `drift` what a prediction's log gains
     per unit of `distance` from the design.
-    `recipe` names the way of fitting where it is not the law's own. `domain` holds the smallest and
-    largest value of each column among the fitted runs, `flops` and `tokens_per_param` included.
+    `recipe` names the way of fitting where it is not the law's own. `tied` is set where parameters
+    are shared with other groups: which, what that costs and what the group has untied. `domain`
+    holds the smallest and largest value of each column among the fitted runs, `flops` and
+    `tokens_per_param` included.
     """
 
     law_id: str
@@ -125,6 +127,7 @@ class Fit:
     notes: tuple[Note, ...] = ()
     recipe: str = ""
     drift: float = 0.0
+    tied: Mapping[str, Any] | None = None
     holdout: Mapping[str, float | None] | None = None
     holdout_rows: tuple[Mapping[str, Any], ...] = ()
 
@@ -301,6 +304,7 @@ class Fit:
             "seed": self.seed,
             "domain": {name: list(bounds) for name, bounds in self.domain.items()},
             "columns": dict(self.columns),
+            "tied": dict(self.tied) if self.tied else None,
             "holdout": dict(self.holdout) if self.holdout else None,
             "warnings": [note.to_json() for note in self.notes],
         }
@@ -336,6 +340,7 @@ class Fit:
                 law_id=law.id,
                 recipe=document["law"] if document["law"] != law.id else "",
                 drift=float(document.get("drift", 0.0)),
+                tied=document.get("tied"),
                 group=document["group"],
                 n_observations=int(document["n_observations"]),
                 n_runs=int(document["n_runs"]),

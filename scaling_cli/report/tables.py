@@ -144,7 +144,7 @@ def runs_table(rows: Observations) -> Table:
 
 def fit_table(fitted: Fit) -> Table:
     derived = fitted.to_json()["derived"]
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (name, number(item.value, 6), span(item.low, item.high))
         for name, item in fitted.parameters.items()
     ]
@@ -152,6 +152,9 @@ def fit_table(fitted: Fit) -> Table:
     rows += [
         (f"{name} (raw)", number(value, 6), "not identified") for name, value in derived.items()
     ]
+    headers: tuple[str, ...] = ("parameter", "value", f"{fitted.level:.0%} interval")
+    if fitted.tied:
+        rows, headers = _with_untied(fitted.tied, rows), (*headers, "untied", "interval")
     low, high = fitted.domain.get("flops", (None, None))
     reach = f", {power(low)} to {power(high)} FLOPs" if low and high else ""
     lines = [
@@ -167,12 +170,30 @@ def fit_table(fitted: Fit) -> Table:
             f" bias {percent(held['bias'], sign=True)}, inside the interval"
             f" {percent(held['coverage'], 0)}"
         )
+    if fitted.tied:
+        p_value = fitted.tied["p_value"]
+        shown = "" if p_value is None else f" (as much or more by chance in {percent(p_value)})"
+        lines.append(
+            f"{', '.join(fitted.tied['parameters'])} tied over {len(fitted.tied['groups'])} groups;"
+            f" joint objective {fitted.tied['objective']:.6g}, untied"
+            f" {fitted.tied['untied_objective']:.6g}{shown}"
+        )
     return Table(
         f"{fitted.name}, {group_name(fitted.group)}  ({fitted.fit_id})",
-        ("parameter", "value", f"{fitted.level:.0%} interval"),
+        headers,
         tuple(rows),
         lines=(*lines, *fitted.notes),
     )
+
+
+def _with_untied(tied: Mapping[str, Any], rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The rows of a tied fit, each with what its group has by itself."""
+    found = []
+    for name, *cells in rows:
+        alone = tied["untied"].get(name)
+        more = (number(alone["value"], 6), span(alone["low"], alone["high"])) if alone else ("", "")
+        found.append((f"{name} (tied)" if name in tied["parameters"] else name, *cells, *more))
+    return found
 
 
 def failed_table(failed: FailedFit) -> Table:
