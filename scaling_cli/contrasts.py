@@ -15,7 +15,6 @@ import numpy as np
 
 from scaling_cli.errors import InputError
 from scaling_cli.fitting.result import Fit
-from scaling_cli.laws import Law
 from scaling_cli.notes import Note
 from scaling_cli.planning import FLOPS_PER_PARAM_TOKEN, check_law, optimum
 from scaling_cli.records import Floats
@@ -228,7 +227,7 @@ def slopes(fit: Fit, theory: float | None = None) -> list[Slope]:
         )
     notes += [note for note in fit.notes if note.severity == "severe"]
     found = []
-    for name in exponents(fit.law):
+    for name in fit.law.exponents:
         value, draws = _exponent(fit, name)
         bounds = _bounds(fit, draws)
         p_value = None
@@ -243,7 +242,7 @@ def slopes(fit: Fit, theory: float | None = None) -> list[Slope]:
 
 def slope_ratios(first: Fit, second: Fit) -> list[Slope]:
     """Exponents of the first fit over those of the second, where both have them."""
-    shared = [name for name in exponents(first.law) if name in exponents(second.law)]
+    shared = [name for name in first.law.exponents if name in second.law.exponents]
     if not shared:
         raise InputError(
             f"{first.name} and {second.name} have no exponent of the same name",
@@ -258,12 +257,6 @@ def slope_ratios(first: Fit, second: Fit) -> list[Slope]:
         label = f"{_name(first)} / {_name(second)}"
         found.append(Slope(label, name, top / bottom, *bounds, first.level))
     return found
-
-
-def exponents(law: Law) -> tuple[str, ...]:
-    """The parameters that are exponents of a column, by the law's declaration."""
-    named = {name for parameter in law.parameters for name in parameter.centre.values()}
-    return tuple(name for name in law.parameter_names if name in named)
 
 
 def _exponent(fit: Fit, name: str) -> tuple[float, Floats]:

@@ -17,7 +17,7 @@ from scaling_cli.expressions import as_number, is_missing, parse, truth
 from scaling_cli.mapping import Mapping, near
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats
-from scaling_cli.resolve import finals
+from scaling_cli.resolve import finals, points
 from scaling_cli.store import RunRecord, Store
 
 RUN_FIELDS = ("run_id", "name", "group", "status", "source", "tags")
@@ -189,11 +189,18 @@ def listed(store: Store, where: str | None = None) -> Observations:
     return rows if where is None else rows.select(rows.matches(where))
 
 
-def observe(store: Store, mapping: Mapping | None = None, where: str | None = None) -> Observations:
+def observe(
+    store: Store,
+    mapping: Mapping | None = None,
+    where: str | None = None,
+    every_point: bool = False,
+) -> Observations:
     """The stored runs that `where` and the mapping's own filter leave, each at its final point.
 
     Without a mapping, or with that of the ingest, the values of the ingest serve; another mapping
     is applied to the stored histories. Runs without a loss are dropped, and a note names them.
+    With `every_point` a run has a row for each logged loss instead; the filters still ask about its
+    final point.
     """
     records = store.runs()
     if not records:
@@ -223,7 +230,25 @@ def observe(store: Store, mapping: Mapping | None = None, where: str | None = No
             f"None of the {len(rows)} runs is left by {texts}",
             "Widen the filter; see `scalefit runs`.",
         )
-    return _with_loss(rows.select(kept))
+    kept_rows = _with_loss(rows.select(kept))
+    return _every_point(store, mapping, kept_rows) if every_point else kept_rows
+
+
+def _every_point(store: Store, mapping: Mapping | None, rows: Observations) -> Observations:
+    series = store.series(run.run_key for run in rows.runs if run.has_history)
+    tables = [
+        points(run.to_run(series.get(run.run_key, {})), mapping or run.mapping) for run in rows.runs
+    ]
+    lengths = [len(table["loss"]) for table in tables]
+    columns = {
+        name: np.concatenate(
+            [table.get(name, np.full(n, np.nan)) for table, n in zip(tables, lengths, strict=True)]
+        )
+        for name in dict.fromkeys(name for table in tables for name in table)
+    }
+    runs = tuple(run for run, n in zip(rows.runs, lengths, strict=True) for _ in range(n))
+    expanded = Observations(columns, runs, rows.notes, rows.by)
+    return expanded.select(np.isfinite(columns["loss"]))
 
 
 def _rows(

@@ -74,10 +74,10 @@ class Allocation:
 
 
 def check_law(law: Law) -> None:
-    if set(law.variables) != {"params", "tokens"}:
+    if not law.splits:
         raise InputError(
             f"law {law.id} is no function of params and tokens alone, so it cannot split a budget",
-            "Use chinchilla, skaling or farseer.",
+            "Use chinchilla, skaling, farseer or isoflop.",
         )
 
 
@@ -112,15 +112,16 @@ def allocate_fit(fitted: Fit, budget_flops: float, ratio: float | None = None) -
                     f"{lost:.0%} of the resamples have no compute-optimal split at this budget.",
                 )
             )
-        with np.errstate(all="ignore"):
-            losses = fitted.law.predict(**drawn, params=params[:, None], tokens=tokens[:, None])
         if lost < 1:
             found = replace(
                 found,
                 params_range=_bounds(fitted, params),
                 tokens_range=_bounds(fitted, tokens),
-                loss_range=_bounds(fitted, losses[:, 0]),
             )
+        if lost < 1 and found.loss is not None:
+            with np.errstate(all="ignore"):
+                losses = fitted.law.predict(**drawn, params=params[:, None], tokens=tokens[:, None])
+            found = replace(found, loss_range=_bounds(fitted, losses[:, 0]))
     return replace(found, notes=tuple(notes))
 
 
@@ -153,14 +154,15 @@ def _allocate(
     if np.isnan(best[0]):
         return replace(none, notes=(_no_optimum(law, budget),))
     params, tokens = float(best[0]), float(data[0])
+    found = replace(none, params=params, tokens=tokens)
+    if "params" not in law.variables:  # a split without a surface says nothing of the loss
+        return found
     at = np.array([params, 2 * params, params / 2])
     loss, double, half = law.predict(
         **values, params=at, tokens=budget / FLOPS_PER_PARAM_TOKEN / at
     ).tolist()
     return replace(
-        none,
-        params=params,
-        tokens=tokens,
+        found,
         loss=loss,
         cost_of_double=double / loss - 1,
         cost_of_half=half / loss - 1,

@@ -18,9 +18,14 @@ from scaling_cli.store import Store, open_store
 if TYPE_CHECKING:
     from scaling_cli.fitting.backtest import Comparison
     from scaling_cli.fitting.engine import FitOptions
+    from scaling_cli.fitting.recipes import Recipe
     from scaling_cli.fitting.result import FailedFit, Fit
     from scaling_cli.observe import Observations
     from scaling_cli.planning import Allocation
+
+    Groups = Sequence[tuple[dict[str, Any], Observations]]
+
+Key = tuple[tuple[str, str], ...]
 
 CONFIG_FILE = "scalefit.toml"
 
@@ -87,10 +92,11 @@ class Project:
 
         return listed(self.store, where)
 
-    def observations(self, where: str | None = None) -> Observations:
+    def observations(self, where: str | None = None, every_point: bool = False) -> Observations:
+        """The runs at their final points, or with `every_point` at each logged loss."""
         from scaling_cli.observe import observe
 
-        return observe(self.store, self.mapping, where)
+        return observe(self.store, self.mapping, where, every_point)
 
     def fit(
         self,
@@ -106,20 +112,22 @@ class Project:
         Raises the first group's FitError if nothing could be fitted.
         """
         from scaling_cli.fitting.engine import FitOptions
+        from scaling_cli.fitting.recipes import recipe
         from scaling_cli.fitting.result import FailedFit
 
-        observations = self.observations(where)
-        keys = observations.by if by is None else by
-        held_out = observations.matches(holdout) if holdout else None
-        if held_out is not None and not held_out.any():
-            raise InputError(f"--holdout '{holdout}' matches no run", "See `scalefit runs`.")
-        fitted_on = observations if held_out is None else observations.select(~held_out)
-        groups = fitted_on.groups(keys)
-        by_law = [_fit_groups(name, groups, options or FitOptions()) for name in laws]
+        chosen = [recipe(name) for name in laws]
+        parts = {
+            every: self._parts(by, where, holdout, every)
+            for every in dict.fromkeys(item.every_point for item in chosen)
+        }
+        by_law = []
+        for item in chosen:
+            groups, unseen = parts[item.every_point]
+            found = _fit_groups(item, groups, options or FitOptions())
+            if item.scored:
+                found = [_scored(result, unseen.get(_key(result.group))) for result in found]
+            by_law.append(found)
         results = [result for group in zip(*by_law, strict=True) for result in group]
-        if held_out is not None:
-            unseen = _by_group(observations.select(held_out), keys)
-            results = [_scored(item, unseen.get(_key(item.group))) for item in results]
         failed = [item for item in results if isinstance(item, FailedFit)]
         if len(failed) == len(results):
             raise FitError(
@@ -128,6 +136,21 @@ class Project:
         if save:
             self.save([item for item in results if not isinstance(item, FailedFit)])
         return results
+
+    def _parts(
+        self, by: Sequence[str] | None, where: str | None, holdout: str | None, every_point: bool
+    ) -> tuple[Groups, dict[Key, Observations]]:
+        """The groups to fit, and by group the runs that are held out."""
+        observations = self.observations(where, every_point)
+        keys = observations.by if by is None else by
+        if not holdout:
+            return observations.groups(keys), {}
+        held_out = observations.matches(holdout)
+        if not held_out.any():
+            raise InputError(f"--holdout '{holdout}' matches no run", "See `scalefit runs`.")
+        unseen = observations.select(held_out).groups(keys)
+        fitted = observations.select(~held_out).groups(keys)
+        return fitted, {_key(group): rows for group, rows in unseen}
 
     def compare(
         self,
@@ -273,27 +296,25 @@ def optimal(
     return [allocate_fit(item, budget, ratio) for item in fits for budget in budgets]
 
 
-def _fit_groups(
-    name: str, groups: Sequence[tuple[dict[str, Any], Observations]], options: FitOptions
-) -> list[Fit | FailedFit]:
-    """The law or recipe of this name fitted to each group, or to all at once where one is tied."""
+def _fit_groups(chosen: Recipe, groups: Groups, options: FitOptions) -> list[Fit | FailedFit]:
+    """The recipe fitted to each group, or to all at once where a parameter is tied."""
     from scaling_cli.fitting import tied
-    from scaling_cli.fitting.recipes import RECIPES, fitter
+    from scaling_cli.fitting.recipes import RECIPES
     from scaling_cli.fitting.result import FailedFit
-    from scaling_cli.laws import get_law
 
-    fit = fitter(name)
     if options.tied:
-        if name in RECIPES:
-            law = RECIPES[name].law.id
-            raise InputError(f"the recipe {name} ties no parameters", f"Name a law: --law {law}.")
-        return tied.fit(get_law(name), groups, options)
+        if chosen.id in RECIPES:
+            raise InputError(
+                f"the recipe {chosen.id} ties no parameters",
+                f"Name a law: --law {chosen.law.id}.",
+            )
+        return tied.fit(chosen.law, groups, options)
     found: list[Fit | FailedFit] = []
     for group, rows in groups:
         try:
-            found.append(fit(rows, options, group))
+            found.append(chosen.fit(rows, options, group))
         except FitError as error:
-            found.append(FailedFit(name, group, len(rows), str(error)))
+            found.append(FailedFit(chosen.id, group, len(rows), str(error)))
     return found
 
 
@@ -310,11 +331,5 @@ def _scored(result: Fit | FailedFit, unseen: Observations | None) -> Fit | Faile
         return FailedFit(result.name, result.group, result.n_observations, str(error))
 
 
-def _key(group: Dict[str, Any]) -> tuple[tuple[str, str], ...]:
+def _key(group: Dict[str, Any]) -> Key:
     return tuple((name, repr(value)) for name, value in group.items())
-
-
-def _by_group(
-    observations: Observations, by: Sequence[str]
-) -> dict[tuple[tuple[str, str], ...], Observations]:
-    return {_key(group): rows for group, rows in observations.groups(by)}

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scaling_cli.columns import COLUMNS
 from scaling_cli.errors import InputError
@@ -42,7 +43,7 @@ class Column:
     origin: str
     values: Any  # Series, or a scalar
 
-    def at(self, steps: Sequence[int], linear: bool = False) -> Floats:
+    def at(self, steps: Sequence[int] | NDArray[np.int64], linear: bool = False) -> Floats:
         """Values at `steps`: as logged, else in between (`linear`), else the last one before."""
         if isinstance(self.values, Series):
             return sample(self.values, np.asarray(steps, dtype=np.int64), linear)
@@ -340,6 +341,16 @@ def finals(runs: Sequence[Run], mapping: Mapping | None = None) -> Finals:
             origins[origin] = origins.get(origin, 0) + 1
     pairs = [(run.run_id, note) for run, row in zip(runs, rows, strict=True) for note in row.notes]
     return Finals(rows, mapped, (*_mixtures(mapped), *gather(pairs)))
+
+
+def points(run: Run, mapping: Mapping | None = None) -> dict[str, Floats]:
+    """Every column at each step at which the loss was logged; one row for a run without history."""
+    columns = resolve(run, mapping).columns
+    loss = columns.get("loss")
+    if loss is None or not isinstance(loss.values, Series):
+        return {name: column.at([0]) for name, column in columns.items()}
+    steps = loss.values.steps
+    return {name: column.at(steps, name in _LINEAR) for name, column in columns.items()}
 
 
 def _mixtures(mapped: dict[str, dict[str, int]]) -> Iterator[Note]:

@@ -10,7 +10,7 @@ from scaling_cli.errors import InputError
 from scaling_cli.laws import LAWS, Law, get_law, get_published
 from scaling_cli.laws.farseer import farseer_centred
 
-RANGES = {"params": (1e7, 1e10), "tokens": (1e9, 1e12), "x": (1e2, 1e6)}
+RANGES = {"params": (1e7, 1e10), "tokens": (1e9, 1e12), "flops": (1e18, 1e22), "x": (1e2, 1e6)}
 
 
 def columns_of(law: Law, rows: int = 40, seed: int = 1) -> dict[str, np.ndarray]:
@@ -74,7 +74,7 @@ def test_declaration_names_known_things(law: Law) -> None:
     for parameter in law.parameters:
         assert parameter.low < parameter.high
         assert set(parameter.centre) <= set(law.variables)
-        assert set(parameter.centre.values()) <= set(law.parameter_names)
+        assert set(parameter.exponents.values()) <= set(law.parameter_names)
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def report(
     project = open_project(store, config)
     fits = project.saved_fits(fit, law)
     budgets = [parse_positive(text, "--budget") for text in many(budget or [])]
-    planned = [item for item in fits if set(item.law.variables) == {"params", "tokens"}]
+    planned = [item for item in fits if item.law.splits]
     allocations = optimal(planned, budgets or budget_ladder(planned))
     runs = project.runs()
     document = report_json(runs, fits, allocations)

@@ -335,19 +335,15 @@ def _fixed_on_scale(
                 f"It has {', '.join(law.parameter_names)}.",
             )
     result = {}
-    for parameter in law.parameters:
-        if parameter.name not in fixed:
-            continue
-        value = fixed[parameter.name]
-        for column, exponent in parameter.centre.items():
-            if isinstance(exponent, str) and exponent not in fixed:
-                raise InputError(
-                    f"{parameter.name} can only be fixed together with {exponent}",
-                    f"Add --fix {exponent}=VALUE.",
-                )
-            power = fixed[exponent] if isinstance(exponent, str) else exponent
-            value /= scales[column] ** power
-        result[parameter.name] = value
+    for name in fixed:
+        parameter = law.parameter(name)
+        lacking = [item for item in parameter.exponents.values() if item not in fixed]
+        if lacking:
+            raise InputError(
+                f"{name} can only be fixed together with {' and '.join(lacking)}",
+                f"Add --fix {lacking[0]}=VALUE.",
+            )
+        result[name] = float(parameter.to_raw(fixed, {c: 1 / s for c, s in scales.items()}))
     return result
 
 

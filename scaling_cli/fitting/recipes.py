@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling_cli.fitting import engine, forecast
+from scaling_cli.fitting import engine, forecast, isoflop
 from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import LAWS, Law, get_law
@@ -22,7 +22,8 @@ Fitter = Callable[[Observations, FitOptions, Mapping[str, Any]], Fit]
 class Recipe:
     """A way of fitting `law` that goes by a name of its own.
 
-    `every_point` says that it reads each logged point of a run, not the final one alone.
+    `every_point` says that it reads each logged point of a run, not the final one alone; `scored`
+    that what it predicts can be compared with a run.
     """
 
     id: str
@@ -30,6 +31,7 @@ class Recipe:
     law: Law
     fit: Fitter
     every_point: bool = False
+    scored: bool = True
 
 
 RECIPES: dict[str, Recipe] = {
@@ -41,13 +43,28 @@ RECIPES: dict[str, Recipe] = {
             forecast.LAW,
             forecast.fit,
         ),
+        *(
+            Recipe(law.id, law.title, law, fit, every_point, scored=False)
+            for law, fit, every_point in (
+                (get_law("isoflop"), isoflop.fit_isoflop, False),
+                (get_law("isoflop_akima"), partial(isoflop.fit_isoflop, method="akima"), False),
+                (get_law("envelope"), isoflop.fit_envelope, True),
+            )
+        ),
     )
 }
 
 
+def recipe(name: str) -> Recipe:
+    """The recipe of this name, or the plain fit of the law; InputError where there is neither."""
+    if name in RECIPES:
+        return RECIPES[name]
+    law = get_law(name)
+    return Recipe(law.id, law.title, law, partial(engine.fit, law))
+
+
 def fitter(name: str) -> Fitter:
-    """What fits the recipe or the law of this name; InputError where there is none."""
-    return RECIPES[name].fit if name in RECIPES else partial(engine.fit, get_law(name))
+    return recipe(name).fit
 
 
 def comparable(observations: Observations) -> list[str]:

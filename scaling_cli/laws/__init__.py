@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from scaling_cli.errors import InputError
-from scaling_cli.laws import additive, farseer, power
+from scaling_cli.laws import additive, allocation, farseer, power
 from scaling_cli.laws.base import Law, Parameter, Published, Source
 
 __all__ = ["LAWS", "Law", "Parameter", "Published", "Source", "get_law", "get_published"]
 
-LAWS: dict[str, Law] = {law.id: law for module in (additive, farseer, power) for law in module.LAWS}
+LAWS: dict[str, Law] = {
+    law.id: law for module in (additive, farseer, power, allocation) for law in module.LAWS
+}
 
 
 def get_law(law_id: str) -> Law:

@@ -26,11 +26,11 @@ class Parameter:
 
     The solver divides every column by its geometric mean, so that amplitudes and exponents come
     apart. An amplitude names in `centre` the columns that it is tied to and the exponent of each, a
-    parameter's name or a number: `A` of `A / params**alpha` has `centre={"params": "alpha"}`, and
-    `N` of `(N / params)**alpha` has `{"params": 1}`. `low` and `high` bound the starting values on
-    those scaled columns, in units of the median target where `of_target` is set. `linear`
-    parameters are positive, enter the prediction linearly and are eliminated when starts are
-    sought; one with a `start` starts there.
+    parameter's name or a number: `A` of `A / params**alpha` has `centre={"params": "alpha"}`, `G`
+    of `G * flops**a` has `{"flops": "-a"}`, and `N` of `(N / params)**alpha` has `{"params": 1}`.
+    `low` and `high` bound the starting values on those scaled columns, in units of the median
+    target where `of_target` is set. `linear` parameters are positive, enter the prediction linearly
+    and are eliminated when starts are sought; one with a `start` starts there.
 
     The transforms: `log` keeps a parameter above zero, `negative` below it, `logit` between 0 and
     1, and `identity` anywhere.
@@ -49,7 +49,21 @@ class Parameter:
     @property
     def exponents(self) -> dict[str, str]:
         """Those of `centre` that are parameters."""
-        return {column: name for column, name in self.centre.items() if isinstance(name, str)}
+        named = {column: name for column, name in self.centre.items() if isinstance(name, str)}
+        return {column: name.removeprefix("-") for column, name in named.items()}
+
+    def to_raw(self, values: Values, scales: Values) -> Array:
+        """Its value for columns that were divided by `scales` when `values` were fitted."""
+        raw: Array = values[self.name]
+        for column, exponent in self.centre.items():
+            if not isinstance(exponent, str):
+                power: Array | float = exponent
+            elif exponent.startswith("-"):
+                power = -values[exponent[1:]]
+            else:
+                power = values[exponent]
+            raw = raw * scales[column] ** power
+        return raw
 
 
 @dataclass(frozen=True)
@@ -186,6 +200,17 @@ class Law:
         return self.expand(tuple(sorted(name for name in columns if name.startswith(self.over))))
 
     @property
+    def exponents(self) -> tuple[str, ...]:
+        """The parameters that are exponents of a column."""
+        named = {name for parameter in self.parameters for name in parameter.exponents.values()}
+        return tuple(name for name in self.parameter_names if name in named)
+
+    @property
+    def splits(self) -> bool:
+        """Whether it divides a budget between params and tokens."""
+        return self.optimum is not None or set(self.variables) == {"params", "tokens"}
+
+    @property
     def scaled_columns(self) -> tuple[str, ...]:
         """Columns that may be divided by a constant without changing the family of surfaces."""
         names = {column for parameter in self.parameters for column in parameter.centre}
@@ -193,12 +218,11 @@ class Law:
 
     def to_raw(self, values: Values, scales: Values) -> dict[str, Array]:
         """Parameters fitted on columns divided by `scales` -> parameters for the columns."""
-        raw = dict(values)
-        for parameter in self.parameters:
-            for column, exponent in parameter.centre.items():
-                power = values[exponent] if isinstance(exponent, str) else exponent
-                raw[parameter.name] = raw[parameter.name] * scales[column] ** power
-        return raw
+        return {
+            item.name: item.to_raw(values, scales)
+            for item in self.parameters
+            if item.name in values
+        }
 
     def to_scaled(self, values: Values, scales: Values) -> dict[str, Array]:
         """The inverse of `to_raw`."""
