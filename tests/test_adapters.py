@@ -158,6 +158,7 @@ def test_every_adapter_leaves_the_others_files_alone(adapter: package.Adapter) -
         "wandb-offline": ("run-1.wandb", b":W&B\xe1\xbe\0"),
         "trainer-state": ("trainer_state.json", b'{\n  "epoch": 1,\n  "log_history": [\n    {'),
         "trackio": ("p.db", b"SQLite format 3\0"),
+        "parquet": ("t.parquet", b"PAR1\x15\x04"),
     }
     for name, (file, head) in heads.items():
         assert adapter.recognises(Path(file), head) == (name == adapter.name)

@@ -66,10 +66,11 @@ def adapters() -> dict[str, Adapter]:
     from importlib.metadata import entry_points
 
     found = [
-        _own(module) for module in ("tensorboard", "wandb_offline", "trainer_state", "trackio")
+        _own(module)
+        for module in ("tensorboard", "wandb_offline", "trainer_state", "trackio", "parquet")
     ]
     found += [cast(Adapter, point.load()) for point in entry_points(group=ENTRY_POINTS)]
-    found += [_own(module) for module in ("jsonl", "table")]
+    found += [_own(module) for module in ("jsonl", "delimited")]
     return {adapter.name: adapter for adapter in found}
 
 
@@ -152,11 +153,13 @@ def _read(
     for name, found_files in files.items():
         adapter = adapters()[name]
         if isinstance(adapter, FolderAdapter):
+            together: dict[str, list[Run]] = {}
             for item in adapter.read_together(found_files, mapping):
                 if isinstance(item, Note):
                     lost.append(item)
                 else:
-                    read.append((PurePath(item.source), item.source, [item]))
+                    together.setdefault(item.source, []).append(item)
+            read += [(PurePath(source), source, runs) for source, runs in together.items()]
         else:
             for file in found_files:
                 try:

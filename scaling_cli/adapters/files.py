@@ -234,12 +234,12 @@ def _unpacked_head(head: bytes) -> bytes:
     found = bytearray()
     try:
         with pa.CompressedInputStream(pa.BufferReader(head), codec) as stream:
-            # Small pieces: of one that the head cuts off, nothing would be had.
-            while len(found) < _HEAD and (piece := stream.read(1 << 10)):
+            # Small pieces: of the one that the head cuts off, nothing is had.
+            while len(found) < _HEAD and (piece := stream.read(16)):
                 found += piece
     except OSError:
         pass
-    return bytes(found) or head
+    return bytes(found) or b"\n"  # not empty, but only its name tells what it should be
 
 
 def _is_url(source: str) -> bool:

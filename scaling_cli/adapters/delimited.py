@@ -1,0 +1,149 @@
+"""CSV and TSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scaling_cli.adapters.files import read_bytes, stem_of, suffix_of
+from scaling_cli.adapters.shapes import Column, Table, text_column
+from scaling_cli.errors import InputError
+from scaling_cli.mapping import Mapping
+from scaling_cli.notes import Note
+from scaling_cli.records import Run
+
+name = "csv"
+
+_DELIMITERS = ",\t;|"
+_MISSING = ("NA", "N/A", "n/a", "#N/A", "null", "NULL", "None", "none", "-", "<NA>")
+_TRUTH = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+
+
+def recognises(path: Path, head: bytes) -> bool:
+    suffix = suffix_of(path)
+    if suffix not in (".csv", ".tsv", ".txt", ".dat", "") or b"\0" in head:
+        return False
+    lines = head.decode("utf-8-sig", "replace").splitlines()
+    if suffix in (".csv", ".tsv"):
+        return not (lines and lines[0].startswith("{"))
+    delimiter = _delimiter(lines[0]) if lines else ""
+    widths = {len(_fields(line, delimiter)) for line in lines[:-1] if line} if delimiter else set()
+    return len(lines) > 2 and len(widths) == 1
+
+
+def read(path: Path, source: str, mapping: Mapping) -> Iterator[Run]:
+    yield from _load(path, source).runs(mapping)
+
+
+def _fields(line: str, delimiter: str) -> list[str]:
+    return next(csv.reader([line], delimiter=delimiter), [])
+
+
+def _delimiter(header: str) -> str:
+    """The delimiter that parts the header into most fields, or nothing."""
+    best = max(_DELIMITERS, key=lambda d: len(_fields(header, d)))
+    return best if len(_fields(header, best)) > 1 else ""
+
+
+def _load(path: Path, source: str) -> Table:
+    import pyarrow as pa
+    from pyarrow import csv as pacsv
+
+    data = read_bytes(path, source)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise InputError(
+            f"{source}: line {line} is not UTF-8 text", "Save the file as UTF-8."
+        ) from error
+    if not text.strip():
+        raise InputError(f"{source} is empty", "Give a table with a header and a row a point.")
+    text = text.lstrip("\r\n")
+    delimiter = _delimiter(text.split("\n", 1)[0].rstrip("\r")) or ","
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
+    header = [field.strip() for field in next(reader)]
+    twice = sorted({n for n in header if n and header.count(n) > 1})
+    if twice:
+        raise InputError(
+            f"{source}: column {twice[0]!r} stands twice in the header", "Rename one of the two."
+        )
+    names = [field or f"\0{i}" for i, field in enumerate(header)]
+    body = text.encode()
+    bad: list[tuple[int, int]] = []
+
+    def skip(row: Any) -> str:
+        bad.append((row.number or 0, row.actual_columns))
+        return "skip"
+
+    try:
+        arrow = pacsv.read_csv(
+            pa.BufferReader(body),
+            read_options=pacsv.ReadOptions(
+                use_threads=False,
+                column_names=names,
+                skip_rows_after_names=1,
+                block_size=max(1 << 20, min(len(body) + 1, 1 << 28)),
+            ),
+            parse_options=pacsv.ParseOptions(
+                delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip
+            ),
+            convert_options=pacsv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()),
+                null_values=[""],
+                strings_can_be_null=True,
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{source} is not a table: {error}", "Mend the row it names.") from error
+    notes = []
+    rows = arrow.num_rows
+    if bad:
+        number, fields = bad[0]
+        if len(bad) > 1 or number < rows + 2 or fields > len(header):
+            raise InputError(
+                f"{source}: row {number} has {fields} fields, the header has {len(header)}",
+                "Mend that row, or quote the field that holds the delimiter.",
+            )
+        notes.append(
+            Note("truncated", "warning", f"{source}: its last row is cut off and left out")
+        )
+    if not rows:
+        raise InputError(f"{source} has a header and no rows", "Give a table with a row a point.")
+    texts = {
+        column: arrow.column(i).combine_chunks()
+        for i, column in enumerate(names)
+        if not column.startswith("\0")
+    }
+    return Table(name, source, stem_of(path), texts, rows, _typed, 2, notes)
+
+
+def _typed(texts: Any) -> Column:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    trimmed = pc.utf8_trim_whitespace(texts)
+    for missing in (("",), ("", *_MISSING)):
+        blank = pc.is_in(trimmed, value_set=pa.array(missing))
+        kept = pc.if_else(blank, pa.scalar(None, pa.string()), trimmed)
+        for kind, arrow_type in (("int", pa.int64()), ("float", pa.float64())):
+            if kept.null_count == len(kept):
+                break
+            try:
+                numbers = kept.cast(arrow_type)
+            except pa.ArrowInvalid:
+                continue
+            filled = np.asarray(numbers.is_valid())
+            if kind == "int":
+                return Column(kind, numbers.fill_null(0).to_numpy(False), filled)
+            return Column(kind, numbers.to_numpy(zero_copy_only=False), filled)
+    column = text_column(texts)
+    if column.filled.any() and set(column.values[column.filled]) <= set(_TRUTH):
+        column.values[:] = [_TRUTH.get(value) for value in column.values]
+        return Column("bool", column.values, column.filled)
+    return column

@@ -1,0 +1,175 @@
+"""Parquet in the shapes of `shapes.py`, and the dumps of neptune-exporter.
+
+Neptune's service ended in March 2026; its exporter wrote each run as
+`<project>/<run>_part_<n>.parquet`, a row for each value, with the type telling which of the value
+columns holds it (github.com/neptune-ai/neptune-exporter).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scaling_cli.adapters.building import make_run, whole_steps
+from scaling_cli.adapters.files import Found, read_bytes, stem_of, suffix_of
+from scaling_cli.adapters.shapes import Column, Table, text_column
+from scaling_cli.errors import InputError
+from scaling_cli.notes import Note
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from scaling_cli.mapping import Mapping
+    from scaling_cli.records import Run
+
+name = "parquet"
+
+_MAGIC = b"PAR1"
+_DEPTH = 16  # of structs in structs
+# A run-length code can claim any number of rows in a few bytes; a table of decoded cells larger
+# than this, and than so many times the file, is refused.
+_CELL_BYTES, _ALWAYS_ALLOWED, _MOST_TIMES = 8, 1 << 30, 250
+_PART = re.compile(r"_part_\d+$")
+_NEPTUNE = {"run_id", "attribute_path", "attribute_type", "step", "float_value"}
+_NEPTUNE_SETTINGS = ("float_value", "int_value", "string_value", "bool_value", "string_set_value")
+
+
+def recognises(path: Path, head: bytes) -> bool:
+    return head.startswith(_MAGIC) or suffix_of(path) == ".parquet"
+
+
+def read_together(files: Sequence[Found], mapping: Mapping) -> Iterator[Run | Note]:
+    parts: dict[Any, list[Found]] = {}
+    for found in files:
+        parts.setdefault(found.path.with_name(_PART.sub("", stem_of(found.path))), []).append(found)
+    for together in parts.values():
+        try:
+            yield from _runs(together, mapping)
+        except InputError as error:
+            if not together[0].walked:
+                raise
+            yield Note("unreadable", "warning", f"{error.what} (left out)")
+
+
+def _runs(parts: Sequence[Found], mapping: Mapping) -> Iterator[Run]:
+    import pyarrow as pa
+
+    source = parts[0].source
+    tables = [_load(found) for found in parts]
+    if any(len(set(table.column_names)) < len(table.column_names) for table in tables):
+        raise InputError(f"{source} has a column twice", "Rename one of the two.")
+    if len(tables) > 1 and not all(set(table.column_names) >= _NEPTUNE for table in tables):
+        for found in parts:
+            yield from _runs([found], mapping)
+        return
+    try:
+        table = pa.concat_tables(tables).combine_chunks()
+        arrays = {
+            column: _one_array(table.column(column))
+            for column in table.column_names
+            if not column.startswith("__index_level_")  # pandas' row numbers
+        }
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowCapacityError) as error:
+        raise InputError(f"{source} cannot be read: {error}", "Write it again.") from error
+    if not table.num_rows:
+        raise InputError(f"{source} has no rows", "Give a table with a row a point.")
+    made = Table(name, source, stem_of(parts[0].path), arrays, table.num_rows, _typed)
+    yield from _neptune(made) if set(arrays) >= _NEPTUNE else made.runs(mapping)
+
+
+def _load(found: Found) -> Any:
+    """The file as a table without nested columns, but for lists."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        data = pa.BufferReader(read_bytes(found.path, found.source))
+        with parquet.ParquetFile(data) as file:
+            cells = file.metadata.num_rows * file.metadata.num_columns
+            if cells * _CELL_BYTES > max(_ALWAYS_ALLOWED, _MOST_TIMES * data.size()):
+                raise InputError(
+                    f"{found.source} claims {cells:,} cells in {data.size():,} bytes",
+                    "Write it again without what repeats, or as several files.",
+                )
+            table = file.read(use_threads=False)
+        for _ in range(_DEPTH):
+            if not any(pa.types.is_struct(field.type) for field in table.schema):
+                break
+            table = table.flatten()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        told = str(error).partition("\n")[0]
+        raise InputError(
+            f"{found.source} is no whole Parquet file: {told}", "Copy it again."
+        ) from None
+    return table
+
+
+def _one_array(column: Any) -> Any:
+    import pyarrow as pa
+
+    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    is_text = pa.types.is_string(array.type) or pa.types.is_large_string(array.type)
+    return array.cast(pa.string()) if is_text or pa.types.is_null(array.type) else array
+
+
+def _typed(array: Any) -> Column:
+    import pyarrow as pa
+
+    kind = array.type
+    filled = np.asarray(array.is_valid())
+    if pa.types.is_integer(kind):
+        try:
+            return Column("int", array.cast(pa.int64()).fill_null(0).to_numpy(False), filled)
+        except pa.ArrowInvalid:  # past 63 bits
+            return Column("float", _doubles(array), filled)
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return Column("float", _doubles(array), filled)
+    if pa.types.is_string(kind) or pa.types.is_temporal(kind):
+        return text_column(array.cast(pa.string()))
+    values = np.empty(len(array), dtype=object)
+    if pa.types.is_binary(kind) or pa.types.is_struct(kind) or pa.types.is_map(kind):
+        return Column("other", values, np.zeros(len(array), dtype=bool))
+    values[:] = array.to_pylist()
+    return Column("bool" if pa.types.is_boolean(kind) else "other", values, filled)
+
+
+def _doubles(array: Any) -> Any:
+    import pyarrow as pa
+
+    return array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+
+
+def _neptune(table: Table) -> Iterator[Run]:
+    """A row for each value: of a series where there is a step, else a setting."""
+    ids, names = table.labels("run_id"), table.labels("attribute_path")
+    kinds, step = table.labels("attribute_type"), table["step"]
+    wanted = kinds.names.index("float_series") if "float_series" in kinds.names else -1
+    is_point = step.filled & (kinds.code == wanted)
+    numbers = np.where(is_point, step.values, 0).astype(np.float64)
+    steps = whole_steps(numbers, table.place)
+    order, bounds = ids.grouped
+    for code, run_id in enumerate(ids.names):
+        rows = order[bounds[code] : bounds[code + 1]]
+        settings = {}
+        for row in rows[~step.filled[rows]].tolist():
+            cells = (table[c].cell(row) for c in _NEPTUNE_SETTINGS if c in table.arrays)
+            value = next((cell for cell in cells if cell is not None), None)
+            if value is not None:
+                settings[names.names[names.code[row]]] = value
+        rows = rows[is_point[rows]]
+        rows = rows[np.argsort(names.code[rows], kind="stable")]
+        metrics, begin = np.unique(names.code[rows], return_index=True)
+        points = {
+            names.names[metric]: (steps[held], table["float_value"].values[held])
+            for metric, held in zip(metrics.tolist(), np.split(rows, begin[1:]), strict=True)
+        }
+        title = settings.get("sys/name")
+        config = settings | ({"name": title} if title else {})
+        config |= {"tags": settings["sys/tags"]} if "sys/tags" in settings else {}
+        yield make_run(table.adapter, run_id, table.source, config, points)

@@ -1,0 +1,431 @@
+"""Tables in the shapes that people keep runs in; the shape is told from the columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_cli.adapters.building import STEP_NAMES, constants_to_config, make_run, whole_steps
+from scaling_cli.adapters.wire import Ints
+from scaling_cli.columns import COLUMNS
+from scaling_cli.errors import InputError
+from scaling_cli.mapping import Mapping
+from scaling_cli.notes import Note
+from scaling_cli.records import Run
+
+_ID_NAMES = ("run_id", "runid", "run", "run_name", "id", "name", "experiment")
+_METRIC_NAMES = ("metric", "tag", "metric_name", "key", "variable", "name")
+_VALUE_NAMES = ("value", "metric_value")
+_EXTREMES = ("__MIN", "__MAX")
+
+
+@dataclass
+class Column:
+    """A column by type: numbers as float64 with NaN where empty, else objects with None."""
+
+    kind: str  # int | float | bool | text | other, which is no text and no number
+    values: Any
+    filled: Any  # bool[n]: the cell holds something
+
+    def cell(self, row: int) -> Any:
+        if not self.filled[row]:
+            return None
+        value = self.values[row]
+        if self.kind == "int":
+            return int(value)
+        return float(value) if self.kind == "float" else value
+
+    @property
+    def numeric(self) -> bool:
+        return self.kind in ("int", "float")
+
+
+@dataclass
+class Labels:
+    """A text in each row, as the number of one of the distinct `names`, in order of appearance."""
+
+    code: NDArray[np.signedinteger[Any]]
+    names: list[str]
+
+    def __len__(self) -> int:
+        return len(self.code)
+
+    def texts(self) -> list[str]:
+        return [self.names[code] for code in self.code.tolist()]
+
+    @cached_property
+    def grouped(self) -> tuple[Ints, Ints]:
+        """The rows in order of their name, and where each name's begin; one bound more."""
+        order = np.argsort(self.code, kind="stable")
+        return order, np.searchsorted(self.code[order], np.arange(len(self.names) + 1))
+
+
+@dataclass
+class Table:
+    """Columns of any source by name. `arrays` are pyarrow's, which `to_column` types when asked;
+    `first_row` is the number that a person finds the first of them under."""
+
+    adapter: str
+    source: str
+    stem: str
+    arrays: dict[str, Any]
+    rows: int
+    to_column: Callable[[Any], Column]
+    first_row: int = 1
+    notes: list[Note] = field(default_factory=list)
+    _typed: dict[str, Column] = field(default_factory=dict)
+    _labels: dict[str, Labels] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Column:
+        if name not in self._typed:
+            self._typed[name] = self.to_column(self.arrays[name])
+        return self._typed[name]
+
+    def labels(self, name: str) -> Labels:
+        """A column as text, empty where it holds nothing."""
+        if name not in self._labels:
+            import pyarrow as pa
+
+            encoded = self.arrays[name].cast(pa.string()).fill_null("").dictionary_encode()
+            names = encoded.dictionary.to_pylist()
+            self._labels[name] = Labels(encoded.indices.to_numpy(), names)
+        return self._labels[name]
+
+    def has_labels(self, name: str) -> bool:
+        import pyarrow as pa
+
+        kind = self.arrays[name].type
+        return not (pa.types.is_nested(kind) or pa.types.is_binary(kind))
+
+    def named(self, names: Sequence[str]) -> str | None:
+        """The first of `names` that is a column, in whatever case."""
+        plain = {column.strip().lower().replace(" ", "_"): column for column in self.arrays}
+        return next((plain[n] for n in (n.lower() for n in names) if n in plain), None)
+
+    def place(self, row: int) -> str:
+        return f"{self.source}: row {row + self.first_row}"
+
+    def runs(self, mapping: Mapping) -> list[Run]:
+        """What the table holds; notes on the whole of it hang on the first run."""
+        found = list(_runs(self, mapping))
+        if found and self.notes:
+            found[0] = replace(found[0], notes=(*self.notes, *found[0].notes))
+        return found
+
+
+def _runs(table: Table, mapping: Mapping) -> Iterator[Run]:
+    step = _step_column(table, mapping)
+    if _is_chart_export(table):
+        yield from _chart_export(table)
+        return
+    metric, value = table.named(_METRIC_NAMES), table.named(_VALUE_NAMES)
+    run_id = _id_column(table, mapping, metric if value else None)
+    if step and metric and value and metric != run_id and table[value].numeric:
+        yield from _long(table, run_id, step, metric, value)
+        return
+    if run_id is None:
+        if step and _is_history(table, step):
+            yield from _histories(table, None, _one(table), step)
+        else:
+            width = len(str(table.rows))
+            names = [f"{table.stem}-{row + 1:0{width}}" for row in range(table.rows)]
+            yield from _rows(table, None, names)
+        return
+    ids = table.labels(run_id)
+    if "" in ids.names:
+        row = int(np.argmax(ids.code == ids.names.index("")))
+        raise InputError(
+            f"{table.place(row)} has no {run_id}",
+            'Fill it in, or name another column in the mapping: [run] id = "..."',
+        )
+    if len(ids.names) == table.rows:
+        yield from _rows(table, run_id, ids.texts())
+    elif step and _distinct(ids.code, table[step].values) > len(ids.names):
+        yield from _histories(table, run_id, ids, step)
+    else:
+        yield from _repeated_rows(table, run_id, ids, step)
+
+
+def _one(table: Table) -> Labels:
+    """The whole table as one run."""
+    return Labels(np.zeros(table.rows, dtype=np.int64), [table.stem])
+
+
+def _distinct(*keys: Any) -> int:
+    """How many different rows the columns of numbers have."""
+    if not len(keys[0]):
+        return 0
+    order = np.lexsort(keys)
+    new = np.zeros(len(order) - 1, dtype=bool)
+    for key in keys:
+        new |= key[order][1:] != key[order][:-1]
+    return 1 + int(new.sum())
+
+
+def _step_column(table: Table, mapping: Mapping) -> str | None:
+    mapped = mapping.columns.get("step", "")
+    for candidate in (mapped, *STEP_NAMES):
+        if candidate in table.arrays and table[candidate].numeric:
+            return candidate
+    return None
+
+
+def _id_column(table: Table, mapping: Mapping, metric: str | None) -> str | None:
+    if mapping.id is not None:
+        wanted = (mapping.id, mapping.id.removeprefix("config."))
+        found = next((n for n in wanted if n in table.arrays), None)
+        if found is not None:
+            return found
+        message = f"{table.source}: has no column {mapping.id!r} for [run] id"
+        table.notes.append(Note("no_id_column", "warning", message))
+    for candidate in _ID_NAMES:
+        column = table.named((candidate,))
+        if column is None or column == metric or not table.has_labels(column):
+            continue
+        if candidate in ("run_id", "runid"):
+            return column
+        # A column `run` or `name` may also count repeats; it names runs if its values differ,
+        # or if a step parts the rows of one value.
+        unique = len(table.labels(column).names) == table.rows
+        if unique or table.named(STEP_NAMES) is not None:
+            return column
+    return None
+
+
+def _is_history(table: Table, step: str) -> bool:
+    """Whether the rows of a table without run ids are the points of one run."""
+    for size in ("params", *COLUMNS["params"].aliases):
+        if size in table.arrays and len(table.labels(size).names) > 1:
+            return False
+    column = table[step]
+    return len(np.unique(column.values[column.filled])) * 2 > int(column.filled.sum())
+
+
+def _rows(table: Table, run_id: str | None, ids: Sequence[str]) -> Iterator[Run]:
+    """One row a run: every other column is a config key."""
+    columns = [(column, table[column]) for column in table.arrays if column != run_id]
+    for row, identity in enumerate(ids):
+        cells = {column: values.cell(row) for column, values in columns}
+        config = {_config_key(c): value for c, value in cells.items() if value is not None}
+        yield make_run(table.adapter, identity, table.source, config, {})
+
+
+def text_column(array: Any) -> Column:
+    """A column of a pyarrow string array; equal texts are one object."""
+    encoded = array.dictionary_encode()
+    names = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
+    return Column(
+        "text", names[encoded.indices.fill_null(-1).to_numpy()], np.asarray(array.is_valid())
+    )
+
+
+def _config_key(column: str) -> str:
+    for prefix in ("config.", "config/"):
+        if column.startswith(prefix) and len(column) > len(prefix):
+            return column[len(prefix) :]
+    return column
+
+
+def _repeated_rows(table: Table, run_id: str, ids: Labels, step: str | None) -> Iterator[Run]:
+    """Rows that share a run but no step parts them: the tokens do, or they are repeats of it."""
+    tokens = next((n for n in ("tokens", *COLUMNS["tokens"].aliases) if n in table.arrays), None)
+    if (
+        step is None
+        and tokens is not None
+        and table[tokens].numeric
+        and _distinct(ids.code, table[tokens].values) == table.rows
+    ):
+        message = f"{table.source}: it has no step column, so the points are numbered by {tokens}"
+        table.notes.append(Note("no_step_column", "warning", message))
+        yield from _histories(table, run_id, ids, None, tokens)
+        return
+    texts = ids.texts()
+    last = {identity: row for row, identity in enumerate(texts)}
+    loss = next((n for n in ("loss", *COLUMNS["loss"].aliases) if n in table.arrays), None)
+    for row, identity in enumerate(texts):
+        kept = last[identity]
+        if step is None and loss and table[loss].cell(row) != table[loss].cell(kept):
+            first = table.first_row
+            raise InputError(
+                f"{table.source}: run {identity!r} stands in rows {row + first} and"
+                f" {kept + first} with different {loss}, and no column tells the step",
+                "Add a step column, or make the run ids differ.",
+            )
+    message = f"{table.source}: {table.rows - len(last)} rows repeat a run; its last row counts"
+    table.notes.append(Note("repeated_runs", "warning", message))
+    kept_rows = {run.run_id: run for run in _rows(table, run_id, texts)}
+    yield from kept_rows.values()
+
+
+def _histories(
+    table: Table, run_id: str | None, ids: Labels, step: str | None, order_by: str | None = None
+) -> Iterator[Run]:
+    """Rows are points of runs."""
+    ids = _part_by_group(table, run_id, ids, step)
+    if step is None:
+        steps, has_step = _numbered(ids, table[str(order_by)].values), np.ones(table.rows, bool)
+    else:
+        has_step = table[step].filled
+        numbers = np.where(has_step, table[step].values, 0).astype(np.float64)
+        steps = whole_steps(numbers, table.place)
+    if not has_step.all():
+        message = f"{table.source}: {int((~has_step).sum())} rows have no {step} and are left out"
+        table.notes.append(Note("rows_without_step", "warning", message))
+    order, bounds = ids.grouped
+    columns = {c: table[c] for c in table.arrays if c not in (run_id, step)}
+    left_out: dict[str, None] = {}
+    runs = []
+    for code, identity in enumerate(ids.names):
+        rows = order[bounds[code] : bounds[code + 1]]
+        rows = rows[has_step[rows]]
+        if not len(rows):
+            continue
+        config: dict[str, Any] = {}
+        points = {}
+        for column, cells in columns.items():
+            held = rows[cells.filled[rows]]
+            if not len(held):
+                continue
+            if cells.kind == "other":
+                left_out[column] = None
+                continue
+            if not cells.numeric or _config_key(column) != column:
+                if len(set(cells.values[held].tolist())) == 1:
+                    config[_config_key(column)] = cells.cell(int(held[-1]))
+                    continue
+                if cells.kind == "text":
+                    left_out[column] = None
+                    continue
+            points[column] = (steps[held], cells.values[held].astype(np.float64))
+        runs.append(make_run(table.adapter, identity, table.source, config, points))
+    if left_out:
+        message = (
+            f"{table.source}: text that changes within a run is left out: {', '.join(left_out)}"
+        )
+        table.notes.append(Note("text_left_out", "info", message))
+    yield from constants_to_config(runs)
+
+
+def _part_by_group(table: Table, run_id: str | None, ids: Labels, step: str | None) -> Labels:
+    """Tables give one run's points once for each evaluation, told apart by their group only."""
+    group = table.named(("group",))
+    if group is None or run_id is None or step is None or group == run_id:
+        return ids
+    groups, steps = table.labels(group), table[step].values
+    if (
+        _distinct(ids.code, steps) == table.rows
+        or _distinct(ids.code, steps, groups.code) != table.rows
+    ):
+        return ids
+    message = f"{table.source}: runs that repeat their steps in several {group}s are parted by it"
+    table.notes.append(Note("parted_by_group", "info", message))
+    pairs, first, code = np.unique(
+        ids.code.astype(np.int64) * len(groups.names) + groups.code,
+        return_index=True,
+        return_inverse=True,
+    )
+    owner = pairs // len(groups.names)
+    several = np.bincount(owner, minlength=len(ids.names)) > 1
+    rank = np.argsort(np.argsort(first))
+    names = [""] * len(pairs)
+    for pair, identity, place in zip(pairs.tolist(), owner.tolist(), rank.tolist(), strict=True):
+        group_name = groups.names[pair % len(groups.names)]
+        name = ids.names[identity]
+        names[place] = f"{name}/{group_name}" if several[identity] else name
+    return Labels(rank[code], names)
+
+
+def _numbered(ids: Labels, order_by: Any) -> Ints:
+    """1, 2, ... within each run in rising order of a column."""
+    order = np.lexsort((order_by, ids.code))
+    _, bounds = ids.grouped
+    steps = np.empty(len(ids), dtype=np.int64)
+    steps[order] = np.arange(1, len(ids) + 1) - bounds[ids.code[order]]
+    return steps
+
+
+def _long(table: Table, run_id: str | None, step: str, metric: str, value: str) -> Iterator[Run]:
+    """Rows are (run, step, metric, value)."""
+    ids = table.labels(run_id) if run_id else _one(table)
+    metrics = table.labels(metric)
+    usable = table[step].filled & table[value].filled
+    steps = whole_steps(np.where(usable, table[step].values, 0).astype(np.float64), table.place)
+    values = table[value].values.astype(np.float64)
+    usable &= metrics.code != (metrics.names.index("") if "" in metrics.names else -1)
+    rows = np.flatnonzero(usable)
+    pair = ids.code[rows].astype(np.int64) * len(metrics.names) + metrics.code[rows]
+    order = np.argsort(pair, kind="stable")
+    rows, pair = rows[order], pair[order]
+    begin = np.flatnonzero(np.append(True, pair[1:] != pair[:-1]))[: len(pair)]
+    points: dict[int, dict[str, Any]] = {}
+    for number, held in zip(pair[begin].tolist(), np.split(rows, begin[1:]), strict=False):
+        code, name = divmod(number, len(metrics.names))
+        points.setdefault(code, {})[metrics.names[name]] = (steps[held], values[held])
+    config: dict[int, dict[str, Any]] = {}
+    for column in table.arrays:
+        if column not in (run_id, step, metric, value) and table.has_labels(column):
+            for code, cell in _constants(table, column, ids, usable):
+                config.setdefault(code, {})[_config_key(column)] = cell
+    for code in sorted(points):
+        identity = ids.names[code]
+        yield make_run(table.adapter, identity, table.source, config.get(code, {}), points[code])
+
+
+def _constants(table: Table, column: str, ids: Labels, usable: Any) -> Iterator[tuple[int, Any]]:
+    """The runs in which a column holds one value only, and the value."""
+    order, _ = ids.grouped
+    order = order[(usable & table[column].filled)[order]]
+    if not len(order):
+        return
+    codes, begin = np.unique(ids.code[order], return_index=True)
+    label = table.labels(column).code[order]
+    same = np.minimum.reduceat(label, begin) == np.maximum.reduceat(label, begin)
+    for code, row in zip(codes[same].tolist(), order[begin[same]].tolist(), strict=True):
+        yield code, table[column].cell(row)
+
+
+def _chart_columns(table: Table) -> list[str]:
+    return [c for c in list(table.arrays)[1:] if not c.endswith(_EXTREMES)]
+
+
+def _is_chart_export(table: Table) -> bool:
+    columns = _chart_columns(table)
+    return bool(columns) and all(" - " in column for column in columns)
+
+
+def _chart_export(table: Table) -> Iterator[Run]:
+    """A W&B chart: the x axis, then "<run> - <metric>" for each run."""
+    axis = next(iter(table.arrays))
+    columns: dict[str, dict[str, str]] = {}
+    for column in _chart_columns(table):
+        run, metric = column.rsplit(" - ", 1)
+        columns.setdefault(run.removeprefix("Group: "), {})[metric] = column
+    note = Note(
+        "sampled",
+        "warning",
+        "a chart export holds sampled points and no config; give the runs' table by --meta, or"
+        " ingest the runs themselves",
+    )
+    for run, metrics in columns.items():
+        own = metrics.pop("_step", None)
+        step = own or (axis if axis in STEP_NAMES else None)
+        numeric = {m: table[c] for m, c in metrics.items() if table[c].numeric}
+        if step is None:
+            steps, filled = np.arange(1.0, table.rows + 1), np.ones(table.rows, bool)
+            if table[axis].numeric:
+                numeric[axis] = table[axis]
+        else:
+            filled = table[step].filled
+            steps = np.where(filled, table[step].values, 0).astype(np.float64)
+        whole = whole_steps(steps, table.place)
+        points = {
+            metric: (whole[held], cells.values[held].astype(np.float64))
+            for metric, cells in numeric.items()
+            if len(held := np.flatnonzero(cells.filled & filled))
+        }
+        yield make_run(table.adapter, run, table.source, {}, points, [note])
