@@ -21,6 +21,10 @@ OUTLIER = 6.0  # noise scales
 MAX_FAILED_RESAMPLES = 0.05
 WIDE = 10.0  # ratio of an interval's bounds above which a parameter is not identified
 LISTED = 5
+LEAST_SIDE = 4  # points on either side of a turn: a line through three leaves one residual
+# Student's t that a slope of the given degrees of freedom exceeds by chance once in 200.
+FREEDOM = (2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 20.0, 60.0)
+SIGNIFICANT = (9.92, 5.84, 4.60, 4.03, 3.71, 3.36, 3.17, 2.85, 2.66)
 
 
 def design_notes(law: Law, columns: Mapping[str, Floats]) -> list[Note]:
@@ -62,6 +66,42 @@ def design_notes(law: Law, columns: Mapping[str, Floats]) -> list[Note]:
                 )
             )
     return notes
+
+
+def turn(x: Floats, y: Floats) -> float | None:
+    """Where y [n] turns around along x [n]; None where it does not, as far as the noise can tell.
+
+    Two lines in ln x, as Simonsohn (2018, doi:10.1177/2515245918805755) tests a U shape: both
+    slopes must be significant and of opposite signs. The break is tried where a parabola has its
+    vertex and at the lowest and the highest point.
+    """
+    order = np.argsort(x, kind="stable")
+    logs, y = np.log(x[order]), y[order]
+    if _distinct(x) < 2 * LEAST_SIDE:
+        return None
+    bend, slope, _ = np.polyfit(logs, y, 2)
+    places = [float(logs[np.argmin(y)]), float(logs[np.argmax(y)])]
+    places += [float(-slope / (2 * bend))] if bend else []
+    for place in places:
+        left, right = logs <= place, logs >= place
+        if min(_distinct(np.exp(logs[left])), _distinct(np.exp(logs[right]))) < LEAST_SIDE:
+            continue
+        before, after = (_significance(logs[side], y[side]) for side in (left, right))
+        if before * after < 0 and min(abs(before), abs(after)) > 1:
+            return float(np.exp(place))
+    return None
+
+
+def _significance(x: Floats, y: Floats) -> float:
+    """The t value of the slope over its critical value; above 1 it is no chance."""
+    centred = x - np.mean(x)
+    spread = float(centred @ centred)
+    slope = float(centred @ y) / spread
+    left_over = y - np.mean(y) - slope * centred
+    freedom = len(x) - 2
+    error = float(np.sqrt(left_over @ left_over / freedom / spread))
+    critical = float(np.interp(freedom, FREEDOM, SIGNIFICANT))
+    return slope / max(error, np.finfo(float).tiny) / critical
 
 
 def _distinct(values: Floats) -> int:

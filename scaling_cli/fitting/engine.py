@@ -120,10 +120,29 @@ class Design:
                 "Use it with passuntil, or choose --objective squared.",
             )
         notes += diagnostics.design_notes(law, columns)
+        _refuse_turn(law, names, columns, target)
         return cls(law, rows, names, columns, target, trials, objective, tuple(notes))
 
     def no_number(self) -> FitError:
         return FitError(f"{self.law.id} gives no finite prediction on these {len(self.rows)} runs")
+
+
+def _refuse_turn(
+    law: Law, names: Mapping[str, str], columns: Mapping[str, Floats], target: Floats
+) -> None:
+    """A monotone curve through runs that turn around is wrong at both ends (arXiv:2306.09479)."""
+    if len(law.variables) > 1 or not law.monotone:
+        return
+    (variable,) = law.variables
+    place = diagnostics.turn(columns[variable], target)
+    if place is None:
+        return
+    column = names[variable]
+    raise FitError(
+        f"{names['target']} turns around near {column} {place:.3g}, and law {law.id} is monotone",
+        f"Fit one side, for instance --where '{column} > {place:.3g}', or a law that can bend back:"
+        " --law bnsl.",
+    )
 
 
 @dataclass(frozen=True)

@@ -155,6 +155,8 @@ class Law:
     begins with `over`: `expand(names)` is the law on these. What stands in the registry is the law
     on three examples.
 
+    A `monotone` law rises or falls throughout: runs that turn around are refused by it.
+
     `unverified` are coefficients that nobody has confirmed: shown with that mark, and refused for
     predictions. `aliases` are other names that the law goes by.
     """
@@ -185,6 +187,7 @@ class Law:
     evidence: Evidence = PAPER
     unverified: tuple[Published, ...] = ()
     aliases: tuple[str, ...] = ()
+    monotone: bool = True
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
