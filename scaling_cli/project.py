@@ -215,8 +215,10 @@ class Project:
     def forecasts(self, fit: str | None = None, law: str | None = None) -> list[Fit]:
         """The saved fits that answer for the future: those of `auto`, unless another is asked for
         or there are none."""
+        from scaling_cli.fitting.forecast import RECIPE
+
         fits = self.saved_fits(fit, law)
-        return [item for item in fits if item.recipe and not fit and not law] or fits
+        return [item for item in fits if item.name == RECIPE and not fit and not law] or fits
 
     def recipe_fit(self, name: str, law: str | None = None) -> Fit:
         """The fit that `name` means: an id, a file, or a value of a group of the newest set."""
@@ -300,14 +302,14 @@ def _fit_groups(chosen: Recipe, groups: Groups, options: FitOptions) -> list[Fit
     """The recipe fitted to each group, or to all at once where a parameter is tied."""
     from scaling_cli.fitting import tied
     from scaling_cli.fitting.recipes import RECIPES
-    from scaling_cli.fitting.result import FailedFit
+    from scaling_cli.fitting.result import PAPER, FailedFit
 
+    bent = "--tie" if options.tied else "--recipe paper" if options.recipe == PAPER else ""
+    if bent and chosen.id in RECIPES:
+        raise InputError(
+            f"{bent} is for a law, and {chosen.id} is a recipe", f"Give --law {chosen.law.id}."
+        )
     if options.tied:
-        if chosen.id in RECIPES:
-            raise InputError(
-                f"the recipe {chosen.id} ties no parameters",
-                f"Name a law: --law {chosen.law.id}.",
-            )
         return tied.fit(chosen.law, groups, options)
     found: list[Fit | FailedFit] = []
     for group, rows in groups:

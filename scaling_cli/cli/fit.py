@@ -54,6 +54,10 @@ def fit(
     fix: Annotated[
         list[str] | None, typer.Option("--fix", help="Pin a parameter.", metavar="NAME=VALUE")
     ] = None,
+    recipe: Annotated[
+        str,
+        typer.Option("--recipe", help="robust, or paper: as the law's paper did.", metavar="NAME"),
+    ] = "robust",
     tie: Annotated[
         str | None,
         typer.Option("--tie", help="One value for all groups of --by.", metavar="NAME,..."),
@@ -96,6 +100,7 @@ def fit(
         target=y,
         fixed=assignments(fix or [], "--fix"),
         tied=tuple(names(tie) or ()),
+        recipe=recipe,
     )
     project = open_project(store, config)
     results = project.fit(many(law or ["auto"]), names(by), where, holdout, options, save=False)

@@ -36,6 +36,7 @@ def laws(
                 "source": str(item.source),
                 "published": [entry.name for entry in item.published],
                 "caveats": list(item.caveats),
+                "paper_objective": item.paper.objective if item.paper else None,
             }
             for item in chosen
         ]

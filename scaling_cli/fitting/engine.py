@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from scaling_cli.columns import is_positive
 from scaling_cli.errors import FitError, InputError
 from scaling_cli.fitting import diagnostics
 from scaling_cli.fitting.objective import Objective, get_objective
-from scaling_cli.fitting.result import Fit, with_derived
+from scaling_cli.fitting.result import PAPER, PROCEDURES, ROBUST, Fit, with_derived
 from scaling_cli.fitting.solver import solve
 from scaling_cli.fitting.starts import fit_starts
 from scaling_cli.fitting.surface import Surface, on_scale
@@ -33,7 +33,8 @@ MAD = 1.4826  # median absolute deviation -> standard deviation of a normal
 class FitOptions:
     """How to fit. `x` names the column of a one-variable law; `objective` and `target` are the
     law's own unless they are named; `fixed` pins parameters,
-    and `tied` ones are the same in every group."""
+    and `tied` ones are the same in every group. `recipe` is `robust`, or `paper` for what the law's
+    own paper did."""
 
     objective: str | None = None
     resamples: int = DEFAULT_RESAMPLES
@@ -43,6 +44,7 @@ class FitOptions:
     target: str | None = None
     fixed: Mapping[str, float] = field(default_factory=dict)
     tied: tuple[str, ...] = ()
+    recipe: str = ROBUST
 
 
 def fit(
@@ -60,6 +62,8 @@ def fit(
     design = Design.of(law, observations, options)
     frame = Frame.around(design.law, design.columns, options)
     surface = frame.surface(design)
+    if options.recipe == PAPER and design.law.paper and design.law.paper.staged:
+        return _staged(design.law.paper.staged, design, frame, surface, options, group)
     surface, solution = fit_starts(surface, starts(surface))
     best = solution.best()
     theta, value = solution.theta[best], float(solution.objective[best])
@@ -80,6 +84,46 @@ def fit(
             law, shares, agreement, len(solution.objective), bool(solution.converged[best])
         )
     )
+
+
+def _staged(
+    procedure: Callable[..., tuple[dict[str, float], str]],
+    design: Design,
+    frame: Frame,
+    surface: Surface,
+    options: FitOptions,
+    group: Mapping[str, Any] | None,
+) -> Fit:
+    """The fit by a paper's procedure of several stages; it has no resamples."""
+    if options.fixed:
+        raise InputError(
+            f"the paper's procedure for {design.law.id} fixes no parameter", "Leave --fix out."
+        )
+    values, done = procedure(design.columns, design.target, frame.constants)
+    theta = surface.encode(design.law.to_scaled(values, frame.scales))[0]
+    alone = replace(options, resamples=0)
+    fitted = report(design, frame, surface, theta, np.empty((0, len(theta))), alone, group)
+    return fitted.with_notes([Note("staged_procedure", "info", done)])
+
+
+def _objective(law: Law, options: FitOptions) -> Objective:
+    """What is minimised: as the user says, else the law's own or its paper's."""
+    if options.recipe not in PROCEDURES:
+        raise InputError(
+            f"there is no recipe '{options.recipe}'", f"Choose one of {', '.join(PROCEDURES)}."
+        )
+    if options.recipe == ROBUST:
+        return get_objective(options.objective or law.objective)
+    if law.paper is None:
+        raise InputError(
+            f"how the paper of law {law.id} fitted it is not recorded",
+            f"Use --recipe {ROBUST}, or name an --objective.",
+        )
+    if options.objective:
+        raise InputError(
+            f"--recipe paper minimises {law.paper.objective}", "Leave --objective out."
+        )
+    return get_objective(law.paper.objective)
 
 
 def starts(surface: Surface) -> int:
@@ -109,7 +153,7 @@ class Design:
         names = _column_names(law, options) | {"target": options.target or law.target}
         if law.trials:
             names["trials"] = law.trials
-        objective = get_objective(options.objective or law.objective)
+        objective = _objective(law, options)
         rows, notes = usable(law, observations, names, objective.log)
         columns, target = read(rows, names)
         trials = rows.numbers(names["trials"]) if law.trials else None
@@ -206,6 +250,7 @@ def report(
         group=dict(group or {}),
         n_observations=len(design.rows),
         n_runs=len({run.run_key for run in design.rows.runs}),
+        recipe=options.recipe,
         objective=design.objective.name,
         objective_value=float(np.sum(surface.objective.rho(residuals))),
         values=values,

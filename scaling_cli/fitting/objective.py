@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from scaling_cli.errors import InputError
+from scaling_cli.quantities import parse_positive
 from scaling_cli.records import Floats
 
 MAD = 1.4826  # median absolute deviation -> standard deviation of a normal
@@ -112,6 +113,15 @@ DEFAULT_OBJECTIVE = "huber_log"
 
 
 def get_objective(name: str) -> Objective:
-    if name in OBJECTIVES:
-        return OBJECTIVES[name]
-    raise InputError(f"there is no objective '{name}'", f"Choose one of {', '.join(OBJECTIVES)}.")
+    """The objective of this name; `huber_log:0.05` is huber_log with another delta."""
+    base, colon, delta = name.partition(":")
+    known = OBJECTIVES.get(base)
+    if known is not None and not colon:
+        return known
+    if known is None:
+        raise InputError(
+            f"there is no objective '{name}'", f"Choose one of {', '.join(OBJECTIVES)}."
+        )
+    if known.tuning or not np.isfinite(known.delta):
+        raise InputError(f"objective {base} takes no delta", f"Write {base}, or huber_log:0.05.")
+    return replace(known, name=name, delta=parse_positive(delta, f"the delta of {base}"))

@@ -16,6 +16,10 @@ from scaling_cli.notes import Note
 from scaling_cli.records import Floats
 
 DOCUMENT_VERSION = 1
+ROBUST, PAPER = PROCEDURES = (
+    "robust",
+    "paper",
+)  # ways of fitting one law; other recipes have names
 NOISE_POINTS = 41  # quantile points of the noise that is folded into a prediction interval
 OUTSIDE_FACTOR = 1.05  # a value this far past the data counts as outside
 FAR_DECADES = 1.0  # an extrapolation beyond this is a warning
@@ -101,10 +105,10 @@ class Fit:
     bootstrap's parameters in the law's order. `noise` is the robust standard deviation of the
     residuals, of the logs where the objective takes logs, and `drift` what a prediction's log gains
     per unit of `distance` from the design.
-    `recipe` names the way of fitting where it is not the law's own. `tied` is set where parameters
-    are shared with other groups: which, what that costs and what the group has untied. `domain`
-    holds the smallest and largest value of each column among the fitted runs, `flops` and
-    `tokens_per_param` included.
+    `recipe` says how it was fitted: `robust`, `paper`, or a recipe with a name of its own. `tied`
+    is set where parameters are shared with other groups: which, what that costs and what the group
+    has untied. `domain` holds the smallest and largest value of each column among the fitted runs,
+    `flops` and `tokens_per_param` included.
     """
 
     law_id: str
@@ -125,7 +129,7 @@ class Fit:
     data_digest: str
     version: str
     notes: tuple[Note, ...] = ()
-    recipe: str = ""
+    recipe: str = ROBUST
     drift: float = 0.0
     tied: Mapping[str, Any] | None = None
     holdout: Mapping[str, float | None] | None = None
@@ -143,7 +147,7 @@ class Fit:
     @property
     def name(self) -> str:
         """What the user asks for it by: its recipe, or else its law."""
-        return self.recipe or self.law_id
+        return self.law_id if self.recipe in PROCEDURES else self.recipe
 
     @cached_property
     def fit_id(self) -> str:
@@ -151,7 +155,13 @@ class Fit:
         import hashlib
         import json
 
-        key: list[Any] = [self.name, dict(self.group), self.objective, dict(self.values)]
+        key: list[Any] = [
+            self.law_id,
+            self.recipe,
+            dict(self.group),
+            self.objective,
+            dict(self.values),
+        ]
         key += [self.data_digest, self.seed, len(self.draws), self.level, self.version]
         text = json.dumps(key, sort_keys=True, default=str)
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
@@ -285,6 +295,7 @@ class Fit:
             "fit_id": self.fit_id,
             "law": self.name,
             "surface": self.law_id,
+            "recipe": self.recipe,
             "group": dict(self.group),
             "n_observations": self.n_observations,
             "n_runs": self.n_runs,
@@ -338,7 +349,7 @@ class Fit:
             draws = np.array(document["draws"], dtype=float).reshape(-1, len(law.parameters))
             return cls(
                 law_id=law.id,
-                recipe=document["law"] if document["law"] != law.id else "",
+                recipe=document["recipe"],
                 drift=float(document.get("drift", 0.0)),
                 tied=document.get("tied"),
                 group=document["group"],

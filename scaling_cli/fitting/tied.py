@@ -24,7 +24,7 @@ from scaling_cli.errors import FitError, InputError
 from scaling_cli.fitting import engine
 from scaling_cli.fitting.engine import Design, FitOptions, Frame
 from scaling_cli.fitting.powersum import Rows
-from scaling_cli.fitting.result import FailedFit, Fit
+from scaling_cli.fitting.result import PAPER, FailedFit, Fit
 from scaling_cli.fitting.solver import Solution, objective_values, solve
 from scaling_cli.fitting.starts import fit_starts
 from scaling_cli.fitting.surface import Point, Surface
@@ -210,6 +210,10 @@ def fit(law: Law, groups: Groups, options: FitOptions) -> list[Fit | FailedFit]:
 
 def _check(law: Law, options: FitOptions) -> None:
     tied = options.tied
+    if options.recipe == PAPER and law.paper and law.paper.staged:
+        raise InputError(
+            f"the paper's procedure for {law.id} ties no parameters", "Leave --tie or --recipe out."
+        )
     for name in tied:
         if name not in law.parameter_names:
             raise InputError(

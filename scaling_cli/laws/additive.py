@@ -6,7 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from scaling_cli.laws.base import Array, Law, Parameter, PowerSum, Published, Source, Values
+from scaling_cli.laws.base import (
+    Array,
+    Law,
+    PaperFit,
+    Parameter,
+    PowerSum,
+    Published,
+    Source,
+    Values,
+)
 
 HOFFMANN = Source("Hoffmann et al.", 2022, "2203.15556", "eq. 10")
 BESIROGLU = Source("Besiroglu et al.", 2024, "2404.10102")
@@ -53,6 +62,7 @@ CHINCHILLA = Law(
     form=PowerSum(floor="E"),
     optimum=_ray,
     source=HOFFMANN,
+    paper=PaperFit("huber_log", "L-BFGS from a grid of 4500 starts on the log-sum-exp form"),
     published=(
         _set("hoffmann2022", HOFFMANN, "MassiveText; as the paper prints them, rounded",
              E=1.69, A=406.4, alpha=0.34, B=410.7, beta=0.28),
@@ -92,6 +102,7 @@ SKALING_LAW = Law(
     form=PowerSum(floor="E", power="k"),
     optimum=_ray,
     source=SKALING,
+    paper=PaperFit("huber_log:0.05", "L-BFGS-B from 2000 Sobol points, and basin hopping"),
     caveats=("k and E trade off: on many ladders E is not identified, and only predictions are.",),
 )
 

@@ -136,6 +136,22 @@ class PowerSum:
 
 
 @dataclass(frozen=True)
+class PaperFit:
+    """How the law's own paper fitted it: what it minimised, and by which `method`.
+
+    `staged` is a procedure that minimises no one objective: from columns, target and the law's
+    references to its parameters and a sentence on what was done; FitError where it cannot be done.
+    """
+
+    objective: str
+    method: str
+    staged: (
+        Callable[[Mapping[str, Array], Array, Mapping[str, float]], tuple[dict[str, float], str]]
+        | None
+    ) = None
+
+
+@dataclass(frozen=True)
 class Law:
     """A scaling law. See the module's docstring for how its functions are called.
 
@@ -147,7 +163,8 @@ class Law:
     `derived` gives further coefficients for the report.
 
     `target` is the column that it predicts unless the user names another, `objective` what its fit
-    minimises. `trials` names the column that counts the tries behind a target that is a rate.
+    minimises; `paper` is what its own paper did instead, where that is known. `trials` names the
+    column that counts the tries behind a target that is a rate.
     `same_scale` maps a column to the one by whose scale it has to be divided. `domain` are the
     values of its columns that it was made for, where they differ from the column's own.
 
@@ -179,6 +196,7 @@ class Law:
     family: str = "loss surface"
     target: str = "loss"
     objective: str = "huber_log"
+    paper: PaperFit | None = None
     trials: str | None = None
     same_scale: Mapping[str, str] = field(default_factory=dict)
     domain: Mapping[str, tuple[float, float]] = field(default_factory=dict)

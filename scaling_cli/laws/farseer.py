@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from scaling_cli.laws.base import Array, Law, Parameter, Published, Source, Values
+from scaling_cli.laws import piecewise
+from scaling_cli.laws.base import Array, Law, PaperFit, Parameter, Published, Source, Values
 
 FARSEER = Source("Li et al.", 2025, "2506.10972", "eq. 15")
 SMALL_BEND = 1e-6  # below it, phi and its derivative are taken from their series
@@ -210,6 +211,7 @@ LAW = Law(
     hessian=_hessian,
     derived=farseer_raw,
     source=FARSEER,
+    paper=PaperFit("huber_log", "differential piecewise procedure", piecewise.fit),
     published=(
         Published(
             "farseer2025",

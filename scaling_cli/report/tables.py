@@ -159,7 +159,8 @@ def fit_table(fitted: Fit) -> Table:
     reach = f", {power(low)} to {power(high)} FLOPs" if low and high else ""
     lines = [
         fitted.law.formula,
-        f"{fitted.n_runs} runs{reach}; objective {fitted.objective} {fitted.objective_value:.10g};"
+        f"{fitted.n_runs} runs{reach}; recipe {fitted.recipe}, objective {fitted.objective}"
+        f" {fitted.objective_value:.10g};"
         f" r2 {fitted.metrics['r2']:.5f}, mape {percent(fitted.metrics['mape'])},"
         f" noise {percent(fitted.noise)}",
     ]
@@ -390,6 +391,11 @@ def law_tables(law: Law) -> list[Table]:
                 f"loss = {law.formula}",
                 *variables,
                 f"source: {law.source}",
+                *(
+                    [f"recipe paper: {law.paper.objective}, {law.paper.method}"]
+                    if law.paper
+                    else []
+                ),
                 *(f"caveat: {text}" for text in law.caveats),
             ),
         )
