@@ -162,6 +162,9 @@ _ALL = (
     Column("error", "1", "share of wrong answers", (), (0.05, 0.95), zero=True),
     Column("reward", "1", "mean reward", (), (0.05, 0.95), zero=True),
     Column("bleu", "1", "BLEU", (), (5.0, 40.0), zero=True),
+    Column("rate_sum", "1", "sum of the learning rates up to the step, S1; see `curve`"),
+    Column("annealing", "1", "fall of the learning rate with a memory, S2; see `curve`"),
+    Column("rate_drops", "1", "every change of the learning rate before the step; see `curve`"),
 )
 
 COLUMNS: dict[str, Column] = {column.name: column for column in _ALL}

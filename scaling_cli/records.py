@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scaling_cli.notes import Note
 
 Floats = NDArray[np.float64]
+Steps = NDArray[np.int64]
 Status = Literal["finished", "unfinished", "failed"]
 
 

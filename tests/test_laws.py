@@ -6,15 +6,28 @@ import numpy as np
 import pytest
 
 from scaling_cli.columns import COLUMNS
+from scaling_cli.curves.history import curve_columns
+from scaling_cli.curves.schedule import parse_schedule
 from scaling_cli.errors import InputError
 from scaling_cli.laws import LAWS, Law, get_law, get_published
 from scaling_cli.laws.farseer import farseer_centred
 
-RANGES = {"params": (1e7, 1e10), "tokens": (1e9, 1e12), "flops": (1e18, 1e22), "x": (1e2, 1e6)}
+RANGES = {
+    "params": (1e7, 1e10),
+    "tokens": (1e9, 1e12),
+    "flops": (1e18, 1e22),
+    "x": (1e2, 1e6),
+    "rate_sum": (0.3, 7.0),
+    "annealing": (1e-3, 0.3),
+}
 
 
 def columns_of(law: Law, rows: int = 40, seed: int = 1) -> dict[str, np.ndarray]:
     random = np.random.default_rng(seed)
+    if "rate_drops" in law.variables:  # those of a schedule, seen from random steps
+        rates = parse_schedule("wsd:peak=1e-3,warmup=100,total=9000,min=1e-4").rates
+        steps = np.sort(random.integers(500, 9000, rows))
+        return curve_columns(law, rates, steps)
     return {name: np.exp(random.uniform(*np.log(RANGES[name]), rows)) for name in law.variables}
 
 
@@ -59,7 +72,7 @@ def test_scaling_a_column_is_undone_by_its_amplitudes(law: Law) -> None:
     columns = columns_of(law)
     values = values_of(law, columns)
     scales = dict.fromkeys(law.scaled_columns, 7.5)
-    scaled = {name: value / scales.get(name, 1.0) for name, value in columns.items()}
+    scaled = {n: value / scales[n] if n in scales else value for n, value in columns.items()}
     constants = {name: values[name] for name in law.references}
     parameters = {name: values[name] for name in law.parameter_names}
     again = law.predict(**law.to_scaled(parameters, scales), **constants, **scaled)

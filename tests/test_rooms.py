@@ -30,6 +30,7 @@ ALLOWED = {
     "laws": {"errors"},
     "fitting": SHARED | {"laws", "observe"},
     "planning": SHARED | {"laws", "fitting"},
+    "curves": SHARED | {"laws", "fitting", "mapping", "observe", "resolve", "store"},
     "contrasts": SHARED | {"laws", "fitting", "planning"},
     "project": SHARED
     | {"adapters", "fitting", "laws", "mapping", "observe", "planning", "resolve", "store"},

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares, minimize
 
+from scaling_cli.curves.history import curve_columns
+from scaling_cli.curves.schedule import parse_schedule
 from scaling_cli.fitting import solver
 from scaling_cli.fitting.objective import get_objective
 from scaling_cli.fitting.solver import Prior, objective_values, rough, solve
@@ -104,6 +106,9 @@ def test_declared_curvature_agrees_with_differences(
 ) -> None:
     law, random = get_law(law_id), np.random.default_rng(3)
     columns = {name: np.exp(random.normal(0, 1, 40)) for name in law.variables}
+    if "rate_drops" in law.variables:
+        rates = parse_schedule("wsd:peak=1e-3,warmup=100,total=9000,min=1e-4").rates
+        columns = curve_columns(law, rates, np.sort(random.integers(500, 9000, 40)))
     constants = dict.fromkeys(law.references, 1.2)
     if fix_last:
         constants[law.parameters[-1].name] = 0.6

@@ -43,7 +43,7 @@ def on_scale(
     """The scales of the columns that `law` lets be divided (their geometric means), the columns
     divided by them, and the law's references on these."""
     scales = {name: middle(columns[law.same_scale.get(name, name)]) for name in law.scaled_columns}
-    scaled = {name: value / scales.get(name, 1.0) for name, value in columns.items()}
+    scaled = {n: value / scales[n] if n in scales else value for n, value in columns.items()}
     return scales, scaled, {name: middle(scaled[of]) for name, of in law.references.items()}
 
 

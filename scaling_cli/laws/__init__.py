@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from scaling_cli.errors import InputError
-from scaling_cli.laws import additive, allocation, farseer, power
+from scaling_cli.laws import additive, allocation, curve, farseer, power
 from scaling_cli.laws.base import Law, Parameter, Published, Source
 
 __all__ = ["LAWS", "Law", "Parameter", "Published", "Source", "get_law", "get_published"]
 
 LAWS: dict[str, Law] = {
-    law.id: law for module in (additive, farseer, power, allocation) for law in module.LAWS
+    law.id: law for module in (additive, farseer, power, allocation, curve) for law in module.LAWS
 }
 
 

@@ -1,0 +1,1 @@
+"""Training curves: schedules, the laws of a curve fitted over steps, and what a run will reach."""
