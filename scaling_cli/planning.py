@@ -28,6 +28,9 @@ class Allocation:
     `cost_of_double` and `cost_of_half` are the relative rise of the loss if twice or half the
     parameters are trained on the same budget: how flat the optimum is.
     `decades_beyond` counts the decades of compute past the largest fitted run.
+
+    The bounds hold the central `level`: of the optimum over the resamples for params and tokens,
+    of a new run at this split for the loss, as for any prediction.
     """
 
     law_id: str
@@ -43,6 +46,7 @@ class Allocation:
     cost_of_double: float | None = None
     cost_of_half: float | None = None
     decades_beyond: float | None = None
+    level: float | None = None
     notes: tuple[Note, ...] = ()
 
     @property
@@ -69,6 +73,7 @@ class Allocation:
             "cost_of_double_params": self.cost_of_double,
             "cost_of_half_params": self.cost_of_half,
             "decades_beyond": self.decades_beyond,
+            "level": self.level,
             "warnings": [note.to_json() for note in self.notes],
         }
 
@@ -101,6 +106,7 @@ def allocate_fit(fitted: Fit, budget_flops: float, ratio: float | None = None) -
     notes += [note for note in fitted.notes if note.severity == "severe"]
     found = replace(found, decades_beyond=fitted.decades_beyond(budget_flops))
     if len(fitted.draws):
+        found = replace(found, level=fitted.level)
         drawn = fitted.draw_values()
         params, tokens = optimum(fitted.law, drawn, budget_flops, ratio)
         lost = float(np.mean(np.isnan(params)))
@@ -118,10 +124,9 @@ def allocate_fit(fitted: Fit, budget_flops: float, ratio: float | None = None) -
                 params_range=_bounds(fitted, params),
                 tokens_range=_bounds(fitted, tokens),
             )
-        if lost < 1 and found.loss is not None:
-            with np.errstate(all="ignore"):
-                losses = fitted.law.predict(**drawn, params=params[:, None], tokens=tokens[:, None])
-            found = replace(found, loss_range=_bounds(fitted, losses[:, 0]))
+        band = fitted.band({name: np.array([value]) for name, value in point.items()})
+        if found.loss is not None and band:
+            found = replace(found, loss_range=(float(band[0][0]), float(band[1][0])))
     return replace(found, notes=tuple(notes))
 
 

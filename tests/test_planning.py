@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 
 from scaling_cli.errors import InputError
+from scaling_cli.fitting import forecast
+from scaling_cli.fitting.engine import FitOptions
+from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import get_law, get_published
-from scaling_cli.planning import allocate_published, optimum
+from scaling_cli.observe import Observations
+from scaling_cli.planning import allocate_fit, allocate_published, optimum
+from scaling_cli.store import RunRecord
 
 
 @pytest.mark.parametrize(
@@ -81,3 +86,48 @@ def test_a_law_of_one_variable_splits_nothing() -> None:
     _, entry = get_published("epoch2024")
     with pytest.raises(InputError, match="power"):
         allocate_published(get_law("power"), entry, 1e23)
+
+
+@pytest.fixture(scope="module")
+def forecast_fit() -> Fit:
+    law, published = get_published("epoch2024")
+    random = np.random.default_rng(0)
+    compute = 10 ** np.repeat(np.linspace(18.0, 20.5, 6), 4)
+    params = np.sqrt(compute / 6 / np.exp(random.uniform(np.log(4), np.log(150), 24)))
+    tokens = compute / 6 / params
+    loss = law.predict(**published.values, params=params, tokens=tokens)
+    loss = loss * np.exp(0.01 * random.standard_normal(24))
+    empty = ("", "", "", "finished", (), "", "", {}, False, "{}", "{}", "{}", "[]", "{}")
+    records = tuple(RunRecord(f"run{i}", f"run{i}", *empty) for i in range(24))
+    rows = Observations({"params": params, "tokens": tokens, "loss": loss}, records)
+    return forecast.fit(rows, FitOptions(resamples=200))
+
+
+def test_the_loss_of_a_split_is_that_of_a_run_there(forecast_fit: Fit) -> None:
+    widths = []
+    for budget in (1e20, 1e22, 1e24):
+        found = allocate_fit(forecast_fit, budget)
+        assert found.params is not None
+        assert found.tokens is not None
+        assert found.loss_range is not None
+        run = forecast_fit.predict({"params": found.params, "tokens": found.tokens})
+        assert found.loss_range == (run.low, run.high)
+        widths.append(np.log(found.loss_range[1] / found.loss_range[0]))
+    assert (np.diff(widths) > 0.01).all()  # the doubt about the law grows with the distance
+    sure = replace(forecast_fit, drift=0.0)
+    narrow = allocate_fit(sure, 1e24).loss_range
+    assert narrow is not None
+    assert np.log(narrow[1] / narrow[0]) < widths[-1]
+
+
+def test_the_bounds_of_a_split_hold_the_level_that_is_asked_for(forecast_fit: Fit) -> None:
+    inner, outer = (allocate_fit(forecast_fit.at_level(level), 1e22) for level in (0.5, 0.95))
+    assert (inner.level, outer.level) == (0.5, 0.95)
+    assert inner.fit_id == outer.fit_id
+    for name in ("params_range", "tokens_range", "loss_range"):
+        (low, high), (least, most) = getattr(inner, name), getattr(outer, name)
+        assert least < low < high < most
+    params, _ = optimum(forecast_fit.law, forecast_fit.draw_values(), 1e22)
+    assert inner.params_range is not None
+    share = np.mean((inner.params_range[0] <= params) & (params <= inner.params_range[1]))
+    assert share == pytest.approx(0.5, abs=0.01)

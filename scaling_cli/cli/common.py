@@ -23,6 +23,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 INTERRUPTED = 130
+MIN_LEVEL, MAX_LEVEL = 0.5, 0.999
 
 StoreOption = Annotated[
     str,
@@ -56,6 +57,11 @@ LawOption = Annotated[
 PublishedOption = Annotated[
     str | None,
     typer.Option("--published", help="A paper's coefficients, e.g. epoch2024.", metavar="NAME"),
+]
+
+LevelOption = Annotated[
+    float | None,
+    typer.Option("--level", help="Central share of the intervals; 0.90.", metavar="SHARE"),
 ]
 
 DEFAULT_STORE = ".scalefit"
@@ -153,6 +159,12 @@ def names(text: str | None) -> list[str] | None:
 def many(texts: Sequence[str]) -> list[str]:
     """Repeated and comma-separated values, in order and without repeats."""
     return list(dict.fromkeys(part for text in texts for part in names(text) or ()))
+
+
+def check_level(level: float | None) -> None:
+    """Refuse a share that no interval should have: resamples say nothing of the last permille."""
+    if level is not None and not MIN_LEVEL <= level <= MAX_LEVEL:
+        raise InputError(f"--level {level} is no share", f"Give {MIN_LEVEL} to {MAX_LEVEL}.")
 
 
 def assignments(texts: Sequence[str], option: str) -> dict[str, float]:

@@ -16,6 +16,7 @@ from scaling_cli.cli.common import (
     WhereOption,
     answer,
     assignments,
+    check_level,
     command,
     finite,
     many,
@@ -23,8 +24,6 @@ from scaling_cli.cli.common import (
     say,
 )
 from scaling_cli.errors import InputError, UnreachableError
-
-MIN_LEVEL, MAX_LEVEL = 0.5, 0.999
 
 
 @command
@@ -89,8 +88,7 @@ def fit(
     from scaling_cli.project import open_project
     from scaling_cli.report.tables import failed_table, fit_table, holdout_table
 
-    if not MIN_LEVEL <= level <= MAX_LEVEL:
-        raise InputError(f"--level {level} is no share", f"Give {MIN_LEVEL} to {MAX_LEVEL}.")
+    check_level(level)
     options = FitOptions(
         objective=objective,
         resamples=bootstrap,

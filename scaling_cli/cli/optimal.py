@@ -12,9 +12,11 @@ from scaling_cli.cli.common import (
     FitOption,
     JsonOption,
     LawOption,
+    LevelOption,
     PublishedOption,
     StoreOption,
     answer,
+    check_level,
     command,
     many,
 )
@@ -35,6 +37,7 @@ def optimal(
         str | None,
         typer.Option("--tokens-per-param", help="Prescribe the ratio instead.", metavar="R"),
     ] = None,
+    level: LevelOption = None,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -50,17 +53,19 @@ def optimal(
     from scaling_cli.quantities import parse_positive
     from scaling_cli.report.tables import allocation_tables
 
+    check_level(level)
     budgets = [parse_positive(text, "--budget") for text in many([*budget, *(more or [])])]
     ratio = parse_positive(tokens_per_param, "--tokens-per-param") if tokens_per_param else None
     if published:
         one_of(fit=fit, law=law, published=published)
+        one_of(level=level, published=published)
         chosen, entry = get_published(published)
         found = [allocate_published(chosen, entry, value, ratio) for value in budgets]
     else:
         from scaling_cli.project import open_project
 
         one_of(fit=fit, law=law)
-        fits = open_project(store, config).forecasts(fit, law)
+        fits = [item.at_level(level) for item in open_project(store, config).forecasts(fit, law)]
         found = [allocate_fit(item, value, ratio) for item in fits for value in budgets]
     if all(item.params is None for item in found):
         reasons = dict.fromkeys(note.message for item in found for note in item.notes)

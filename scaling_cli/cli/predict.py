@@ -12,10 +12,12 @@ from scaling_cli.cli.common import (
     FitOption,
     JsonOption,
     LawOption,
+    LevelOption,
     PublishedOption,
     StoreOption,
     answer,
     assignments,
+    check_level,
     command,
 )
 
@@ -34,6 +36,7 @@ def predict(
     fit: FitOption = None,
     law: LawOption = None,
     published: PublishedOption = None,
+    level: LevelOption = None,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -49,25 +52,27 @@ def predict(
     from scaling_cli.quantities import parse_positive
     from scaling_cli.report.tables import predictions_table
 
+    check_level(level)
     inputs = assignments(at or [], "--at")
     for name, text in (("params", params), ("tokens", tokens)):
         if text is not None:
             inputs[name] = parse_positive(text, f"--{name}")
     if published:
         one_of(fit=fit, law=law, published=published)
+        one_of(level=level, published=published)
         chosen, entry = get_published(published)
         found = [predict_published(chosen, entry, inputs)]
     else:
         from scaling_cli.project import open_project
 
         one_of(fit=fit, law=law)
-        fits = open_project(store, config).forecasts(fit, law)
+        fits = [item.at_level(level) for item in open_project(store, config).forecasts(fit, law)]
         found = [item.predict(inputs) for item in fits]
     document = {"predictions": [item.to_json() for item in found]}
     answer(as_json, document, lambda: [predictions_table(found)])
 
 
-def one_of(**options: str | None) -> None:
+def one_of(**options: object) -> None:
     """Refuse options that contradict each other."""
     from scaling_cli.errors import InputError
 

@@ -162,7 +162,7 @@ class Fit:
             self.objective,
             dict(self.values),
         ]
-        key += [self.data_digest, self.seed, len(self.draws), self.level, self.version]
+        key += [self.data_digest, self.seed, len(self.draws), self.version]
         text = json.dumps(key, sort_keys=True, default=str)
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
@@ -182,6 +182,10 @@ class Fit:
         tail = 50 * (1 - self.level)
         low, high = np.nanpercentile(samples, [tail, 100 - tail], axis=0)
         return low, high
+
+    def at_level(self, level: float | None) -> Fit:
+        """The same fit, its intervals holding another share; its own where that is None."""
+        return self if level is None else replace(self, level=level)
 
     def draw_values(self) -> dict[str, Floats]:
         """The resamples' parameters, each [resamples, 1], with the law's constants."""

@@ -288,7 +288,8 @@ def allocation_tables(allocations: Sequence[Allocation]) -> list[Table]:
             )
             for item in items
         )
-        headers = ("FLOPs", "past", "params", "interval", "tokens", "D/N", "loss", "interval")
+        inside = f"{items[0].level:.0%}" if items[0].level else "interval"
+        headers = ("FLOPs", "past", "params", inside, "tokens", "D/N", "loss", inside)
         flat = [item for item in items if item.cost_of_double is not None]
         lines: list[str | Note] = []
         if flat:
