@@ -67,7 +67,14 @@ def adapters() -> dict[str, Adapter]:
 
     found = [
         _own(module)
-        for module in ("tensorboard", "wandb_offline", "trainer_state", "trackio", "parquet")
+        for module in (
+            "tensorboard",
+            "wandb_offline",
+            "trainer_state",
+            "mlflow",
+            "trackio",
+            "parquet",
+        )
     ]
     found += [cast(Adapter, point.load()) for point in entry_points(group=ENTRY_POINTS)]
     found += [_own(module) for module in ("jsonl", "delimited")]
@@ -126,14 +133,13 @@ def _by_adapter(
         if real in seen:
             continue
         seen.add(real)
-        if not head:
+        adapter = _recognised(file, head, forced)
+        if not head and not (file.walked and isinstance(adapter, FolderAdapter)):
             if not file.walked:
                 raise InputError(f"{file.source} is empty", "Give a file that holds runs.")
             message = f"{file.source} is empty and passed over"
             notes.append(Note("empty_file", "warning", message))
-            continue
-        adapter = _recognised(file, head, forced)
-        if adapter is not None:
+        elif adapter is not None:
             files.setdefault(adapter.name, []).append(file)
         elif not file.walked:
             raise InputError(

@@ -34,6 +34,8 @@ _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:(//|:)")
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:")
 _WANDB_OWN = {"debug.log", "debug-internal.log"}  # the W&B client's own, in JSON lines
 _WANDB_BESIDE = {"files", "logs", "tmp"}  # folders beside a `.wandb` file
+_MLFLOW_RUN = {"metrics", "params", "tags"}  # the folders beside a run's meta.yaml
+_MLFLOW_BESIDE = {"artifacts", "inputs", "outputs"}
 
 
 @dataclass(frozen=True)
@@ -310,9 +312,13 @@ def _parts(path: str) -> list[str]:
 
 
 def _passed_over(names: Collection[str]) -> set[str]:
-    """What is no run log among the entries of a folder: hidden files, and W&B's own."""
-    beside_runs = any(name.endswith(".wandb") for name in names)
-    own = _WANDB_OWN | (_WANDB_BESIDE if beside_runs else set())
+    """What is no run log among the entries of a folder: hidden files, and what W&B and MLflow keep
+    beside those of a run."""
+    own = set(_WANDB_OWN)
+    if any(name.endswith(".wandb") for name in names):
+        own |= _WANDB_BESIDE
+    if "meta.yaml" in names and not _MLFLOW_RUN.isdisjoint(names):
+        own |= _MLFLOW_BESIDE
     return {name for name in names if name.startswith(".") or name in own}
 
 

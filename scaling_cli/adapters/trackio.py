@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
+from scaling_cli.adapters import sqlite
 from scaling_cli.adapters.building import Logged, flattened, make_run, storable
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping
@@ -21,7 +20,7 @@ name = "trackio"
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    return path.suffix == ".db" and head.startswith(b"SQLite format 3\0")
+    return path.suffix == ".db" and head.startswith(sqlite.MAGIC)
 
 
 @dataclass
@@ -36,9 +35,7 @@ def read(path: Path, source: str, mapping: Mapping) -> Iterator[Run]:
     drafts: dict[str, _Draft] = {}
     damage = None
     try:
-        address = f"file:{quote(str(path.absolute()))}?mode=ro"
-        with closing(sqlite3.connect(address, uri=True)) as database:
-            database.text_factory = lambda text: text.decode("utf-8", "replace")
+        with sqlite.opened(path) as database:
             for run_id, title, step, row in _rows(database, "metrics", "step"):
                 draft = drafts.setdefault(run_id, _Draft())
                 draft.name = title
@@ -50,8 +47,8 @@ def read(path: Path, source: str, mapping: Mapping) -> Iterator[Run]:
             for run_id, title, _, row in _rows(database, "configs", "0"):
                 draft = drafts.setdefault(run_id, _Draft(title))
                 draft.config |= dict(flattened(row or {}))
-    except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite may quote what is damaged
-        damage = str(error) if isinstance(error, sqlite3.Error) else "it is damaged"
+    except sqlite.ERRORS as error:
+        damage = sqlite.damage(error)
         if not drafts:
             raise InputError(f"{source} cannot be read: {damage}", "Copy it again.") from error
     for run_id, draft in drafts.items():
@@ -79,7 +76,7 @@ def _rows(
 ) -> Iterator[tuple[str, str, Any, dict[str, Any] | None]]:
     """(run, its name, step, the JSON) in the order they were written; early versions of Trackio
     had no ids besides the names."""
-    columns = {row[1] for row in database.execute(f"PRAGMA table_info({table})")}
+    columns = sqlite.columns(database, table)
     if not {"run_name", "id"} <= columns:
         return  # another program's database
     identity = "run_id" if "run_id" in columns else "run_name"

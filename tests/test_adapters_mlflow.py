@@ -1,0 +1,164 @@
+"""MLflow: its folders and databases, written by its own stores, and its real server on loopback."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import sqlite3
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scaling_cli.adapters import read_sources
+from scaling_cli.errors import InputError
+from scaling_cli.records import Run
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+STEPS = 30
+pytestmark = pytest.mark.filterwarnings("ignore")  # the server's own: it runs in this process
+
+
+def write(client: Any) -> dict[str, str]:
+    """Two runs of experiment `ladder` and one of `other`; their ids by name."""
+    from mlflow.entities import Metric
+
+    ids = {}
+    for experiment, name in (("ladder", "small"), ("ladder", "big"), ("other", "else")):
+        known = client.get_experiment_by_name(experiment)
+        home = known.experiment_id if known else client.create_experiment(experiment)
+        run_id = client.create_run(home, run_name=name, tags={"recipe": "rotary"}).info.run_id
+        ids[name] = run_id
+        client.log_batch(
+            run_id,
+            metrics=[
+                *(Metric("train/loss", 1 / (s + 1), 1_000_000 + s, s * 10) for s in range(STEPS)),
+                Metric("eval", math.nan, 1_000_000, 10),
+                Metric("eval", math.inf, 1_000_001, 20),
+                Metric("eval", 0.5, 1_000_002, 30),
+            ],
+        )
+        for key, value in {"params": 1000, "opt/lr": 3e-4, "tied": True, "kind": "a b"}.items():
+            client.log_param(run_id, key, value)
+    client.set_terminated(ids["small"])
+    client.set_terminated(ids["big"], status="KILLED")
+    return ids
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    pytest.importorskip("mlflow")
+    from mlflow.store.tracking.file_store import FileStore
+
+    home = tmp_path_factory.mktemp("mlflow") / "mlruns"
+    FileStore(str(home))
+    from mlflow.tracking import MlflowClient
+
+    return home, write(MlflowClient(home.as_uri()))
+
+
+def check(runs: tuple[Run, ...], ids: dict[str, str]) -> None:
+    by_key = {run.run_key: run for run in runs}
+    assert set(by_key) >= {f"mlflow:{ids['small']}", f"mlflow:{ids['big']}"}
+    run = by_key[f"mlflow:{ids['small']}"]
+    assert (run.run_id, run.name, run.group) == (ids["small"], "small", "ladder")
+    assert (run.status, by_key[f"mlflow:{ids['big']}"].status) == ("finished", "failed")
+    assert run.created_at.startswith("20")
+    settings = {"params": 1000, "opt/lr": 3e-4, "tied": True, "kind": "a b"}
+    assert run.config == {**settings, "tags.recipe": "rotary"}
+    loss = run.series["train/loss"]
+    assert loss.steps.tolist() == [s * 10 for s in range(STEPS)]
+    assert loss.values.tolist() == [1 / (s + 1) for s in range(STEPS)]
+    assert [math.isnan(value) for value in run.series["eval"].values] == [True, True, False]
+    assert [note.message for note in run.notes] == ["values that are not finite: 2 in eval"]
+
+
+def test_a_folder_of_the_file_store(folder: tuple[Path, dict[str, str]]) -> None:
+    home, ids = folder
+    (home / "x.csv").write_text("step,loss\n1,3\n2,2\n")
+    found = read_sources([home])
+    check(found.runs, ids)
+    assert [run.run_key for run in found.runs if run.run_key.startswith("csv")] == ["csv:x"]
+    other = next(run for run in found.runs if run.run_key == f"mlflow:{ids['else']}")
+    assert (other.group, other.status) == ("other", "unfinished")
+    (home / "x.csv").unlink()
+
+
+def test_artifacts_are_no_runs_and_deleted_runs_are_left_out(
+    folder: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    home, ids = folder
+    shutil.copytree(home, tmp_path / "mlruns")
+    client = MlflowClient((tmp_path / "mlruns").as_uri())
+    client.delete_run(ids["else"])
+    (run_folder,) = (tmp_path / "mlruns").glob(f"*/{ids['small']}")
+    (run_folder / "artifacts").mkdir(exist_ok=True)
+    (run_folder / "artifacts" / "table.csv").write_text("step,loss\n1,3\n2,2\n")
+    (run_folder / "params" / "empty").write_text("")
+    with (run_folder / "metrics" / "eval").open("a") as file:
+        file.write("1000003 0.25 40\n10000")  # killed while it wrote
+    runs = {run.run_id: run for run in read_sources([tmp_path / "mlruns"]).runs}
+    assert set(runs) == {ids["small"], ids["big"]}
+    small = runs[ids["small"]]
+    assert small.series["eval"].steps.tolist() == [10, 20, 30, 40]
+    assert "damaged" in {note.code for note in small.notes}
+    assert small.config["empty"] == ""
+
+
+@pytest.fixture(scope="module")
+def server(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[str, Path, dict[str, str]]]:
+    """MLflow's server application on loopback over a SQLite store: its address, the file, and the
+    ids of what a client wrote through it."""
+    for package in ("mlflow", "sqlalchemy", "alembic", "flask"):
+        pytest.importorskip(package)
+    home = tmp_path_factory.mktemp("server")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("_MLFLOW_SERVER_FILE_STORE", f"sqlite:///{home / 'tracking.db'}")
+    patch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", str(home / "artifacts"))
+    patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    patch.setenv("NO_PROXY", "127.0.0.1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # those of the server's own code
+        from mlflow.server import app
+        from mlflow.tracking import MlflowClient
+        from werkzeug.serving import make_server
+
+        listening = make_server("127.0.0.1", 0, app, threaded=True)
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{listening.server_port}"
+        ids = write(MlflowClient(address))
+    yield address, home / "tracking.db", ids
+    listening.shutdown()
+    listening.server_close()
+    patch.undo()
+
+
+def test_a_database_is_known_by_its_tables(server: tuple[str, Path, dict[str, str]]) -> None:
+    _, path, ids = server
+    check(read_sources([path]).runs, ids)
+
+
+def test_a_damaged_database_gives_what_is_readable(
+    server: tuple[str, Path, dict[str, str]], tmp_path: Path
+) -> None:
+    _, path, _ = server
+    whole = path.read_bytes()
+    (tmp_path / "mlflow.db").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"mlflow\.db cannot be read"):
+        read_sources([tmp_path / "mlflow.db"])
+    shutil.copy(path, tmp_path / "mlflow.db")
+    with sqlite3.connect(tmp_path / "mlflow.db") as edited:
+        edited.execute("PRAGMA writable_schema = 1")
+        edited.execute("DROP TABLE params")
+    found = read_sources([tmp_path / "mlflow.db"])
+    assert len(found.runs) == 3
+    assert "damaged" in {note.code for note in found.notes}
