@@ -6,7 +6,6 @@ from collections.abc import Mapping as Dict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import isnan, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,32 +19,17 @@ if TYPE_CHECKING:
     from scaling_cli.fitting.engine import FitOptions
     from scaling_cli.fitting.recipes import Recipe
     from scaling_cli.fitting.result import FailedFit, Fit
+    from scaling_cli.ingest import Ingest
     from scaling_cli.observe import Observations
     from scaling_cli.planning import Allocation
+    from scaling_cli.progress import Progress
+    from scaling_cli.selection import Selection
 
     Groups = Sequence[tuple[dict[str, Any], Observations]]
 
 Key = tuple[tuple[str, str], ...]
 
 CONFIG_FILE = "scalefit.toml"
-
-
-@dataclass(frozen=True)
-class Ingest:
-    """What an ingest did. `mapped`: column -> where it was read from -> in how many runs."""
-
-    store: str
-    runs: int
-    new: int
-    replaced: int
-    unchanged: int
-    mapped: Dict[str, Dict[str, int]]
-    notes: tuple[Note, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        fields = ("store", "runs", "new", "replaced", "unchanged", "mapped")
-        document = {name: getattr(self, name) for name in fields}
-        return document | {"warnings": [note.to_json() for note in self.notes]}
 
 
 @dataclass(frozen=True)
@@ -61,30 +45,19 @@ class Project:
         return open_store(self.location)
 
     def ingest(
-        self, sources: Sequence[str], as_format: str | None = None, group: str | None = None
+        self,
+        sources: Sequence[str],
+        as_format: str | None = None,
+        group: str | None = None,
+        select: Selection | None = None,
+        progress: Progress | None = None,
     ) -> Ingest:
         """Read the sources and put their runs into the store, which is made if it is not there."""
-        from scaling_cli.adapters import read_sources
-        from scaling_cli.resolve import finals
+        from scaling_cli.ingest import ingest
 
+        store = open_store(self.location, create=True)
         mapping = self.mapping or Mapping()
-        found = read_sources(sources, as_format=as_format, mapping=mapping, group=group)
-        last = finals(found.runs, mapping)
-        if all(isnan(row.values.get("loss", nan)) for row in last.rows):
-            raise InputError(
-                f"{found.runs[0].source}: the loss is NaN in every run",
-                'Name a column that holds numbers in the mapping: [columns] loss = "...".',
-            )
-        put = open_store(self.location, create=True).put(found.runs, last.rows, mapping)
-        return Ingest(
-            store=self.location,
-            runs=len(found.runs),
-            new=put.new,
-            replaced=put.replaced,
-            unchanged=put.unchanged,
-            mapped=last.mapped,
-            notes=(*found.notes, *last.notes),
-        )
+        return ingest(store, mapping, sources, as_format, group, select, progress)
 
     def runs(self, where: str | None = None) -> Observations:
         """Every run in the store that matches, also those without a loss."""

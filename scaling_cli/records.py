@@ -30,7 +30,8 @@ class Run:
     `run_key` names the run for good (`csv:<run_id>`, `wandb:<entity>/<project>/<id>`): what is
     ingested again under the same key replaces it. `config` is flat, nested keys joined by dots;
     its values are JSON scalars or lists. `series` maps a logged name to its points; a run that is
-    one row of a table has none. `notes` say what of the source is missing or damaged.
+    one row of a table has none. `notes` say what of the source is missing or damaged. `cursor` is
+    what a service says of the run's state: as long as it says the same, nothing has changed.
     """
 
     run_key: str
@@ -44,3 +45,4 @@ class Run:
     tags: tuple[str, ...] = ()
     created_at: str = ""
     notes: tuple[Note, ...] = ()
+    cursor: str = ""

@@ -322,25 +322,35 @@ def _quoted(origin: str) -> str:
     return origin if origin.startswith("config.") or origin.isidentifier() else f"`{origin}`"
 
 
-def finals(runs: Sequence[Run], mapping: Mapping | None = None) -> Finals:
+def finals(runs: Sequence[Run], mapping: Mapping | None = None, strict: bool = True) -> Finals:
     """Each run at its final point, and what was mapped from where.
 
-    An InputError tells of a mapped column whose names no run has, and of runs without any loss.
+    If `strict`, an InputError tells of a mapped column whose names no run has, and of runs without
+    any loss; else each such run has a note, as where only some runs are without.
     """
     mapping = mapping or Mapping()
     resolved = _resolve_all(runs, mapping)
-    notes = _check(runs, mapping, resolved)
+    if strict:
+        _check(runs, mapping, resolved)
+    notes = [tuple(_lacking(columns)) for columns in resolved]
     rows = tuple(
         _final(run, columns, mapping.final, (*columns.notes, *notes[i]))
         for i, (run, columns) in enumerate(zip(runs, resolved, strict=True))
     )
+    return together([run.run_id for run in runs], rows)
+
+
+def together(run_ids: Sequence[str], rows: Sequence[Final]) -> Finals:
+    """The rows of these runs with what was mapped from where in all of them."""
     mapped: dict[str, dict[str, int]] = {}
     for row in rows:
         for name, origin in row.mapped.items():
             origins = mapped.setdefault(name, {})
             origins[origin] = origins.get(origin, 0) + 1
-    pairs = [(run.run_id, note) for run, row in zip(runs, rows, strict=True) for note in row.notes]
-    return Finals(rows, mapped, (*_mixtures(mapped), *gather(pairs)))
+    pairs = [
+        (run_id, note) for run_id, row in zip(run_ids, rows, strict=True) for note in row.notes
+    ]
+    return Finals(tuple(rows), mapped, (*_mixtures(mapped), *gather(pairs)))
 
 
 def points(run: Run, mapping: Mapping | None = None) -> dict[str, Floats]:
@@ -379,11 +389,9 @@ def _resolve_all(runs: Sequence[Run], mapping: Mapping) -> list[Resolved]:
     ]
 
 
-def _check(
-    runs: Sequence[Run], mapping: Mapping, resolved: Sequence[Resolved]
-) -> list[tuple[Note, ...]]:
+def _check(runs: Sequence[Run], mapping: Mapping, resolved: Sequence[Resolved]) -> None:
     if not runs:
-        return []
+        return
     for name, text in mapping.columns.items():
         lacking = [columns.unknown[name] for columns in resolved if name in columns.unknown]
         if len(lacking) == len(runs):
@@ -396,16 +404,14 @@ def _check(
             f"{where}: no run has a loss among its {len(names)} columns ({_listed(names)})",
             (near("loss", names) + ' Name it in scalefit.toml: [columns] loss = "..."').strip(),
         )
-    notes: list[tuple[Note, ...]] = []
-    for columns in resolved:
-        found = [
-            Note("mapped_name_missing", "warning", f"[columns] {name}: no {' and no '.join(names)}")
-            for name, names in columns.unknown.items()
-        ]
-        if "loss" not in columns.columns and "loss" not in columns.unknown:
-            found.append(Note("no_loss", "warning", "no column is known as the loss"))
-        notes.append(tuple(found))
-    return notes
+
+
+def _lacking(columns: Resolved) -> Iterator[Note]:
+    for name, names in columns.unknown.items():
+        told = f"[columns] {name}: no {' and no '.join(names)}"
+        yield Note("mapped_name_missing", "warning", told)
+    if "loss" not in columns.columns and "loss" not in columns.unknown:
+        yield Note("no_loss", "warning", "no column is known as the loss")
 
 
 def _unknown_name(

@@ -71,8 +71,8 @@ def test_a_named_file_has_to_be_readable(
 
 
 def test_addresses_and_empty_folders(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="wandb:me/project cannot be read yet"):
-        read_sources(["wandb:me/project"])
+    with pytest.raises(InputError, match="comet:me/project: no such kind of source"):
+        read_sources(["comet:me/project"])
     with pytest.raises(InputError, match="there are no runs to read"):
         read_sources([tmp_path])
 

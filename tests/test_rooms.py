@@ -12,7 +12,7 @@ import pytest
 import scaling_cli
 
 PACKAGE = Path(scaling_cli.__file__).parent
-SHARED = {"errors", "notes", "records", "columns", "version", "quantities"}
+SHARED = {"errors", "notes", "records", "columns", "version", "quantities", "progress", "selection"}
 # room -> the rooms that it may import besides itself
 ALLOWED = {
     "errors": set(),
@@ -20,6 +20,8 @@ ALLOWED = {
     "notes": set(),
     "quantities": {"errors"},
     "columns": set(),
+    "progress": set(),
+    "selection": set(),
     "records": {"notes"},
     "expressions": {"errors"},
     "mapping": SHARED | {"expressions"},
@@ -32,9 +34,21 @@ ALLOWED = {
     "planning": SHARED | {"laws", "fitting"},
     "curves": SHARED | {"laws", "fitting", "mapping", "observe", "resolve", "store"},
     "contrasts": SHARED | {"laws", "fitting", "planning"},
+    "ingest": SHARED | {"adapters", "mapping", "resolve", "store"},
     "project": SHARED
-    | {"adapters", "fitting", "laws", "mapping", "observe", "planning", "resolve", "store"},
-    "report": SHARED | {"contrasts", "fitting", "laws", "observe", "planning", "project", "store"},
+    | {
+        "adapters",
+        "fitting",
+        "ingest",
+        "laws",
+        "mapping",
+        "observe",
+        "planning",
+        "resolve",
+        "store",
+    },
+    "report": SHARED
+    | {"contrasts", "fitting", "ingest", "laws", "observe", "planning", "project", "store"},
     "cli": SHARED | {"contrasts", "fitting", "laws", "planning", "project", "report"},
     "__main__": {"cli"},
     "__init__": {"project", "fitting", "laws", "planning", "store", "mapping", "errors", "version"},

@@ -1,5 +1,6 @@
 """Sources to runs. An adapter is a module or object with `name`, `recognises` and `read`, or with
-`read_together` where a run may lie in several files.
+`read_together` where a run may lie in several files, or with `claims` and `fetch` where the source
+is a service.
 
 Third parties add theirs under the entry point group "scalefit.adapters".
 """
@@ -17,10 +18,13 @@ from typing import Protocol, cast, runtime_checkable
 import numpy as np
 
 from scaling_cli.adapters.files import Files, Found, without_secrets
+from scaling_cli.adapters.service import Request, Service, Unchanged
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping, near
 from scaling_cli.notes import Note, gather
+from scaling_cli.progress import Progress
 from scaling_cli.records import Run
+from scaling_cli.selection import Selection
 
 ENTRY_POINTS = "scalefit.adapters"
 
@@ -50,21 +54,22 @@ class FolderAdapter(_Named, Protocol):
 
 
 Adapter = FileAdapter | FolderAdapter
+Cursors = dict[str, str]  # run_key -> what its service said of its state
 
 
 @dataclass(frozen=True)
 class Ingested:
-    """What the sources hold: runs by run_key, and what was found amiss."""
+    """What the sources hold: runs by run_key, and what was found amiss; `unchanged` counts runs
+    that the store has already and that were not read."""
 
     runs: tuple[Run, ...]
-    notes: tuple[Note, ...]
+    notes: tuple[Note, ...] = ()
+    unchanged: int = 0
 
 
 @cache
 def adapters() -> dict[str, Adapter]:
-    """Every adapter by name, those that are surest of their files first."""
-    from importlib.metadata import entry_points
-
+    """Every adapter of files by name, those that are surest of their files first."""
     found = [
         _own(module)
         for module in (
@@ -76,13 +81,78 @@ def adapters() -> dict[str, Adapter]:
             "parquet",
         )
     ]
-    found += [cast(Adapter, point.load()) for point in entry_points(group=ENTRY_POINTS)]
+    found += [cast(Adapter, item) for item in _from_others() if not isinstance(item, Service)]
     found += [_own(module) for module in ("jsonl", "delimited")]
     return {adapter.name: adapter for adapter in found}
 
 
+@cache
+def services() -> tuple[Service, ...]:
+    """Every adapter of a service."""
+    own: tuple[str, ...] = ()
+    found = [cast(Service, import_module(f"{__name__}.{module}")) for module in own]
+    return (*found, *(item for item in _from_others() if isinstance(item, Service)))
+
+
 def _own(module: str) -> Adapter:
     return cast(Adapter, import_module(f"{__name__}.{module}"))
+
+
+def _from_others() -> list[object]:
+    from importlib.metadata import entry_points
+
+    return [point.load() for point in entry_points(group=ENTRY_POINTS)]
+
+
+def stream(
+    sources: Sequence[str],
+    as_format: str | None = None,
+    mapping: Mapping | None = None,
+    group: str | None = None,
+    select: Selection | None = None,
+    known: Cursors | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Ingested]:
+    """What the sources hold, piece by piece as it is read: files together, as they may describe one
+    another, and each run of a service as it arrives. `known` are the cursors of the stored runs."""
+    progress = progress or Progress()
+    asked = Request(
+        mapping or Mapping(), select or Selection(), known or {}, expect=progress.expect
+    )
+    claimed = {source: service for source in sources if (service := _service(source)) is not None}
+    files = [source for source in sources if source not in claimed]
+    if files or not claimed:
+        if asked.select:
+            raise InputError(
+                f"{', '.join(map(without_secrets, files))}: files cannot be filtered as they are"
+                " read",
+                "Filter what is in the store instead: scalefit runs --where.",
+            )
+        found = read_sources(files, as_format, mapping, group)
+        progress.arrived(len(found.runs), sum(map(_rows, found.runs)))
+        yield found
+    noted: list[tuple[str, Note]] = []
+    for source, service in claimed.items():
+        for item in service.fetch(source, asked):
+            if isinstance(item, Note):
+                noted.append(("", item))
+            elif isinstance(item, Unchanged):
+                progress.arrived(1, 0)
+                yield Ingested((), unchanged=1)
+            else:
+                noted += [(item.run_id, note) for note in item.notes]
+                progress.arrived(1, _rows(item))
+                yield Ingested((item if group is None else replace(item, group=group),))
+    if noted:
+        yield Ingested((), gather(noted))
+
+
+def _service(source: str) -> Service | None:
+    return next((service for service in services() if service.claims(source)), None)
+
+
+def _rows(run: Run) -> int:
+    return max((len(series.steps) for series in run.series.values()), default=0)
 
 
 def read_sources(

@@ -87,7 +87,8 @@ class Files:
                 yield Found(path, path.as_posix(), path), read_head(path, path.as_posix())
             elif _ADDRESS.match(source) and not os.path.splitdrive(source)[0]:
                 raise InputError(
-                    f"{source} cannot be read yet", "Export the runs to CSV or JSON lines files."
+                    f"{without_secrets(source)}: no such kind of source",
+                    "Export the runs to CSV or JSON lines files.",
                 )
             else:
                 raise InputError(f"{source} does not exist", "Give the path of a file or folder.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -13,15 +14,22 @@ from scaling_cli.cli.common import (
     StoreOption,
     answer,
     command,
+    many,
+    say,
     say_notes,
 )
+from scaling_cli.progress import Progress
+from scaling_cli.selection import Selection
 
 
 @command
 def ingest(
     sources: Annotated[
         list[str],
-        typer.Argument(help="Files, folders or URLs of run logs; - reads standard input."),
+        typer.Argument(
+            help="Files, folders or URLs of run logs; - reads standard input;"
+            " wandb:ENTITY/PROJECT[/RUN]."
+        ),
     ],
     as_format: Annotated[
         str | None, typer.Option("--as", help="Read as this format.", metavar="FORMAT")
@@ -29,6 +37,19 @@ def ingest(
     group: Annotated[
         str | None, typer.Option("--group", help="Put the runs in this group.", metavar="NAME")
     ] = None,
+    filter: Annotated[
+        str,
+        typer.Option(
+            "--filter", help="Only runs that the service finds by this.", metavar="EXPR|JSON"
+        ),
+    ] = "",
+    tag: Annotated[
+        list[str] | None,
+        typer.Option("--tag", help="Only the service's runs with this tag.", metavar="TAG,..."),
+    ] = None,
+    sweep: Annotated[
+        str, typer.Option("--sweep", help="Only the runs of this W&B sweep.", metavar="ID")
+    ] = "",
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -43,6 +64,77 @@ def ingest(
     from scaling_cli.project import open_project
     from scaling_cli.report.tables import ingest_tables
 
-    done = open_project(store, config).ingest(sources, as_format, group)
+    select = Selection(filter, tuple(many(tag or [])), sweep)
+    with _Bar() if sys.stderr.isatty() else _Count() as progress:
+        try:
+            project = open_project(store, config)
+            done = project.ingest(sources, as_format, group, select, progress)
+        except KeyboardInterrupt:
+            progress.close()
+            say(
+                f"Stopped. {progress.in_store} runs are in {store};"
+                " the same command goes on from there."
+            )
+            raise
     say_notes(done.notes)
     answer(as_json, done.to_json(), lambda: ingest_tables(done))
+
+
+class _Count(Progress):
+    """How many runs are in the store."""
+
+    in_store = 0
+
+    def stored(self, runs: int) -> None:
+        self.in_store += runs
+
+    def close(self) -> None:
+        pass
+
+    def __enter__(self) -> _Count:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Bar(_Count):
+    """Runs, rows and rate as a bar on stderr; it shows from the first run on."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Shown
+
+        self.total = self.runs = self.rows = 0
+        self.shown = Shown(
+            BarColumn(),
+            TextColumn("{task.fields[told]}"),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self.task = self.shown.add_task("", total=None, told="looking for runs")
+
+    def __enter__(self) -> _Bar:
+        self.shown.start()
+        return self
+
+    def close(self) -> None:
+        self.shown.stop()
+
+    def expect(self, runs: int) -> None:
+        self.total += runs
+        self.tell()
+
+    def arrived(self, runs: int, rows: int) -> None:
+        self.runs += runs
+        self.rows += rows
+        self.tell()
+
+    def tell(self) -> None:
+        seconds = self.shown.tasks[0].elapsed or 0.0
+        rate = f", {self.rows / seconds:,.0f} a second" if seconds else ""
+        of = f" of {self.total:,}" if self.total else ""
+        told = f"{self.runs:,}{of} runs, {self.rows:,} rows{rate}"
+        self.shown.update(self.task, completed=self.runs, total=self.total or None, told=told)

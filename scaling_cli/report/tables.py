@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from scaling_cli.contrasts import Crossing, Equivalence, Slope
     from scaling_cli.fitting.backtest import Comparison
     from scaling_cli.fitting.result import FailedFit, Fit, Prediction
+    from scaling_cli.ingest import Ingest
     from scaling_cli.laws import Law
     from scaling_cli.observe import Observations
     from scaling_cli.planning import Allocation
-    from scaling_cli.project import Ingest
 
 COUNTS = ("params", "params_non_embedding", "tokens", "flops", "unique_tokens")
 

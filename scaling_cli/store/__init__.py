@@ -66,6 +66,7 @@ class RunRecord:
     mapped_json: str
     notes_json: str
     mapping_json: str
+    cursor: str = ""
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -103,6 +104,7 @@ class RunRecord:
             series=series,
             tags=self.tags,
             created_at=self.created_at,
+            cursor=self.cursor,
         )
 
 

@@ -30,6 +30,7 @@ _TEXTS = (
     "mapped_json",
     "notes_json",
     "mapping_json",
+    "cursor",
 )
 _RUNS = pa.schema(
     [(name, pa.string()) for name in _TEXTS]
@@ -63,6 +64,8 @@ def revision(run: Run, final: Final, mapping_json: str) -> str:
         final.mapped,
         mapping_json,
     ]
+    if run.cursor:  # most sources have none
+        texts.append(run.cursor)
     digest = hashlib.sha256(_dump(texts).encode())
     for name in sorted(run.series):
         series = run.series[name]
@@ -102,6 +105,7 @@ def runs_table(rows: Sequence[Row], mapping_json: str) -> pa.Table:
             "mapped_json": json.dumps(final.mapped),
             "notes_json": json.dumps([note.to_json() for note in (*run.notes, *final.notes)]),
             "mapping_json": mapping_json,
+            "cursor": run.cursor,
             "tags": list(run.tags),
             "final_names": list(final.values),
             "final_values": list(final.values.values()),

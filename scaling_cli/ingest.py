@@ -1,0 +1,139 @@
+"""Sources into the store, commit by commit: what has been committed stays, whatever comes after."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping as Table
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import isnan, nan
+from typing import TYPE_CHECKING, Any
+
+from scaling_cli.adapters import Ingested, stream
+from scaling_cli.errors import InputError
+from scaling_cli.progress import Progress
+from scaling_cli.resolve import Final, finals, together
+from scaling_cli.store import SEGMENT_POINTS, SEGMENT_RUNS, Store
+
+if TYPE_CHECKING:
+    from scaling_cli.mapping import Mapping
+    from scaling_cli.notes import Note
+    from scaling_cli.records import Run
+    from scaling_cli.selection import Selection
+
+# What a sudden end costs at most; a commit itself takes some hundredths of a second.
+COMMIT_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Ingest:
+    """What an ingest did. `mapped`: column -> where it was read from -> in how many runs."""
+
+    store: str
+    runs: int
+    new: int
+    replaced: int
+    unchanged: int
+    mapped: Table[str, Table[str, int]]
+    notes: tuple[Note, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        fields = ("store", "runs", "new", "replaced", "unchanged", "mapped")
+        document = {name: getattr(self, name) for name in fields}
+        return document | {"warnings": [note.to_json() for note in self.notes]}
+
+
+def ingest(
+    store: Store,
+    mapping: Mapping,
+    sources: Sequence[str],
+    as_format: str | None = None,
+    group: str | None = None,
+    select: Selection | None = None,
+    progress: Progress | None = None,
+) -> Ingest:
+    """Put the runs of the sources into the store. When it is broken off by an error or by Ctrl-C,
+    the runs that had arrived are in the store."""
+    landing = _Landing(store, mapping, progress or Progress())
+    known = {
+        record.run_key: record.cursor
+        for record in store.runs()
+        if record.cursor and record.mapping == mapping and group in (None, record.group)
+    }
+    try:
+        for piece in stream(sources, as_format, mapping, group, select, known, progress):
+            landing.take(piece)
+    except BaseException:
+        landing.commit()
+        raise
+    landing.commit(whole=True)
+    return landing.summary()
+
+
+class _Landing:
+    """Runs on their way into the store."""
+
+    def __init__(self, store: Store, mapping: Mapping, progress: Progress) -> None:
+        self.store, self.mapping, self.progress = store, mapping, progress
+        self.new = self.replaced = self.unchanged = 0
+        self.notes: list[Note] = []
+        self.ids: list[str] = []
+        self.rows: list[Final] = []  # of the committed runs, without their values
+        self.pending: list[Run] = []
+        self.points = 0
+        self.since = time.monotonic()
+
+    def take(self, piece: Ingested) -> None:
+        self.notes += piece.notes
+        self.unchanged += piece.unchanged
+        self.pending += piece.runs
+        self.points += sum(len(s.steps) for run in piece.runs for s in run.series.values())
+        if len(self.pending) >= SEGMENT_RUNS or self.points >= SEGMENT_POINTS:
+            self.commit(whole=True)
+        elif time.monotonic() - self.since > COMMIT_SECONDS:
+            self.commit()
+
+    def commit(self, whole: bool = False) -> None:
+        """Store what is pending.
+
+        The first runs that arrive may be those that broke off before their first loss. They wait
+        for others; if a `whole` segment has no loss, the mapping is at fault and an InputError says
+        so.
+        """
+        if not self.pending:
+            return
+        try:
+            rows = self._finals(strict=not self.rows and not self.unchanged)
+        except InputError:
+            if whole:
+                raise
+            return
+        put = self.store.put(self.pending, rows, self.mapping)
+        self.new += put.new
+        self.replaced += put.replaced
+        self.unchanged += put.unchanged
+        self.ids += [run.run_id for run in self.pending]
+        self.rows += [replace(row, values={}, summary={}) for row in rows]
+        self.progress.stored(len(self.pending))
+        self.pending, self.points, self.since = [], 0, time.monotonic()
+
+    def _finals(self, strict: bool) -> tuple[Final, ...]:
+        rows = finals(self.pending, self.mapping, strict).rows
+        if strict and all(isnan(row.values.get("loss", nan)) for row in rows):
+            raise InputError(
+                f"{self.pending[0].source}: the loss is NaN in every run",
+                'Name a column that holds numbers in the mapping: [columns] loss = "...".',
+            )
+        return rows
+
+    def summary(self) -> Ingest:
+        last = together(self.ids, self.rows)
+        return Ingest(
+            store=self.store.location,
+            runs=self.new + self.replaced + self.unchanged,
+            new=self.new,
+            replaced=self.replaced,
+            unchanged=self.unchanged,
+            mapped=last.mapped,
+            notes=(*self.notes, *last.notes),
+        )

@@ -1,0 +1,149 @@
+"""Ingest commit by commit, from a service that yields what a test tells it to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import scaling_cli.adapters as adapters
+import scaling_cli.ingest as ingesting
+from scaling_cli.adapters.service import Request, Unchanged
+from scaling_cli.cli import app
+from scaling_cli.errors import InputError, UnreachableError
+from scaling_cli.mapping import Mapping
+from scaling_cli.notes import Note
+from scaling_cli.progress import Progress
+from scaling_cli.project import Project
+from scaling_cli.records import Run, Series
+from scaling_cli.store import open_store
+
+
+def run(name: str, cursor: str = "1", loss: float = 2.0, metric: str = "loss") -> Run:
+    series = Series(np.array([1, 5], dtype=np.int64), np.array([3.0, loss]))
+    return Run(
+        f"lab:{name}", name, f"lab:{name}", config={"n": 7}, series={metric: series}, cursor=cursor
+    )
+
+
+class Lab:
+    """A service; it skips what is known, as its adapter would."""
+
+    name = "lab"
+
+    def __init__(self) -> None:
+        self.items: Sequence[Any] = ()
+        self.asked: list[Request] = []
+
+    def claims(self, source: str) -> bool:
+        return source.startswith("lab:")
+
+    def fetch(self, source: str, request: Request) -> Iterator[Run | Unchanged | Note]:
+        self.asked.append(request)
+        request.expect(len(self.items))
+        for item in self.items:
+            if isinstance(item, BaseException):
+                raise item
+            if isinstance(item, Run) and request.known.get(item.run_key) == item.cursor:
+                yield Unchanged(item.run_key)
+            else:
+                yield item
+
+
+@pytest.fixture
+def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
+    made = Lab()
+    monkeypatch.setattr(adapters, "services", lambda: (made,))
+    return made
+
+
+def test_only_what_changed_is_read_again(lab: Lab, tmp_path: Path) -> None:
+    project = Project(str(tmp_path), None)
+    lab.items = [run("a"), run("b"), Note("unreadable", "warning", "lab:c is broken")]
+    first = project.ingest(["lab:x"])
+    assert (first.runs, first.new, [n.code for n in first.notes]) == (2, 2, ["unreadable"])
+    lab.items = [run("a"), run("b", cursor="2", loss=1.0), run("d", cursor="")]
+    second = project.ingest(["lab:x"])
+    assert (second.runs, second.new, second.replaced, second.unchanged) == (3, 1, 1, 1)
+    assert lab.asked[1].known == {"lab:a": "1", "lab:b": "1"}
+    project.ingest(["lab:x"])
+    assert lab.asked[2].known == {"lab:a": "1", "lab:b": "2"}  # d came without a cursor
+    Project(str(tmp_path), Mapping(columns={"params": "n"})).ingest(["lab:x"])
+    assert lab.asked[3].known == {}  # another mapping reads the runs otherwise
+    assert {r.final.get("params") for r in open_store(tmp_path).runs()} == {7.0}
+
+
+def test_what_has_arrived_stays_when_the_source_breaks_off(lab: Lab, tmp_path: Path) -> None:
+    lab.items = [run("a"), run("b"), UnreachableError("lab: gone")]
+    with pytest.raises(UnreachableError, match="lab: gone"):
+        Project(str(tmp_path), None).ingest(["lab:x"])
+    assert [record.run_id for record in open_store(tmp_path).runs()] == ["a", "b"]
+
+
+def test_ctrl_c_keeps_what_came_and_says_how_to_go_on(lab: Lab, tmp_path: Path) -> None:
+    lab.items = [run("a"), run("b"), KeyboardInterrupt()]
+    done = CliRunner().invoke(app, ["ingest", "lab:x", "--store", str(tmp_path / "s")])
+    assert done.exit_code == 130
+    assert done.stdout == ""
+    assert "2 runs are in" in done.stderr
+    assert "same command" in done.stderr
+    lab.items = [run("a"), run("b"), run("c")]
+    again = Project(str(tmp_path / "s"), None).ingest(["lab:x"])
+    assert (again.new, again.unchanged) == (1, 2)
+
+
+def test_commits_do_not_change_what_is_stored_or_told(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lossless = [run(f"l{i}", metric="accuracy") for i in range(3)]
+    lab.items = [*lossless, *(run(f"r{i}", loss=i + 1.0) for i in range(4)), *lossless[:1]]
+    whole = Project(str(tmp_path / "whole"), None).ingest(["lab:x"])
+    monkeypatch.setattr(ingesting, "COMMIT_SECONDS", -1.0)  # each piece is late
+    pieces = Project(str(tmp_path / "pieces"), None).ingest(["lab:x"])
+    assert len(list((tmp_path / "pieces" / "_log").iterdir())) > 1
+    assert (whole.mapped, whole.new) == (pieces.mapped, pieces.new)
+    told = [
+        {r.run_key: (r.final, r.summary, r.notes) for r in open_store(tmp_path / name).runs()}
+        for name in ("whole", "pieces")
+    ]
+    assert told[0] == told[1]
+
+
+def test_a_segment_without_any_loss_stops_the_ingest(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingesting, "SEGMENT_RUNS", 2)
+    lab.items = [run("a", metric="x"), run("b", metric="y"), run("c")]
+    with pytest.raises(InputError, match="no run has a loss"):
+        Project(str(tmp_path / "s"), None).ingest(["lab:x"])
+    assert not (tmp_path / "s").exists()
+
+
+def test_progress_and_the_selection_reach_the_service(lab: Lab, tmp_path: Path) -> None:
+    told: list[tuple[str, int]] = []
+
+    class Watch(Progress):
+        def expect(self, runs: int) -> None:
+            told.append(("expect", runs))
+
+        def arrived(self, runs: int, rows: int) -> None:
+            told.append(("rows", rows))
+
+        def stored(self, runs: int) -> None:
+            told.append(("stored", runs))
+
+    lab.items = [run("a"), run("b")]
+    Project(str(tmp_path / "s"), None).ingest(["lab:x"], progress=Watch())
+    assert told == [("expect", 2), ("rows", 2), ("rows", 2), ("stored", 2)]
+    options = ["--filter", "f", "--tag", "x,y", "--tag", "z", "--sweep", "s"]
+    store = ["--store", str(tmp_path / "s")]
+    assert CliRunner().invoke(app, ["ingest", "lab:x", *options, *store]).exit_code == 0
+    select = lab.asked[-1].select
+    assert (select.filter, select.tags, select.sweep) == ("f", ("x", "y", "z"), "s")
+    refused = CliRunner().invoke(app, ["ingest", str(tmp_path), *options, *store])
+    assert refused.exit_code == 2
+    assert "--where" in refused.stderr
