@@ -13,6 +13,7 @@ from scipy.optimize import least_squares, minimize
 from scaling_cli.curves.history import curve_columns
 from scaling_cli.curves.schedule import parse_schedule
 from scaling_cli.fitting import solver
+from scaling_cli.fitting.arrays import products
 from scaling_cli.fitting.objective import get_objective
 from scaling_cli.fitting.solver import Prior, objective_values, rough, solve
 from scaling_cli.fitting.starts import candidate_starts, fit_starts, halton
@@ -126,7 +127,17 @@ def test_declared_curvature_agrees_with_differences(
     assert np.allclose(matrix, numeric, rtol=1e-5, atol=1e-5 * np.abs(numeric).max())
 
 
-@pytest.mark.parametrize("law_id", ["chinchilla", "farseer"])
+def test_a_product_s_digits_do_not_depend_on_its_neighbours() -> None:
+    random = np.random.default_rng(0)
+    for rows, columns in ((17, 1), (40, 3), (240, 6), (1000, 20)):
+        left, right = random.normal(size=(50, rows)), random.normal(size=(rows, columns))
+        whole = products(left, right)
+        assert np.allclose(whole, left @ right, rtol=1e-12, atol=1e-12)
+        for at, count in ((0, 1), (3, 16), (7, 33), (49, 1)):
+            assert (products(left[at : at + count], right) == whole[at : at + count]).all()
+
+
+@pytest.mark.parametrize("law_id", ["chinchilla", "skaling", "farseer"])
 def test_digits_do_not_depend_on_the_batch(law_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     surface, _ = surface_on(law_id, *ladder(3))
     best = solve(surface, np.ones((1, 40)), candidate_starts(surface, 1)).theta

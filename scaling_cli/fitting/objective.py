@@ -40,10 +40,21 @@ class Objective:
     tuning: float = 0.0
     binomial: bool = False
 
-    def residuals(self, prediction: Floats, target: Floats, trials: Floats | None) -> Floats:
-        """[batch, rows]; `trials` [rows] are read by the binomial objective alone."""
+    def residuals(
+        self,
+        prediction: Floats,
+        target: Floats,
+        trials: Floats | None,
+        out: Floats | None = None,
+    ) -> Floats:
+        """[batch, rows]; `trials` [rows] are read by the binomial objective alone.
+
+        They may be written to `out`.
+        """
         if self.log:
-            return np.log(prediction) - np.log(target)
+            logs: Floats = np.log(prediction, out=out)
+            logs -= np.log(target)
+            return logs
         if self.binomial:
             assert trials is not None
             lost = target * _log_ratio(target, prediction)
@@ -79,9 +90,9 @@ class Objective:
         rho: Floats = slope * (residuals - 0.5 * slope)
         return rho
 
-    def slope(self, residuals: Floats) -> Floats:
+    def slope(self, residuals: Floats, out: Floats | None = None) -> Floats:
         """d rho / d residual."""
-        return np.clip(residuals, -self.delta, self.delta)
+        return np.clip(residuals, -self.delta, self.delta, out=out)
 
 
 _ALL = (

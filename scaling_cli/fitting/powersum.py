@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from scaling_cli.fitting.arrays import Scratch, products
 from scaling_cli.laws import Law
 from scaling_cli.records import Floats
 
@@ -21,34 +22,25 @@ Rows = np.ndarray[Any, Any]  # a choice of problems of a batch, by mask or by nu
 
 
 @dataclass(frozen=True)
-class Slopes:
-    """What the derivatives at a point need: d ln prediction / d input, each [batch, rows].
+class Parts:
+    """What a prediction is made of, each [batch, rows]: floor + raised, raised = total**power.
 
-    `inputs` are the floor, the monomials and the power, those that the law has. `share` is the
-    power's share of the prediction, the rest is the floor's.
+    `log_total` is there only where the law has a power. What is the same is the same array.
     """
 
+    terms: list[Floats]
+    total: Floats
+    log_total: Floats | None
+    raised: Floats
     prediction: Floats
-    inputs: list[Floats]
-    share: Floats
-    power: Floats  # [batch, 1]
 
-    def put(self, rows: Rows, other: Slopes) -> None:
-        self.prediction[rows] = other.prediction
-        for mine, theirs in zip(self.inputs, other.inputs, strict=True):
+    def put(self, rows: Rows, other: Parts) -> None:
+        for mine, theirs in zip(self._all(), other._all(), strict=True):
             mine[rows] = theirs
-        if self.share.ndim:
-            self.share[rows] = other.share
-        if self.power.ndim:
-            self.power[rows] = other.power
 
-    def take(self, rows: Rows) -> Slopes:
-        return Slopes(
-            self.prediction[rows],
-            [item[rows] for item in self.inputs],
-            self.share[rows] if self.share.ndim else self.share,
-            self.power[rows] if self.power.ndim else self.power,
-        )
+    def _all(self) -> list[Floats]:
+        found = [*self.terms, self.total, self.raised, self.prediction]
+        return found if self.log_total is None else [*found, self.log_total]
 
 
 class PowerSumModel:
@@ -59,6 +51,7 @@ class PowerSumModel:
         self.floor, self.power = law.form.floor, law.form.power
         self.terms = [item for item in law.parameters if item.centre]
         self.logs = {name: np.log(columns[name]) for name in law.variables}
+        self.rows = len(columns[law.variables[0]])
         exponents = [name for item in self.terms for name in item.exponents.values()]
         # Whether starts can be had from a grid: all free, and an exponent of its own to each term.
         self.separable = (
@@ -76,115 +69,134 @@ class PowerSumModel:
             designs.append([(self.power, ())])
         at = {name: i for i, name in enumerate(free)}
         designs = [[(name, by) for name, by in design if name in at] for design in designs]
-        self.pairs = list(combinations_with_replacement(range(len(designs)), 2))
 
-        features: dict[tuple[str, ...], int] = {}
-        gradient: list[tuple[int, int, int]] = []  # (input, feature, parameter)
-        matrix: list[tuple[int, int, int, int]] = []  # (pair, feature, parameter, parameter)
-        for i, design in enumerate(designs):
-            for name, by in design:
-                gradient.append((i, features.setdefault(by, len(features)), at[name]))
-        for pair, (i, j) in enumerate(self.pairs):
-            for left, by_left in designs[i]:
-                for right, by_right in designs[j]:
-                    by = tuple(sorted(by_left + by_right))
-                    feature = features.setdefault(by, len(features))
-                    matrix.append((pair, feature, at[left], at[right]))
-                    if i != j:
-                        matrix.append((pair, feature, at[right], at[left]))
-        self.features = np.stack(
-            [
-                np.prod([-self.logs[name] for name in by], axis=0)
-                * np.ones_like(columns[law.variables[0]])
-                for by in features
-            ],
-            axis=1,
-        )
         count = len(free)
-        to_gradient = np.zeros((len(designs), len(features), count))
-        for i, feature, p in gradient:
-            to_gradient[i, feature, p] += 1
-        to_matrix = np.zeros((len(self.pairs), len(features), count, count))
-        for pair, feature, p, q in matrix:
-            to_matrix[pair, feature, p, q] += 1
-        self.to_gradient: Floats = to_gradient.reshape(-1, count)
-        self.to_matrix: Floats = to_matrix.reshape(-1, count * count)
+        self.slopes: list[Floats] = []  # of each input: its features [rows, features]
+        to_gradient: list[Floats] = []  # [features, free]
+        for design in designs:
+            self.slopes.append(self._features([by for _, by in design]))
+            to_gradient.append(np.eye(count)[[at[name] for name, _ in design]])
+        self.bends: list[Floats] = []  # the same of each pair of inputs
+        to_matrix: list[Floats] = []  # [features, free * free]
+        for left, right in combinations_with_replacement(designs, 2):
+            spread: dict[tuple[str, ...], Floats] = {}
+            for name, by_left in left:
+                for other, by_right in right:
+                    to = spread.setdefault(
+                        tuple(sorted(by_left + by_right)), np.zeros((count, count))
+                    )
+                    to[at[name], at[other]] += 1
+                    if left is not right:
+                        to[at[other], at[name]] += 1
+            self.bends.append(self._features(list(spread)))
+            to_matrix.append(np.array(list(spread.values())).reshape(-1, count * count))
+        self.to_gradient, self.to_matrix = np.concatenate(to_gradient), np.concatenate(to_matrix)
         inside = {item.name for item in self.terms} | {self.floor}
         # Coordinates that are the log of what enters linearly: the chain rule's second term.
         self.chained = np.array(
             [name not in inside and law.parameter(name).transform == "log" for name in free]
         )
 
-    def slopes(self, values: Mapping[str, Floats]) -> Slopes:
+    def _features(self, by: list[tuple[str, ...]]) -> Floats:
+        features = np.ones((self.rows, len(by)))
+        for i, names in enumerate(by):
+            for name in names:
+                features[:, i] *= -self.logs[name]
+        return features
+
+    def parts(self, values: Mapping[str, Floats], scratch: Scratch) -> Parts:
         """At parameters [batch, 1] on the columns."""
+        batch = max(len(value) for value in values.values())
+        shape = (batch, self.rows)
         terms = []
-        for term in self.terms:
-            log = np.log(values[term.name])
+        for i, term in enumerate(self.terms):
+            log = scratch(f"term {i}", shape)
+            log[:] = np.log(values[term.name])
             for column, exponent in term.exponents.items():
-                log = log - values[exponent] * self.logs[column]
+                log -= values[exponent] * self.logs[column]
             terms.append(np.exp(log, out=log))
-        total = terms[0] if len(terms) == 1 else sum(terms[1:], terms[0])
-        inputs = []
-        power = np.ones(())
-        raised = total
+        total = terms[0]
+        if len(terms) > 1:
+            total = np.add(terms[0], terms[1], out=scratch("total", shape))
+            for term_values in terms[2:]:
+                total += term_values
+        raised, log_total = total, None
         if self.power:
-            power = values[self.power]
-            log_total = np.log(total)
-            raised = np.exp(power * log_total)
-        prediction, share = raised, np.ones(())
+            log_total = np.log(total, out=scratch("log total", shape))
+            raised = np.multiply(values[self.power], log_total, out=scratch("raised", shape))
+            np.exp(raised, out=raised)
+        prediction = raised
         if self.floor:
-            prediction = raised + values[self.floor]
-            share = raised / prediction
-            inputs.append(values[self.floor] / prediction)
-        if self.power:
-            outer = power * share / total
-            inputs += [outer * term for term in terms]
-            inputs.append(share * log_total)
-        else:
-            inverse = 1.0 / prediction
-            inputs += [term * inverse for term in terms]
-        return Slopes(prediction, inputs, share, power)
+            prediction = np.add(raised, values[self.floor], out=scratch("prediction", shape))
+        return Parts(terms, total, log_total, raised, prediction)
 
     def sums(
-        self, at: Slopes, values: Floats, pull: Floats, gauss: Floats, mix: Floats
+        self,
+        at: Parts,
+        values: Mapping[str, Floats],
+        free: Floats,
+        pull: Floats,
+        gauss: Floats,
+        mix: Floats,
+        scratch: Scratch,
     ) -> tuple[Floats, Floats]:
         """Gradient [batch, free] and matrix [batch, free, free] in the free coordinates.
 
         The sums over rows of `pull` [batch, rows] times first derivatives of ln prediction, and of
-        `gauss` times their products plus (1 - mix) pull times second derivatives. `values`
-        [batch, free] are the parameters.
+        `gauss` times their products plus (1 - mix) pull times second derivatives. `values` are as
+        in `parts`, `free` [batch, free] the free ones among them. Overwrites `at`.
         """
-        g, n = at.inputs, len(self.pairs)
-        exact = (1.0 - mix)[:, None]
-        sums = np.empty((len(pull), n + len(g), pull.shape[1]))
-        for i, slope in enumerate(g):
-            np.multiply(pull, slope, out=sums[:, n + i])
-        bent = sums[:, n:] * exact[:, None] if mix.any() else sums[:, n:]
-        bend = pull * exact if mix.any() else pull
+        shape = pull.shape
+        bend = pull
+        if mix.any():
+            bend = np.multiply(pull, (1.0 - mix)[:, None], out=scratch("bend", shape))
         # A product of two slopes has one weight among monomials, another with the floor or power.
-        with_floor = with_power = among = gauss - bend
-        if self.power:
-            with_power = gauss + bend * (1.0 / at.share - 1.0)
-            among = with_power - bend / (at.power * at.share)
-        pair = 0
-        for i in range(len(g)):
-            floor, weight = bool(self.floor) and i == 0, None
-            for j in range(i, len(g)):
-                powered = bool(self.power) and j == len(g) - 1
-                wanted = with_floor if floor else with_power if powered else among
-                if wanted is not weight:
-                    weight, left = wanted, wanted * g[i]
-                out = np.multiply(left, g[j], out=sums[:, pair])
-                if i == j and not powered:
-                    out += bent[:, i]
-                elif powered and not floor and i != j:
-                    out += bent[:, i] / at.power
-                pair += 1
-        summed = np.matmul(sums, self.features)
-        chain = np.where(self.chained, values, 1.0)
-        gradient = chain * (summed[:, n:].reshape(len(pull), -1) @ self.to_gradient)
-        matrix = summed[:, :n].reshape(len(pull), -1) @ self.to_matrix
-        matrix = matrix.reshape(len(pull), *2 * chain.shape[1:])
+        with_floor = np.subtract(gauss, bend, out=scratch("with floor", shape))
+        with_power = among = with_floor
+        inverse = np.divide(1.0, at.prediction, out=scratch("inverse", shape))
+        inputs = []
+        if self.floor:
+            inputs.append(np.multiply(inverse, values[self.floor], out=scratch("floor", shape)))
+        if at.log_total is None:
+            inputs += [np.multiply(term, inverse, out=term) for term in at.terms]
+        else:
+            power = values[self.power or ""]
+            # The power's share of the prediction; the rest is the floor's.
+            share = np.multiply(at.raised, inverse, out=inverse)
+            lifted = np.divide(bend, share, out=scratch("lifted", shape))
+            with_power = np.add(with_floor, lifted, out=scratch("with power", shape))
+            lifted /= power
+            among = np.subtract(with_power, lifted, out=lifted)
+            outer = np.divide(share, at.total, out=scratch("outer", shape))
+            outer *= power
+            inputs += [np.multiply(term, outer, out=term) for term in at.terms]
+            inputs.append(np.multiply(at.log_total, share, out=at.log_total))
+
+        slope, left, both = (scratch(name, shape) for name in ("slope", "left", "both"))
+        slopes, bends = [], []
+        last = len(inputs) - 1 if self.power else len(inputs)
+        features = iter(self.bends)
+        for i, (first, own) in enumerate(zip(inputs, self.slopes, strict=True)):
+            slopes.append(products(np.multiply(pull, first, out=slope), own))
+            if bend is not pull:
+                slope *= (1.0 - mix)[:, None]
+            floor = i == 0 and bool(self.floor)
+            for j in range(i, len(inputs)):
+                weight = with_floor if floor else with_power if j == last else among
+                if j in (i, last):
+                    np.multiply(weight, first, out=left)
+                np.multiply(left, inputs[j], out=both)
+                if j == i and j != last:
+                    both += slope
+                elif j == last and j != i and not floor:
+                    slope /= values[self.power or ""]
+                    both += slope
+                bends.append(products(both, next(features)))
+        gradient = products(np.concatenate(slopes, axis=1), self.to_gradient)
+        matrix = products(np.concatenate(bends, axis=1), self.to_matrix)
+        matrix = matrix.reshape(-1, *2 * gradient.shape[1:])
+        chain = np.where(self.chained, free, 1.0)
+        gradient *= chain
         matrix *= chain[:, :, None] * chain[:, None, :]
         diagonal = np.einsum("bii->bi", matrix)
         diagonal += (1.0 - mix)[:, None] * np.where(self.chained, gradient, 0.0)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from scaling_cli.fitting.arrays import Scratch
 from scaling_cli.fitting.powersum import Rows
 from scaling_cli.fitting.surface import Point, Surface
 from scaling_cli.records import Floats
@@ -24,6 +25,7 @@ FEW_ITERATIONS = 60  # most take 9; one that takes more is better led there by w
 ROUGH_ITERATIONS = 20  # of all starts of a law that bends, before the best are polished
 MAX_ITERATIONS = 300
 BATCH_ELEMENTS = 2**16  # problems times rows worked on together; 2**13 took 1.6 times as long
+SCREEN = 256  # starts looked at together
 FIRST_DAMPING = 1.0  # undamped starts took 11.1 evaluations a resample, these 9.0
 MAX_DAMPING = 1e9
 RIDGE = 1e-3  # of the matrix's diagonal at a damping of one
@@ -77,7 +79,7 @@ def objective_values(
 ) -> Floats:
     """Objective of each problem [batch]; infinite where the law gives no number."""
     with np.errstate(all="ignore"):
-        return _values(surface, weights, surface.at(theta), prior)
+        return _values(weights, surface.at(theta), prior, Scratch())
 
 
 def solve(
@@ -90,41 +92,19 @@ def solve(
     What does not converge, mostly resamples with about as many distinct rows as parameters, takes
     that way too. No problem's digits depend on the others of its batch.
     """
-    size = max(1, BATCH_ELEMENTS // weights.shape[1])
-    parts = []
-    for at in range(0, len(starts), size):
-        part = starts[at : at + size]
-        rows = weights if len(weights) == 1 else weights[at : at + size]
-        rows = np.broadcast_to(rows, (len(part), rows.shape[1]))
-        parts.append(_solve_part(surface, rows, part, prior and prior.take(slice(at, at + size))))
-    return Solution(
-        np.concatenate([part.theta for part in parts]),
-        np.concatenate([part.objective for part in parts]),
-        np.concatenate([part.converged for part in parts]),
-    )
-
-
-def rough(surface: Surface, weights: Floats, starts: Floats) -> Floats:
-    """Where a few loose iterations with a wide delta take each start [batch, free]."""
-    objective = replace(surface.objective, delta=surface.objective.delta * DELTA_FACTOR**2)
-    wide = replace(surface, objective=objective)
-    rows = np.broadcast_to(weights, (len(starts), weights.shape[1]))
-    limit = np.full(len(starts), ROUGH_ITERATIONS)
-    return _solve_batch(wide, rows, starts, None, limit, LOOSE_TOLERANCE).theta
-
-
-def _solve_part(surface: Surface, weights: Floats, starts: Floats, prior: Prior | None) -> Solution:
     delta = surface.objective.delta
-    with np.errstate(all="ignore"):
-        distance = np.median(np.abs(surface.residuals(starts)), axis=1) / delta
+    distance = np.concatenate(
+        [_distance(surface, starts[at : at + SCREEN]) for at in range(0, len(starts), SCREEN)]
+    )
     near = ~(distance > FAR)
     found = _solve_batch(surface, weights, starts, prior, np.where(near, FEW_ITERATIONS, 0))
-    left = np.flatnonzero(~found.converged & np.isfinite(found.objective))
+    left = np.flatnonzero(~found.converged & (np.isfinite(found.objective) | ~near))
     if not len(left):
         return found
     far = np.ceil(np.log(np.clip(distance[left], 1.0, 1e9)) / np.log(DELTA_FACTOR))
     widest = np.where(near[left], WIDEST, far)
-    theta, weights, prior = starts[left], weights[left], prior and prior.take(left)
+    theta, prior = starts[left], prior and prior.take(left)
+    weights = weights if len(weights) == 1 else weights[left]
     for power in range(int(widest.max()), 0, -1):
         objective = replace(surface.objective, delta=delta * DELTA_FACTOR**power)
         wide = replace(surface, objective=objective)
@@ -136,6 +116,21 @@ def _solve_part(surface: Surface, weights: Floats, starts: Floats, prior: Prior 
     return found
 
 
+def _distance(surface: Surface, starts: Floats) -> Floats:
+    """The median residual [batch] in units of delta."""
+    with np.errstate(all="ignore"):
+        middle: Floats = np.median(np.abs(surface.residuals(starts)), axis=1)
+    return middle / surface.objective.delta
+
+
+def rough(surface: Surface, weights: Floats, starts: Floats) -> Floats:
+    """Where a few loose iterations with a wide delta take each start [batch, free]."""
+    objective = replace(surface.objective, delta=surface.objective.delta * DELTA_FACTOR**2)
+    wide = replace(surface, objective=objective)
+    limit = np.full(len(starts), ROUGH_ITERATIONS)
+    return _solve_batch(wide, weights, starts, None, limit, LOOSE_TOLERANCE).theta
+
+
 def _solve_batch(
     surface: Surface,
     weights: Floats,
@@ -144,57 +139,67 @@ def _solve_batch(
     limit: Floats,
     tolerance: float = RELATIVE_TOLERANCE,
 ) -> Solution:
-    """One width of delta, at most `limit` [batch] iterations."""
+    """One width of delta, at most `limit` [batch] iterations; no limit leaves a start as it is.
+
+    A problem that is done makes room for the next one, so that the arrays stay full.
+    """
     theta = np.clip(starts, -COORDINATE_LIMIT, COORDINATE_LIMIT)
     value = np.full(len(theta), np.inf)
     converged = np.zeros(len(theta), dtype=bool)
     damping = np.full(len(theta), FIRST_DAMPING)
-    active = np.arange(len(theta))
+    nothing = EXACT * np.sum(weights, axis=1)
+    left, scratch = limit.copy(), Scratch()
+    size = max(1, BATCH_ELEMENTS // weights.shape[1])
+    queue = np.flatnonzero(limit)
+    active, queue = queue[:size], queue[size:]
+    moved, predicted = theta[active], np.zeros(len(active))
     with np.errstate(all="ignore"):
-        point = surface.at(theta)
-        value = _values(surface, weights, point, prior)
-        keep = np.isfinite(value) & (limit > 0)
-        for iteration in range(1, int(limit.max()) + 1):
-            if not keep.all():
-                active, weights, point = active[keep], weights[keep], point.take(keep)
-                prior = prior and prior.take(keep)
-            if not len(active):
-                break
-            damp, old = damping[active], value[active]
-            step, predicted = _step(surface, weights, point, prior, damp)
-            exact = old <= EXACT * np.sum(weights, axis=1)
-            small = exact | (predicted <= tolerance * old)
-            done = small & ((damp <= 1.0) | exact) | (damp > MAX_DAMPING)
-            if done.any():  # what is left to gain is not worth another evaluation
-                converged[active] = done & small
-                keep = ~done
-                active, weights, point = active[keep], weights[keep], point.take(keep)
-                prior = prior and prior.take(keep)
-                if not len(active):
-                    break
-                damp, old, step, predicted = damp[keep], old[keep], step[keep], predicted[keep]
-            moved = np.clip(surface.moved(point.theta, step), -COORDINATE_LIMIT, COORDINATE_LIMIT)
-            trial = surface.at(moved)
-            new = _values(surface, weights, trial, prior)
-            gain = (old - new) / np.maximum(predicted, 1e-300)
+        while len(active):
+            here, held = _share(weights, active, scratch), prior and prior.take(active)
+            point = surface.at(moved, scratch)
+            new, old, damp = _values(here, point, held, scratch), value[active], damping[active]
             better = new < old
-            value[active[better]] = new[better]
-            theta[active[better]] = moved[better]
-            damping[active] = np.where(
+            worse = np.flatnonzero(~better)
+            if len(worse):
+                point.put(worse, surface.at(theta[active[worse]]))
+            value[active], theta[active] = np.where(better, new, old), point.theta
+            gain = (old - new) / np.maximum(predicted, 1e-300)
+            damp = np.where(
                 better & (gain > 0.25),
                 np.where(damp < 1e-3, 0.0, damp * np.where(gain > 0.75, 0.1, 0.5)),
                 np.where(better, damp, np.maximum(4 * damp, 0.02)),
             )
-            worse = ~better
-            if worse.any():
-                trial.put(worse, surface.at(point.theta[worse]))
-            point = trial
-            keep = limit[active] > iteration
+            damp = damping[active] = np.where(np.isinf(old), FIRST_DAMPING, damp)
+
+            step, predicted = _step(surface, here, point, held, damp, scratch)
+            exact = value[active] <= (nothing[active] if len(nothing) > 1 else nothing)
+            small = exact | (predicted <= tolerance * value[active])
+            small &= (damp <= 1.0) | exact
+            done = small | (damp > MAX_DAMPING) | np.isinf(value[active]) | (left[active] == 0)
+            converged[active] = small
+            left[active] -= 1
+            moved = np.clip(surface.moved(point.theta, step), -COORDINATE_LIMIT, COORDINATE_LIMIT)
+            if done.any():
+                fresh = queue[: np.count_nonzero(done)]
+                queue = queue[len(fresh) :]
+                active = np.concatenate([active[~done], fresh])
+                moved = np.concatenate([moved[~done], theta[fresh]])
+                predicted = np.concatenate([predicted[~done], np.zeros(len(fresh))])
     return Solution(theta, value, converged)
 
 
-def _values(surface: Surface, weights: Floats, point: Point, prior: Prior | None) -> Floats:
-    values: Floats = np.sum(weights * surface.objective.rho(point.residuals), axis=1)
+def _share(weights: Floats, rows: Rows, scratch: Scratch) -> Floats:
+    """The weights of these problems."""
+    if len(weights) == 1:
+        return weights
+    return np.take(weights, rows, axis=0, out=scratch("weights", (len(rows), weights.shape[1])))
+
+
+def _values(weights: Floats, point: Point, prior: Prior | None, scratch: Scratch) -> Floats:
+    """Half the square up to delta and linear beyond: slope times (residual - slope / 2)."""
+    pull = np.multiply(weights, point.slope, out=scratch("pull", point.slope.shape))
+    values = np.einsum("bn,bn->b", pull, point.residuals)
+    values -= 0.5 * np.einsum("bn,bn->b", pull, point.slope)
     if prior is not None:
         values = values + 0.5 * np.sum(((point.theta - prior.mean) * prior.precision) ** 2, axis=1)
     finite: Floats = np.where(np.isfinite(values), values, np.inf)
@@ -202,7 +207,12 @@ def _values(surface: Surface, weights: Floats, point: Point, prior: Prior | None
 
 
 def _step(
-    surface: Surface, weights: Floats, point: Point, prior: Prior | None, damping: Floats
+    surface: Surface,
+    weights: Floats,
+    point: Point,
+    prior: Prior | None,
+    damping: Floats,
+    scratch: Scratch,
 ) -> tuple[Floats, Floats]:
     """The damped step [batch, free] and the decrease that it predicts [batch].
 
@@ -210,13 +220,16 @@ def _step(
     from a damping of one on. Where it is not positive its eigenvalues count by their size, which
     steps downhill and far along the curved valleys of a design with few distinct rows.
     """
-    pull = surface.objective.slope(point.residuals)
+    shape = point.slope.shape
     mix = np.minimum(damping, 1.0)
-    inlier = pull == point.residuals
-    gauss = weights * inlier
+    pull = np.multiply(weights, point.slope, out=scratch("pull", shape))
+    inlier = point.slope == point.residuals
+    gauss = np.multiply(weights, inlier, out=scratch("gauss", shape))
     if mix.any():
-        gauss += weights * np.where(inlier, 0.0, mix[:, None] * pull / point.residuals)
-    gradient, matrix = surface.sums(point, weights * pull, gauss, mix)
+        outlier = np.divide(pull, point.residuals, out=scratch("outlier", shape))
+        outlier *= mix[:, None]
+        np.copyto(gauss, outlier, where=~inlier)
+    gradient, matrix = surface.sums(point, pull, gauss, mix, scratch)
     if prior is not None:
         square = prior.precision**2
         gradient = gradient + (point.theta - prior.mean) * square

@@ -8,8 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
+from scaling_cli.fitting.arrays import Scratch
 from scaling_cli.fitting.objective import Objective
-from scaling_cli.fitting.powersum import PowerSumModel, Rows, Slopes
+from scaling_cli.fitting.powersum import Parts, PowerSumModel, Rows
 from scaling_cli.fitting.transforms import TRANSFORMS, Transform
 from scaling_cli.laws import Law
 from scaling_cli.records import Floats
@@ -20,21 +21,20 @@ DIFFERENCE_STEP = 1e-6  # for the curvature only: it steers the step and leaves 
 
 @dataclass(frozen=True)
 class Point:
-    """A batch of points: coordinates [batch, free], residuals [batch, rows] and their slopes."""
+    """A batch of points: coordinates [batch, free], residuals [batch, rows], the objective's slope
+    by them, and what a law with a closed form makes its derivatives of."""
 
     theta: Floats
     residuals: Floats
-    slopes: Slopes | None
+    slope: Floats
+    parts: Parts | None
 
     def put(self, rows: Rows, other: Point) -> None:
         """Replace these rows of the batch."""
         self.theta[rows], self.residuals[rows] = other.theta, other.residuals
-        if self.slopes and other.slopes:
-            self.slopes.put(rows, other.slopes)
-
-    def take(self, rows: Rows) -> Point:
-        slopes = self.slopes and self.slopes.take(rows)
-        return Point(self.theta[rows], self.residuals[rows], slopes)
+        self.slope[rows] = other.slope
+        if self.parts and other.parts:
+            self.parts.put(rows, other.parts)
 
 
 def on_scale(
@@ -131,16 +131,24 @@ class Surface:
         """[batch, rows]; NaN where the prediction is not a positive number."""
         return self.at(theta).residuals
 
-    def at(self, theta: Floats) -> Point:
-        """The residuals at `theta`, and what their derivatives can use again."""
-        values, slopes = self.decode(theta), None
+    def at(self, theta: Floats, scratch: Scratch | None = None) -> Point:
+        """The residuals at `theta`, and what their derivatives can use again.
+
+        With `scratch` they are good until the next call.
+        """
+        scratch = scratch or Scratch()
+        values, parts = self.decode(theta), None
+        shape = (len(theta), len(self.target))
         if self.form:
-            slopes = self.form.slopes(values)
-            prediction = slopes.prediction
+            parts = self.form.parts(values, scratch)
+            prediction = parts.prediction
         else:
             prediction = self.law.predict(**values, **self.columns)
-        residuals = self.objective.residuals(prediction, self.target, self.trials)
-        return Point(theta, residuals, slopes)
+        residuals = self.objective.residuals(
+            prediction, self.target, self.trials, scratch("residuals", shape)
+        )
+        slope = self.objective.slope(residuals, scratch("objective slope", shape))
+        return Point(theta, residuals, slope, parts)
 
     def residuals_and_jacobian(self, theta: Floats) -> tuple[Floats, Floats]:
         """Residuals [batch, rows] and their derivatives [batch, free, rows]."""
@@ -154,21 +162,29 @@ class Surface:
         jacobian *= slope[:, None, :]
         return residuals, jacobian
 
-    def sums(self, point: Point, pull: Floats, gauss: Floats, mix: Floats) -> tuple[Floats, Floats]:
+    def sums(
+        self,
+        point: Point,
+        pull: Floats,
+        gauss: Floats,
+        mix: Floats,
+        scratch: Scratch | None = None,
+    ) -> tuple[Floats, Floats]:
         """Gradient [batch, free] and matrix [batch, free, free] of a weighted sum of residuals.
 
         The gradient is the sum over rows of `pull` [batch, rows] times first derivatives; the
         matrix that of `gauss` times their products and 1 - `mix` [batch] times pull times second
-        derivatives.
+        derivatives. Uses the point up.
         """
-        if self.form and point.slopes:
-            decoded = self.decode(point.theta)
-            values = np.concatenate([decoded[name] for name in self.free], axis=1)
+        if self.form and point.parts:
+            values = self.decode(point.theta)
+            free = np.concatenate([values[name] for name in self.free], axis=1)
             if not self.objective.log:
-                level = point.slopes.prediction
+                level = point.parts.prediction
                 pull = pull * level
                 gauss = gauss * level**2 + (1.0 - mix)[:, None] * pull
-            return self.form.sums(point.slopes, values, pull, gauss, mix)
+            scratch = scratch or Scratch()
+            return self.form.sums(point.parts, values, free, pull, gauss, mix, scratch)
         _, jacobian = self.residuals_and_jacobian(point.theta)
         gradient = np.matmul(jacobian, pull[:, :, None])[:, :, 0]
         matrix = np.matmul(jacobian * gauss[:, None, :], jacobian.transpose(0, 2, 1))

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from scaling_cli.errors import FitError, InputError
 from scaling_cli.fitting import engine
+from scaling_cli.fitting.arrays import Scratch
 from scaling_cli.fitting.engine import Design, FitOptions, Frame
 from scaling_cli.fitting.powersum import Rows
 from scaling_cli.fitting.result import PAPER, FailedFit, Fit
@@ -46,17 +47,13 @@ Numbers = NDArray[np.int64]
 class TiedPoint(Point):
     """A point of a tied surface, with the points of its groups."""
 
-    parts: tuple[Point, ...]
+    groups: tuple[Point, ...]
 
     def put(self, rows: Rows, other: Point) -> None:
         super().put(rows, other)
         assert isinstance(other, TiedPoint)
-        for mine, theirs in zip(self.parts, other.parts, strict=True):
+        for mine, theirs in zip(self.groups, other.groups, strict=True):
             mine.put(rows, theirs)
-
-    def take(self, rows: Rows) -> Point:
-        parts = tuple(part.take(rows) for part in self.parts)
-        return TiedPoint(self.theta[rows], self.residuals[rows], None, parts)
 
 
 @dataclass(frozen=True)
@@ -137,18 +134,34 @@ class TiedSurface(Surface):
         theta[:, : len(self.tied)] = common
         return theta
 
-    def at(self, theta: Floats) -> TiedPoint:
-        parts = tuple(part.at(self.of_group(theta, i)) for i, part in enumerate(self.parts))
-        return TiedPoint(theta, np.concatenate([p.residuals for p in parts], axis=1), None, parts)
+    def at(self, theta: Floats, scratch: Scratch | None = None) -> TiedPoint:
+        scratch = scratch or Scratch()
+        groups = tuple(
+            part.at(self.of_group(theta, i), scratch.of(i)) for i, part in enumerate(self.parts)
+        )
+        return TiedPoint(
+            theta,
+            np.concatenate([group.residuals for group in groups], axis=1),
+            np.concatenate([group.slope for group in groups], axis=1),
+            None,
+            groups,
+        )
 
-    def sums(self, point: Point, pull: Floats, gauss: Floats, mix: Floats) -> tuple[Floats, Floats]:
+    def sums(
+        self,
+        point: Point,
+        pull: Floats,
+        gauss: Floats,
+        mix: Floats,
+        scratch: Scratch | None = None,
+    ) -> tuple[Floats, Floats]:
+        scratch = scratch or Scratch()
         assert isinstance(point, TiedPoint)
         gradient = np.zeros(point.theta.shape)
         matrix = np.zeros((*point.theta.shape, point.theta.shape[1]))
-        for part, here, rows, at in zip(
-            self.parts, point.parts, self._blocks, self.coordinates, strict=True
-        ):
-            first, second = part.sums(here, pull[:, rows], gauss[:, rows], mix)
+        groups = zip(self.parts, point.groups, self._blocks, self.coordinates, strict=True)
+        for i, (part, here, rows, at) in enumerate(groups):
+            first, second = part.sums(here, pull[:, rows], gauss[:, rows], mix, scratch.of(i))
             gradient[:, at] += first
             matrix[:, at[:, None], at] += second
         return gradient, matrix
