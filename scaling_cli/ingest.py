@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from math import isnan, nan
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from scaling_cli.adapters import Ingested, stream
 from scaling_cli.errors import InputError
 from scaling_cli.progress import Progress
-from scaling_cli.resolve import Final, finals, together
+from scaling_cli.resolve import Final, finals, resolve, together
 from scaling_cli.store import SEGMENT_POINTS, SEGMENT_RUNS, Store
 
 if TYPE_CHECKING:
@@ -119,12 +121,18 @@ class _Landing:
 
     def _finals(self, strict: bool) -> tuple[Final, ...]:
         rows = finals(self.pending, self.mapping, strict).rows
-        if strict and all(isnan(row.values.get("loss", nan)) for row in rows):
+        ends = [row.values.get("loss", nan) for row in rows]
+        if strict and all(map(isnan, ends)) and not any(map(self._had_loss, self.pending)):
             raise InputError(
                 f"{self.pending[0].source}: the loss is NaN in every run",
                 'Name a column that holds numbers in the mapping: [columns] loss = "...".',
             )
         return rows
+
+    def _had_loss(self, run: Run) -> bool:
+        """Whether a run that ends in NaN had a loss before: it diverged, and a check says so."""
+        loss = resolve(run, self.mapping).columns.get("loss")
+        return loss is not None and bool(np.isfinite(getattr(loss.values, "values", nan)).any())
 
     def summary(self) -> Ingest:
         last = together(self.ids, self.rows)

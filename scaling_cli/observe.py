@@ -189,18 +189,12 @@ def listed(store: Store, where: str | None = None) -> Observations:
     return rows if where is None else rows.select(rows.matches(where))
 
 
-def observe(
-    store: Store,
-    mapping: Mapping | None = None,
-    where: str | None = None,
-    every_point: bool = False,
-) -> Observations:
-    """The stored runs that `where` and the mapping's own filter leave, each at its final point.
+def every_run(store: Store, mapping: Mapping | None = None) -> Observations:
+    """Every stored run at its final point, also those that a filter would leave out or that have
+    no loss.
 
     Without a mapping, or with that of the ingest, the values of the ingest serve; another mapping
-    is applied to the stored histories. Runs without a loss are dropped, and a note names them.
-    With `every_point` a run has a row for each logged loss instead; the filters still ask about its
-    final point.
+    is applied to the stored histories.
     """
     records = store.runs()
     if not records:
@@ -216,7 +210,24 @@ def observe(
         series = store.series(r.run_key for r in records if r.has_history)
         found = finals([r.to_run(series.get(r.run_key, {})) for r in records], mapping)
         values, notes = [row.values for row in found.rows], found.notes
-    rows = _rows(records, values, notes, mapping.group if mapping else _same_group(records))
+    return _rows(records, values, notes, mapping.group if mapping else _same_group(records))
+
+
+def observe(
+    store: Store,
+    mapping: Mapping | None = None,
+    where: str | None = None,
+    every_point: bool = False,
+) -> Observations:
+    """Of `every_run`, those that `where` and the mapping's own filter leave.
+
+    Runs without a loss are dropped, and a note names them. With `every_point` a run has a row for
+    each logged loss instead; the filters still ask about its final point.
+    """
+    rows = every_run(store, mapping)
+    records = rows.runs
+    if mapping is not None and mapping.empty:
+        mapping = None
     kept = np.ones(len(rows), dtype=bool)
     own = [mapping.where if mapping is not None else r.mapping.where for r in records]
     for text in dict.fromkeys(own):

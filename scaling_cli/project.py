@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping as Dict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ from scaling_cli.notes import Note
 from scaling_cli.store import Store, open_store
 
 if TYPE_CHECKING:
+    from scaling_cli.checks import Result
+    from scaling_cli.checks.base import Bench
     from scaling_cli.fitting.backtest import Comparison
     from scaling_cli.fitting.engine import FitOptions
     from scaling_cli.fitting.recipes import Recipe
@@ -160,6 +162,35 @@ class Project:
             raise errors[0]
         return found
 
+    def check(self, runs: Sequence[str] = ()) -> list[Result]:
+        """What the mapping's [[check]] tables find on every run, or on those named.
+
+        Without tables the rules that need no settings are applied.
+        """
+        from scaling_cli.checks import read_checks, run_checks
+
+        checks = read_checks(self.mapping)
+        return run_checks(self.bench(), checks, runs)
+
+    def bench(self) -> Bench:
+        """The stored runs, crashed and filtered ones too, for checks."""
+        from scaling_cli.checks.base import Bench
+        from scaling_cli.observe import every_run
+
+        rows = every_run(self.store, self.mapping)
+        mapping = None if self.mapping is None or not self.mapping.columns else self.mapping
+        return Bench(rows, self.store, mapping, cache(self.frozen_fits))
+
+    def frozen_fits(self, fit: str | None = None) -> list[Fit]:
+        """The fits of a file (its path may be relative to that of the mapping) or of an id, which
+        may be several; the newest of the store for None."""
+        if fit is None:
+            return self.forecasts()
+        beside = Path(self.mapping.path).parent / fit if self.mapping else Path(fit)
+        if beside.is_file():
+            return load_fits(beside)
+        return load_fits(Path(fit)) if _is_file(fit) else self.saved_fits(fit)
+
     def save(self, fits: Sequence[Fit]) -> None:
         """Keep the fits in the store, as one set: `saved_fits` gives the newest set."""
         together = [item.fit_id for item in fits]
@@ -222,33 +253,40 @@ def open_project(location: str = ".scalefit", config: str | Path | None = None) 
 
 def load_fit(fit: str, project: Project | None = None) -> Fit:
     """A fit from a file that `fit -o` wrote, or from the store by its id."""
-    import json
-
     from scaling_cli.fitting.result import Fit
 
-    path = Path(fit)
-    if path.suffix == ".json" or path.is_file():
-        try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise InputError(f"{fit}: there is no such file") from None
-        except (OSError, ValueError) as error:
-            raise InputError(f"{fit} cannot be read as a saved fit ({error})") from None
-        if isinstance(document, dict) and "fits" in document:
-            return _only(document["fits"], fit)
-        return Fit.from_document(document, fit)
+    if _is_file(fit):
+        found = load_fits(Path(fit))
+        if len(found) != 1:
+            ids = ", ".join(item.fit_id for item in found)
+            raise InputError(f"{fit} holds {len(found)} fits ({ids})", "Save them one by one.")
+        return found[0]
     if project is None:
         raise InputError(f"{fit}: there is no such file")
     return Fit.from_document(project.store.load_fit(fit), fit)
 
 
-def _only(documents: list[dict[str, Any]], where: str) -> Fit:
+def load_fits(path: Path) -> list[Fit]:
+    """The fits of a file that `fit -o` wrote: one, or one for each group."""
+    import json
+
     from scaling_cli.fitting.result import Fit
 
-    if len(documents) != 1:
-        ids = ", ".join(str(item.get("fit_id")) for item in documents)
-        raise InputError(f"{where} holds {len(documents)} fits ({ids})", "Save them one by one.")
-    return Fit.from_document(documents[0], where)
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as a saved fit ({error})") from None
+    several = isinstance(document, dict) and "fits" in document
+    documents = document["fits"] if several else [document]
+    if not isinstance(documents, list) or not all(isinstance(item, dict) for item in documents):
+        raise InputError(f"{path} is not a saved fit", "Make one with `scalefit fit -o FILE`.")
+    return [Fit.from_document(item, str(path)) for item in documents]
+
+
+def _is_file(fit: str) -> bool:
+    return fit.endswith(".json") or Path(fit).is_file()
 
 
 def budget_ladder(fits: Sequence[Fit]) -> list[float]:

@@ -35,21 +35,16 @@ ALLOWED = {
     "curves": SHARED | {"laws", "fitting", "mapping", "observe", "resolve", "store"},
     "contrasts": SHARED | {"laws", "fitting", "planning"},
     "ingest": SHARED | {"adapters", "mapping", "resolve", "store"},
+    "checks": SHARED
+    | {"curves", "expressions", "fitting", "mapping", "observe"}
+    | {"resolve", "store"},
     "project": SHARED
-    | {
-        "adapters",
-        "fitting",
-        "ingest",
-        "laws",
-        "mapping",
-        "observe",
-        "planning",
-        "resolve",
-        "store",
-    },
+    | {"adapters", "checks", "fitting", "ingest", "laws"}
+    | {"mapping", "observe", "planning", "resolve", "store"},
     "report": SHARED
-    | {"contrasts", "fitting", "ingest", "laws", "observe", "planning", "project", "store"},
-    "cli": SHARED | {"contrasts", "fitting", "laws", "planning", "project", "report"},
+    | {"checks", "contrasts", "fitting", "ingest", "laws"}
+    | {"observe", "planning", "project", "store"},
+    "cli": SHARED | {"checks", "contrasts", "fitting", "laws", "planning", "project", "report"},
     "__main__": {"cli"},
     "__init__": {"project", "fitting", "laws", "planning", "store", "mapping", "errors", "version"},
 }

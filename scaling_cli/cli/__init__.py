@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from scaling_cli.cli import (
+    check,
     compare,
     crossing,
     demo,
@@ -44,6 +45,7 @@ COMMANDS = (
     crossing,
     equivalent,
     slope,
+    check,
     report,
     demo,
 )

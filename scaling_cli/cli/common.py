@@ -74,6 +74,8 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
+        except typer.Exit:  # a command's own exit code
+            raise
         except ScalefitError as error:
             if debugging():
                 raise

@@ -1,0 +1,279 @@
+"""What a rule is, what it sees of a run, and what it finds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from collections.abc import Mapping as Dict
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from scaling_cli.columns import COLUMNS
+from scaling_cli.errors import InputError
+from scaling_cli.expressions import as_number, parse
+from scaling_cli.mapping import Mapping, near
+from scaling_cli.observe import Observations
+from scaling_cli.quantities import parse_quantity
+from scaling_cli.records import Floats, Run, Series
+from scaling_cli.resolve import Resolved, resolve, sample
+from scaling_cli.store import RunRecord, Store
+
+if TYPE_CHECKING:
+    from scaling_cli.fitting.result import Fit
+
+Status = Literal["pass", "fail", "skip"]
+Kind = Literal["number", "text", "texts", "expression"]
+Settings = Dict[str, Any]
+
+# How trainers name the steps that a run is to take, in its config; the likeliest first.
+PLANNED_STEPS = (
+    "total_steps",
+    "max_steps",
+    "train_steps",
+    "num_train_steps",
+    "training_steps",
+    "num_iterations",
+    "max_train_steps",
+    "train_iters",
+    "max_duration_steps",
+)
+REQUIRED = object()
+
+
+class Undecided(Exception):
+    """A rule cannot judge this run; the message says what it lacks. It is a skip, never a pass."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a [[check]] table may say to a rule. A number may be written as `2T`; an `expression`
+    is a number, or one over the run's columns and config; `texts` is one text or a list."""
+
+    name: str
+    kind: Kind
+    meaning: str
+    default: Any = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a rule says of a run. `step` is where, `details` further numbers for programs."""
+
+    status: Status
+    message: str
+    observed: float | str | None = None
+    expected: float | str | None = None
+    step: int | None = None
+    details: Dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule: `judge` gives a finding on a run, or raises Undecided.
+
+    `always` marks the rules that need no settings: they serve where no [[check]] is written. Of
+    `one_of`, at least one setting has to be given.
+    """
+
+    name: str
+    title: str
+    judge: Callable[[Subject, Settings], Finding]
+    settings: tuple[Setting, ...] = ()
+    always: bool = False
+    one_of: tuple[str, ...] = ()
+
+    def read(self, given: Dict[str, Any], where: str) -> dict[str, Any]:
+        """The settings with their defaults; InputError names an unknown or unusable one."""
+        known = {setting.name: setting for setting in self.settings}
+        for name in given:
+            if name not in known:
+                raise InputError(
+                    f"{where}: rule {self.name} has no setting {name!r}",
+                    near(name, known) or f"It has {', '.join(known) or 'none'}.",
+                )
+        if self.one_of and not set(self.one_of) & given.keys():
+            raise InputError(
+                f"{where}: rule {self.name} needs one of {', '.join(self.one_of)}",
+                f"{self.one_of[0]}: {known[self.one_of[0]].meaning}.",
+            )
+        found = {}
+        for name, setting in known.items():
+            value = given.get(name, setting.default)
+            if value is REQUIRED:
+                raise InputError(
+                    f"{where}: rule {self.name} needs {name}", f"{name}: {setting.meaning}."
+                )
+            found[name] = value if name not in given else _read(setting, value, where)
+        return found
+
+
+def _read(setting: Setting, value: Any, where: str) -> Any:
+    place = f"{where}: {setting.name}"
+    if setting.kind == "texts":
+        values = [value] if isinstance(value, str) else value
+        if not isinstance(values, list) or not all(isinstance(item, str) for item in values):
+            raise InputError(f"{place} is neither a text nor a list of texts", setting.meaning)
+        return values
+    if isinstance(value, str):
+        if setting.kind == "expression":
+            parse(value)
+            return value
+        return parse_quantity(value, place) if setting.kind == "number" else value
+    number = None if isinstance(value, bool) else as_number(value)
+    if setting.kind == "text" or number is None or not math.isfinite(number):
+        kind = "text" if setting.kind == "text" else "number"
+        raise InputError(f"{place} = {value!r} is no {kind}", f"{setting.name}: {setting.meaning}.")
+    return number
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A run under check: its record, its history, and the bench that has the other runs."""
+
+    record: RunRecord
+    run: Run
+    columns: Resolved
+    row: Observations  # the run alone, at its final point
+    bench: Bench
+
+    @property
+    def step(self) -> int:
+        """The last step that any metric was logged at."""
+        return int(self.record.final.get("steps", 0))
+
+    def series(self, name: str) -> Series:
+        """The history of a column, or of a metric under its logged name, with at least a point."""
+        column = self.columns.columns.get(name)
+        found = self.run.series.get(name) if column is None else column.values
+        if not isinstance(found, Series) or not len(found.steps):
+            what = "no history" if not self.run.series else f"no history of {name}"
+            raise Undecided(f"the run has {what}")
+        return found
+
+    def at(self, name: str, steps: Any) -> Floats:
+        """A column's values at steps [n], by a straight line between logged points."""
+        return sample(self.series(name), np.asarray(steps), linear=True)
+
+    def number(self, expression: float | str) -> float:
+        """A number, or an expression over the run's columns at its final point and its config."""
+        if not isinstance(expression, str):
+            return float(expression)
+        try:
+            value = parse(expression).evaluate(self._look_up)
+        except InputError as error:
+            for name in parse(expression).names:
+                if name != "steps":
+                    self.bench.rows.look_up(name)  # an InputError where no run at all has it
+            raise Undecided(f"`{expression}`: {error.what}") from None
+        number = as_number(np.broadcast_to(value, 1).tolist()[0])
+        if number is None or not math.isfinite(number):
+            raise Undecided(f"`{expression}` is no number in this run")
+        return number
+
+    def _look_up(self, name: str) -> Any:
+        return float(self.step) if name == "steps" else self.row.look_up(name)
+
+    @cached_property
+    def planned_steps(self) -> float | None:
+        """The steps that the run's config says it is to take."""
+        for name in PLANNED_STEPS:
+            for key in (
+                name,
+                *(k for k in self.run.config if k.endswith((f".{name}", f"/{name}"))),
+            ):
+                number = as_number(self.run.config.get(key))
+                if number is not None and number > 0:
+                    return number
+        return None
+
+    @property
+    def running(self) -> bool:
+        """Whether the source says that the run goes on."""
+        return self.record.status == "unfinished"
+
+    @cached_property
+    def losses(self) -> tuple[str, ...]:
+        """The loss column, and every other series that goes by a name of a loss."""
+        column = self.columns.columns.get("loss")
+        origin = column.origin if column else ""
+        others = [n for n in COLUMNS["loss"].aliases if n in self.run.series and n != origin]
+        return ("loss", *others)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All runs of a store at their final points, and where their histories and fits come from.
+
+    `fits` gives the fits of an id or a file, or the newest ones for None.
+    """
+
+    rows: Observations
+    store: Store
+    mapping: Mapping | None
+    fits: Callable[[str | None], Sequence[Fit]]
+
+    def subjects(self, chosen: Sequence[int]) -> list[Subject]:
+        """The runs of these rows with their histories, in that order."""
+        records = [self.rows.runs[i] for i in chosen]
+        series = self.store.series(record.run_key for record in records if record.has_history)
+        found = []
+        for i, record in zip(chosen, records, strict=True):
+            run = record.to_run(series.get(record.run_key, {}))
+            alone = self.rows.select(np.arange(len(self.rows)) == i)
+            columns = resolve(run, self.mapping or record.mapping)
+            found.append(Subject(record, run, columns, alone, self))
+        return found
+
+    def named(self, name: str) -> list[int]:
+        """The rows whose run id or name is `name`, or matches it where it has a `*`."""
+        from fnmatch import fnmatchcase
+
+        found = [
+            i
+            for i, run in enumerate(self.rows.runs)
+            if fnmatchcase(run.run_id, name) or fnmatchcase(run.name, name)
+        ]
+        if not found:
+            raise InputError(
+                f"There is no run {name!r} in the store at {self.store.location}",
+                near(name, (run.run_id for run in self.rows.runs)) or "See `scalefit runs`.",
+            )
+        return found
+
+    def other(self, name: str) -> Subject:
+        """The one run of this name, whichever run is under check."""
+        found = self.named(name)
+        if len(found) > 1:
+            raise InputError(f"{len(found)} runs are called {name!r}", "Give the id of one.")
+        return self.subjects(found)[0]
+
+
+METRIC = Setting("metric", "texts", "the metrics judged; without it, every logged loss")
+
+
+def judge_each(
+    run: Subject, metrics: Sequence[str] | None, judge: Callable[[str], Finding]
+) -> Finding:
+    """One finding for several metrics: the first failure, else the first pass.
+
+    Undecided only if no metric could be judged.
+    """
+    found: list[Finding] = []
+    unable: list[Undecided] = []
+    for name in metrics or run.losses:
+        try:
+            found.append(judge(name))
+        except Undecided as error:
+            unable.append(error)
+    if not found:
+        raise unable[0]
+    return next((item for item in found if item.status == "fail"), found[0])
+
+
+def finite(series: Series) -> Series:
+    """The series without the points that are no number."""
+    kept = np.isfinite(series.values)
+    return series if kept.all() else Series(series.steps[kept], series.values[kept])

@@ -1,0 +1,49 @@
+"""Tokens, compute and parameters as planned."""
+
+from __future__ import annotations
+
+from scaling_cli.checks.base import Finding, Rule, Setting, Settings, Subject
+from scaling_cli.quantities import count, percent
+
+QUANTITIES = ("tokens", "flops", "params")
+TOLERANCE = 0.01  # a last batch or a rounded budget moves them by less; a wrong batch by more
+
+
+def judge(run: Subject, settings: Settings) -> Finding:
+    wanted = {name: settings[name] for name in QUANTITIES if settings[name] is not None}
+    batch = settings["batch_tokens"]
+    parts, off = [], []
+    for name, expression in wanted.items():
+        planned, found = run.number(expression), run.number(name)
+        parts.append((name, found, planned))
+        # Tokens and compute of a run that goes on may still be below the plan.
+        below = found < planned and run.running and name != "params"
+        if abs(found / planned - 1) > settings["tolerance"] and not below:
+            off.append(name)
+    if batch is not None:
+        planned, found = run.number(batch), run.number("tokens / steps")
+        parts.append(("batch_tokens", found, planned))
+        if abs(found / planned - 1) > settings["tolerance"]:
+            off.append("batch_tokens")
+    shown = [part for part in parts if part[0] in off] or parts
+    text = ", ".join(
+        f"{name} {count(found)}, planned {count(planned)} ({percent(found / planned - 1, 1, True)})"
+        for name, found, planned in shown
+    )
+    _, found, planned = shown[0]
+    return Finding("fail" if off else "pass", f"{text}.", found, planned)
+
+
+RULE = Rule(
+    "planned",
+    "Tokens, compute and parameters are as planned",
+    judge,
+    (
+        Setting("tokens", "expression", "tokens of the whole run"),
+        Setting("flops", "expression", "compute of the whole run, FLOPs"),
+        Setting("params", "expression", "parameters"),
+        Setting("batch_tokens", "expression", "tokens of a step, on average"),
+        Setting("tolerance", "number", "largest relative difference", TOLERANCE),
+    ),
+    one_of=(*QUANTITIES, "batch_tokens"),
+)
