@@ -83,9 +83,16 @@ def objective_values(
 
 
 def solve(
-    surface: Surface, weights: Floats, starts: Floats, prior: Prior | None = None
+    surface: Surface,
+    weights: Floats,
+    starts: Floats,
+    prior: Prior | None = None,
+    one_fit: bool = False,
 ) -> Solution:
     """Minimise each problem from its start: `weights` [batch or 1, rows], `starts` [batch, free].
+
+    With `one_fit` the starts are those of one fit, and what neither converges soon nor lies below
+    those that do is given up: it would take ten times as long as all others together.
 
     Where nearly every residual lies beyond delta the objective is a kinked one, on which a step of
     Newton's says little; then wider deltas are solved first, each from the last one's optimum.
@@ -98,7 +105,10 @@ def solve(
     )
     near = ~(distance > FAR)
     found = _solve_batch(surface, weights, starts, prior, np.where(near, FEW_ITERATIONS, 0))
-    left = np.flatnonzero(~found.converged & (np.isfinite(found.objective) | ~near))
+    open_ = ~found.converged & (np.isfinite(found.objective) | ~near)
+    if one_fit and found.converged.any():
+        open_ &= ~(found.objective >= np.min(found.objective[found.converged])) | ~near
+    left = np.flatnonzero(open_)
     if not len(left):
         return found
     far = np.ceil(np.log(np.clip(distance[left], 1.0, 1e9)) / np.log(DELTA_FACTOR))
@@ -192,7 +202,9 @@ def _share(weights: Floats, rows: Rows, scratch: Scratch) -> Floats:
     """The weights of these problems."""
     if len(weights) == 1:
         return weights
-    return np.take(weights, rows, axis=0, out=scratch("weights", (len(rows), weights.shape[1])))
+    out = scratch("weights", (len(rows), weights.shape[1]))
+    # The mode "raise" would copy once more.
+    return np.take(weights, rows, axis=0, out=out, mode="clip")
 
 
 def _values(weights: Floats, point: Point, prior: Prior | None, scratch: Scratch) -> Floats:

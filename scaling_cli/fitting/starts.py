@@ -66,13 +66,13 @@ def fit_starts(surface: Surface, count: int) -> tuple[Surface, Solution]:
     starts = candidate_starts(surface, count)
     if count > POLISHED:
         starts = _best(surface, rough(surface, weights, starts), POLISHED)
-    found = solve(surface, weights, starts)
+    found = solve(surface, weights, starts, one_fit=True)
     if not surface.objective.tuning:
         return surface, found
     residuals = surface.residuals(found.theta[found.best()][None])[0]
     objective = surface.objective.adapted(residuals, len(surface.free))
     surface = replace(surface, objective=objective)
-    return surface, solve(surface, weights, found.theta)
+    return surface, solve(surface, weights, found.theta, one_fit=True)
 
 
 def candidate_starts(surface: Surface, count: int) -> Floats:
