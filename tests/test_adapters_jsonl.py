@@ -5,6 +5,7 @@ import json
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -89,14 +90,7 @@ def test_one_row_a_run(tmp_path: Path) -> None:
     assert [run.run_id for run in numbered] == ["t-1", "t-2"]
 
 
-@pytest.mark.parametrize("fast", [True, False])
-def test_what_is_not_finite_is_nan_however_it_is_written(
-    tmp_path: Path, fast: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if fast:
-        pytest.importorskip("orjson")
-    else:
-        monkeypatch.setattr(jsonl, "_fast_loads", None)
+def test_what_is_not_finite_is_nan_however_it_is_written(tmp_path: Path) -> None:
     found = ingest(
         tmp_path,
         '{"step": 1, "loss": NaN}',
@@ -188,3 +182,80 @@ def test_any_lines_are_read_or_refused_politely(rows: list[dict[str, Any]]) -> N
         found = read_sources([path])
         store = open_store(Path(folder) / "store", create=True)
         store.put(found.runs, finals(found.runs).rows)
+
+
+KEYS = ("step", "loss", "val/loss", "run_id", "note", "config", "n", "_type")
+values = st.one_of(
+    st.integers(-3, 3),
+    st.sampled_from([2**53 + 1, 2**70, 0.1, 1e308, float("nan"), float("-inf")]),
+    st.sampled_from(["a", "NaN", "", "config", "2026-01-01T00:00:00", "2026-01-01", "{[", "é"]),
+    st.none(),
+    st.booleans(),
+    st.lists(st.integers(0, 1), max_size=2),
+    st.dictionaries(st.sampled_from(["lr", "at"]), st.sampled_from([1, 2.5, "2026-01-01"])),
+)
+# Mostly files of steps: only those are read by columns.
+steps = st.builds(
+    lambda row, rest: row | rest,
+    st.fixed_dictionaries({"step": st.integers(0, 9), "loss": st.floats(0, 9)}),
+    st.dictionaries(st.sampled_from(KEYS), values, max_size=1),
+)
+rows = st.lists(
+    st.one_of(steps, steps, steps, st.dictionaries(st.sampled_from(KEYS), values, max_size=3)),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(rows, st.sampled_from(["\n", "\n\n", " \n", "\r\n"]))
+def test_by_columns_and_by_lines_the_same_is_read(
+    rows: list[dict[str, Any]], separator: str
+) -> None:
+    text = separator.join(map(json.dumps, rows))
+    found: list[Any] = []
+    for columnar in (True, False):
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            contextlib.ExitStack() as stack,
+        ):
+            path = Path(folder) / "t.jsonl"
+            path.write_text(text)
+            if not columnar:
+                stack.enter_context(mock.patch.object(jsonl, "_columnar_runs", return_value=None))
+            try:
+                runs = list(jsonl.read(path, "t", Mapping()))
+            except InputError as error:
+                found.append(str(error))
+                continue
+        found.append(
+            [
+                (
+                    run.run_id,
+                    repr(run.config),
+                    run.tags,
+                    set(run.notes),
+                    *(f"{metric} {points(run, metric)}" for metric in sorted(run.series)),
+                )
+                for run in runs
+            ]
+        )
+    assert found[0] == found[1]
+
+
+def test_steps_are_read_by_columns(tmp_path: Path) -> None:
+    """The premise of the test above, on the file that the benchmark measures."""
+    lines = [json.dumps({"run_id": "a", "config": {"n": 1, "at": "2026-01-01"}})]
+    lines += [json.dumps({"step": s, "loss": 1 / (s + 1), "note": "x"}) for s in range(50)]
+    runs = jsonl._columnar_runs("\n".join(lines).encode(), "t", "t", Mapping())
+    assert runs is not None
+    assert [run.config for run in runs] == [
+        {"note": "x", "run_id": "a", "n": 1, "at": "2026-01-01"}
+    ]
+
+
+@pytest.mark.parametrize("nested", ["[", '{"a":'])
+def test_what_nests_deeper_than_a_stack_is_refused(tmp_path: Path, nested: str) -> None:
+    line = '{"a":' + nested * 100_000 + "1" + ("]" if nested == "[" else "}") * 100_000 + "}"
+    with pytest.raises(InputError, match="line 1 is not a JSON object"):
+        ingest(tmp_path, line, '{"step": 1}', '{"step": 2}')

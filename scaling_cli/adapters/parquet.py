@@ -15,7 +15,7 @@ import numpy as np
 
 from scaling_cli.adapters.building import make_run, whole_steps
 from scaling_cli.adapters.files import Found, read_bytes, stem_of, suffix_of
-from scaling_cli.adapters.shapes import Column, Table, text_column
+from scaling_cli.adapters.shapes import Table, one_array, typed_column
 from scaling_cli.errors import InputError
 from scaling_cli.notes import Note
 
@@ -68,7 +68,7 @@ def _runs(parts: Sequence[Found], mapping: Mapping) -> Iterator[Run]:
     try:
         table = pa.concat_tables(tables).combine_chunks()
         arrays = {
-            column: _one_array(table.column(column))
+            column: one_array(table.column(column))
             for column in table.column_names
             if not column.startswith("__index_level_")  # pandas' row numbers
         }
@@ -76,7 +76,7 @@ def _runs(parts: Sequence[Found], mapping: Mapping) -> Iterator[Run]:
         raise InputError(f"{source} cannot be read: {error}", "Write it again.") from error
     if not table.num_rows:
         raise InputError(f"{source} has no rows", "Give a table with a row a point.")
-    made = Table(name, source, stem_of(parts[0].path), arrays, table.num_rows, _typed)
+    made = Table(name, source, stem_of(parts[0].path), arrays, table.num_rows, typed_column)
     yield from _neptune(made) if set(arrays) >= _NEPTUNE else made.runs(mapping)
 
 
@@ -105,44 +105,6 @@ def _load(found: Found) -> Any:
             f"{found.source} is no whole Parquet file: {told}", "Copy it again."
         ) from None
     return table
-
-
-def _one_array(column: Any) -> Any:
-    import pyarrow as pa
-
-    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
-    is_text = pa.types.is_string(array.type) or pa.types.is_large_string(array.type)
-    return array.cast(pa.string()) if is_text or pa.types.is_null(array.type) else array
-
-
-def _typed(array: Any) -> Column:
-    import pyarrow as pa
-
-    kind = array.type
-    filled = np.asarray(array.is_valid())
-    if pa.types.is_integer(kind):
-        try:
-            return Column("int", array.cast(pa.int64()).fill_null(0).to_numpy(False), filled)
-        except pa.ArrowInvalid:  # past 63 bits
-            return Column("float", _doubles(array), filled)
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return Column("float", _doubles(array), filled)
-    if pa.types.is_string(kind) or pa.types.is_temporal(kind):
-        return text_column(array.cast(pa.string()))
-    values = np.empty(len(array), dtype=object)
-    if pa.types.is_binary(kind) or pa.types.is_struct(kind) or pa.types.is_map(kind):
-        return Column("other", values, np.zeros(len(array), dtype=bool))
-    values[:] = array.to_pylist()
-    return Column("bool" if pa.types.is_boolean(kind) else "other", values, filled)
-
-
-def _doubles(array: Any) -> Any:
-    import pyarrow as pa
-
-    return array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
 
 
 def _neptune(table: Table) -> Iterator[Run]:

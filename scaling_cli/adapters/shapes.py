@@ -215,6 +215,46 @@ def _rows(table: Table, run_id: str | None, ids: Sequence[str]) -> Iterator[Run]
         yield make_run(table.adapter, identity, table.source, config, {})
 
 
+def one_array(column: Any) -> Any:
+    """A pyarrow column as one array, without dictionaries and large offsets."""
+    import pyarrow as pa
+
+    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    is_text = pa.types.is_string(array.type) or pa.types.is_large_string(array.type)
+    return array.cast(pa.string()) if is_text or pa.types.is_null(array.type) else array
+
+
+def typed_column(array: Any) -> Column:
+    """A pyarrow array as a column."""
+    import pyarrow as pa
+
+    kind = array.type
+    filled = np.asarray(array.is_valid())
+    if pa.types.is_integer(kind):
+        try:
+            return Column("int", array.cast(pa.int64()).fill_null(0).to_numpy(False), filled)
+        except pa.ArrowInvalid:  # past 63 bits
+            return Column("float", _doubles(array), filled)
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return Column("float", _doubles(array), filled)
+    if pa.types.is_string(kind) or pa.types.is_temporal(kind):
+        return text_column(array.cast(pa.string()))
+    values = np.empty(len(array), dtype=object)
+    if pa.types.is_binary(kind) or pa.types.is_struct(kind) or pa.types.is_map(kind):
+        return Column("other", values, np.zeros(len(array), dtype=bool))
+    values[:] = array.to_pylist()
+    return Column("bool" if pa.types.is_boolean(kind) else "other", values, filled)
+
+
+def _doubles(array: Any) -> Any:
+    import pyarrow as pa
+
+    return array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+
+
 def text_column(array: Any) -> Column:
     """A column of a pyarrow string array; equal texts are one object."""
     encoded = array.dictionary_encode()
