@@ -16,6 +16,7 @@ from scaling_cli.project import Project
 
 title = "Checks: hits on damaged real runs, false alarms on undamaged ones"
 SAMPLES = ROOT / "sample_runs"
+CONFIG = ROOT / "configs" / "ci" / "scalefit.toml"
 CURVES = DATA / "mpl_curves" / "mpl_curves.csv"
 LOSSES = ("train/loss", "val/loss")
 Rows = list[dict[str, Any]]
@@ -84,6 +85,25 @@ def duplicated(rows: Rows) -> Rows:
     return rows[:end] + scaled(rows[start:], np.full(len(rows) - start, 1.001))
 
 
+def half_rate(rows: Rows) -> Rows:
+    """The learning rate is half of what it should be."""
+    return [row | {"lr": row["lr"] / 2} for row in rows]
+
+
+def no_warmup(rows: Rows) -> Rows:
+    """The rate starts at its peak."""
+    peak = max(row["lr"] for row in rows)
+    top = next(i for i, row in enumerate(rows) if row["lr"] > 0.99 * peak)
+    return [row | {"lr": peak if i < top else row["lr"]} for i, row in enumerate(rows)]
+
+
+def stretched(rows: Rows) -> Rows:
+    """The rate decays over twice the steps."""
+    rates = [row["lr"] for row in rows]
+    places = np.interp(np.arange(len(rows)) / 2, np.arange(len(rows)), rates)
+    return [row | {"lr": float(rate)} for row, rate in zip(rows, places, strict=True)]
+
+
 # damage -> what makes it, and the rule that is to find it
 DAMAGES: dict[str, tuple[Callable[[Rows], Rows], str]] = {
     "spike": (spike, "spike"),
@@ -91,6 +111,9 @@ DAMAGES: dict[str, tuple[Callable[[Rows], Rows], str]] = {
     "NaN": (nan, "nan"),
     "stall, weights frozen": (frozen, "stall"),
     "stall, noise goes on": (stall, "stall"),
+    "learning rate halved": (half_rate, "schedule"),
+    "warmup left out": (no_warmup, "schedule"),
+    "decay over twice the steps": (stretched, "schedule"),
     "truncated": (truncated, "complete"),
     "duplicated steps": (duplicated, "monotone_steps"),
 }
@@ -120,7 +143,7 @@ def hits(folder: Path, every: int = 1) -> dict[str, tuple[int, int, int]]:
     logs = folder / "logs"
     logs.mkdir()
     damaged_logs(logs, every)
-    found = alarms(logs, folder / "damaged", SAMPLES / "scalefit.toml")
+    found = alarms(logs, folder / "damaged", CONFIG)
     return {
         damage: tuple(
             sum(
@@ -145,7 +168,7 @@ def run() -> str:
             "| undamaged | runs | checks | false alarms | skipped |",
             "|---|---|---|---|---|",
         ]
-        sets = [("sample runs", SAMPLES, SAMPLES / "scalefit.toml")]
+        sets = [("sample runs", SAMPLES, CONFIG)]
         if CURVES.is_file():
             sets.append(("multi-power-law curves", CURVES, None))
         for label, source, config in sets:

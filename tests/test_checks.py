@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from benchmarks.checks import DAMAGES, alarms, hits
+from benchmarks.checks import CONFIG, DAMAGES, alarms, hits
 from scaling_cli.checks import read_checks, rules
 from scaling_cli.checks.reference import BLOCKS, flip_p_value
 from scaling_cli.cli import app
@@ -78,7 +78,7 @@ def test_every_damage_is_found(tmp_path: Path) -> None:
 
 
 def test_undamaged_runs_raise_no_alarm(tmp_path: Path) -> None:
-    found = alarms(SAMPLES, tmp_path / "store", MAPPING)
+    found = alarms(SAMPLES, tmp_path / "store", CONFIG)
     assert {status for _, _, status in found} == {"pass"}
     assert len({run for run, _, _ in found}) == 67
 

@@ -28,6 +28,7 @@ OWN = (
     "monotone_steps",
     "complete",
     "planned",
+    "schedule",
     "limit",
     "band",
     "reference",
