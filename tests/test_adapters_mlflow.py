@@ -14,9 +14,12 @@ from typing import Any
 
 import pytest
 
-from scaling_cli.adapters import read_sources
-from scaling_cli.errors import InputError
+from scaling_cli.adapters import mlflow_server, read_sources
+from scaling_cli.adapters.mlflow_server import fetch
+from scaling_cli.adapters.service import Request, Unchanged
+from scaling_cli.errors import InputError, UnreachableError
 from scaling_cli.records import Run
+from scaling_cli.selection import Selection
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
@@ -142,9 +145,57 @@ def server(
     patch.undo()
 
 
+def fetched(source: str, **options: Any) -> tuple[Run, ...]:
+    return tuple(item for item in fetch(source, Request(**options)) if isinstance(item, Run))
+
+
+def test_a_server_gives_whole_histories(server: tuple[str, Path, dict[str, str]]) -> None:
+    address, _, ids = server
+    runs = fetched(f"mlflow:{address}#ladder")
+    assert len(runs) == 2
+    check(runs, ids)
+    assert {run.source for run in runs} == {f"mlflow:{address}#ladder"}
+    assert len(fetched(f"mlflow:{address}")) == 3
+    some = Selection(filter="attributes.run_name = 'big'")
+    assert [run.name for run in fetched(f"mlflow:{address}", select=some)] == ["big"]
+
+
+def test_a_run_that_has_not_changed_is_not_read_again(
+    server: tuple[str, Path, dict[str, str]],
+) -> None:
+    address, _, ids = server
+    known = {run.run_key: run.cursor for run in fetched(f"mlflow:{address}")}
+    items = list(fetch(f"mlflow:{address}", Request(known=known)))
+    unchanged = {item.run_key for item in items if isinstance(item, Unchanged)}
+    assert unchanged == {f"mlflow:{ids['small']}", f"mlflow:{ids['big']}"}
+    assert [item.run_id for item in items if isinstance(item, Run)] == [ids["else"]]
+
+
+def test_runs_come_in_pages(
+    server: tuple[str, Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, _, ids = server
+    monkeypatch.setattr(mlflow_server, "_RUNS_A_PAGE", 1)
+    check(fetched(f"mlflow:{address}#ladder"), ids)
+
+
+def test_what_a_server_does_not_give_is_said_without_its_password(
+    server: tuple[str, Path, dict[str, str]],
+) -> None:
+    address, _, _ = server
+    with pytest.raises(InputError, match="has no experiment 'ladders'"):
+        fetched(f"mlflow:{address}#ladders")
+    for wrong in ("http://me:pw@127.0.0.1:9", f"{address}/nowhere".replace("//", "//me:pw@")):
+        with pytest.raises(UnreachableError, match="cannot be read") as caught:
+            fetched(f"mlflow:{wrong}#ladder")
+        assert "pw" not in str(caught.value)
+        assert caught.value.__suppress_context__
+
+
 def test_a_database_is_known_by_its_tables(server: tuple[str, Path, dict[str, str]]) -> None:
     _, path, ids = server
     check(read_sources([path]).runs, ids)
+    check(fetched(f"mlflow:sqlite:///{path}#ladder"), ids)
 
 
 def test_a_damaged_database_gives_what_is_readable(

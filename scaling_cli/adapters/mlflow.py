@@ -1,7 +1,7 @@
 """MLflow's own stores: an `mlruns` folder or a SQLite file, read without the client.
 
 A folder holds `<experiment>/<run>/metrics/<key>`, each a text file of `timestamp value step`; the
-tables of a database hold the same.
+tables of a database hold the same. What a server serves is in `mlflow_server.py`.
 """
 
 from __future__ import annotations

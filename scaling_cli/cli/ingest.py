@@ -28,7 +28,7 @@ def ingest(
         list[str],
         typer.Argument(
             help="Files, folders or URLs of run logs; - reads standard input;"
-            " wandb:ENTITY/PROJECT[/RUN]."
+            " wandb:ENTITY/PROJECT[/RUN]; mlflow:URI#EXPERIMENT."
         ),
     ],
     as_format: Annotated[
