@@ -133,6 +133,7 @@ _ALL = (
     # Further scale variables, each read by some law.
     Column("unique_tokens", "count", "distinct tokens in the corpus, U", typical=(1e9, 1e11)),
     Column("samples", "count", "training samples, or samples drawn", typical=(1e3, 1e7)),
+    Column("unique_samples", "count", "distinct samples in the pool", typical=(1e3, 1e5)),
     Column("streams", "count", "parallel streams, P", typical=(1, 8)),
     Column("recurrence", "count", "times that the recurrent block is run", typical=(1, 32)),
     Column("params_recurrent", "count", "parameters of the recurrent block", typical=(1e7, 1e9)),
@@ -149,21 +150,30 @@ _ALL = (
     Column("post_bits", "bits", "bits of a weight after training", typical=(3, 16)),
     Column("width", "count", "width of the residual stream", typical=(256, 4096)),
     Column("depth", "count", "layers", typical=(4, 64)),
+    Column("supervised_loss", "nats per token", "loss without a teacher", typical=(2.0, 4.0)),
+    Column("unigram_normalised_loss", "nats per token", "loss less a unigram model's", zero=True),
     Column("teacher_loss", "nats per token", "loss of the teacher", typical=(2.0, 3.5)),
     Column("source_loss", "nats per token", "loss on the data at hand", typical=(2.0, 4.0)),
     Column("target_share", "1", "share of the target domain in training", typical=(0.02, 0.9)),
-    Column("pruned", "1", "share of the data left out", (), (0.0, 0.8), zero=True),
     Column("merged", "count", "models merged", typical=(1, 10)),
     Column("datastore_tokens", "count", "tokens in the retrieval datastore", typical=(1e8, 1e12)),
     Column("gpu_hours", "hours", "accelerator time of a training", typical=(100, 1e5)),
-    Column("successes", "count", "tries that passed", (), (0, 1e4), zero=True),
-    Column("tries", "count", "tries", typical=(100, 1e4)),
+    Column("pass_rate", "1", "share of tries that passed", (), (0.0, 1.0), zero=True),
+    Column("tries", "count", "tries behind a pass rate", typical=(100, 1e4)),
     Column("accuracy", "1", "share of right answers", (), (0.05, 0.95), zero=True),
     Column("error", "1", "share of wrong answers", (), (0.05, 0.95), zero=True),
     Column("reward", "1", "mean reward", (), (0.05, 0.95), zero=True),
     Column("bleu", "1", "BLEU", (), (5.0, 40.0), zero=True),
-    Column("rate_sum", "1", "sum of the learning rates up to the step, S1; see `curve`"),
-    Column("annealing", "1", "fall of the learning rate with a memory, S2; see `curve`"),
+    Column(
+        "rate_sum", "1", "sum of the learning rates up to the step, S1; see `curve`", (), (0.3, 7)
+    ),
+    Column(
+        "annealing",
+        "1",
+        "fall of the learning rate with a memory, S2; see `curve`",
+        (),
+        (1e-3, 0.3),
+    ),
     Column("rate_drops", "1", "every change of the learning rate before the step; see `curve`"),
 )
 
@@ -172,6 +182,7 @@ COLUMNS: dict[str, Column] = {column.name: column for column in _ALL}
 FAMILIES = {
     "mixture.": Column("mixture.*", "1", "share of a domain in the training data", zero=True),
     "domain_flops.": Column("domain_flops.*", "FLOPs", "compute spent on a domain", zero=True),
+    "optimizer.": Column("optimizer.*", "1", "one where a run used it, zero elsewhere", zero=True),
     "component.": Column("component.*", "1", "principal component of scores", zero=True),
 }
 

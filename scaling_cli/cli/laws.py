@@ -14,16 +14,18 @@ def laws(
     law: Annotated[str | None, typer.Argument(help="One law, in full.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the laws, or show one in full.
+    """List the laws in groups, or show one in full.
 
-    In full: formula, parameters, source, published coefficients, caveats.
+    In full: formula, columns and units, parameters, source and evidence, published coefficients, an
+    example, caveats. "unverified" marks what was read in no document of its authors.
 
     Example: scalefit laws farseer
     """
-    from scaling_cli.laws import LAWS, get_law
-    from scaling_cli.report.tables import law_tables, laws_table
+    from scaling_cli.laws import get_law
+    from scaling_cli.laws import laws as registered
+    from scaling_cli.report.tables import law_tables, laws_tables
 
-    chosen = [get_law(law)] if law else list(LAWS.values())
+    chosen = [get_law(law)] if law else list(registered().values())
     document: dict[str, Any] = {
         "laws": [
             {
@@ -33,12 +35,18 @@ def laws(
                 "formula": item.formula,
                 "variables": list(item.variables),
                 "parameters": list(item.parameter_names),
+                "target": item.target,
+                "objective": item.objective,
                 "source": str(item.source),
+                "evidence": str(item.evidence),
+                "verified": item.evidence.verified,
+                "aliases": list(item.aliases),
                 "published": [entry.name for entry in item.published],
+                "unverified": [entry.name for entry in item.unverified],
                 "caveats": list(item.caveats),
                 "paper_objective": item.paper.objective if item.paper else None,
             }
             for item in chosen
         ]
     }
-    answer(as_json, document, lambda: law_tables(chosen[0]) if law else [laws_table(chosen)])
+    answer(as_json, document, lambda: law_tables(chosen[0]) if law else laws_tables(chosen))

@@ -401,13 +401,15 @@ def _fixed_on_scale(
     result = {}
     for name in fixed:
         parameter = law.parameter(name)
-        lacking = [item for item in parameter.exponents.values() if item not in fixed]
-        if lacking:
+        try:
+            scaled = parameter.to_raw(fixed, {c: 1 / s for c, s in scales.items()})
+        except KeyError as missing:
+            (lacking,) = missing.args
             raise InputError(
-                f"{name} can only be fixed together with {' and '.join(lacking)}",
-                f"Add --fix {lacking[0]}=VALUE.",
-            )
-        result[name] = float(parameter.to_raw(fixed, {c: 1 / s for c, s in scales.items()}))
+                f"{name} can only be fixed together with {lacking}",
+                f"Add --fix {lacking}=VALUE.",
+            ) from None
+        result[name] = float(scaled)
     return result
 
 

@@ -68,8 +68,8 @@ def fitter(name: str) -> Fitter:
 
 
 def comparable(observations: Observations) -> list[str]:
-    """The recipe for forecasts and the laws that read nothing but columns that these runs have."""
+    """The recipe for forecasts and the laws of loss in params and tokens, for runs with both."""
     known = {name for name, values in observations.columns.items() if np.isfinite(values).any()}
-    laws = [law.id for law in LAWS.values() if set(law.variables) <= known]
     reads = set(forecast.LAW.variables)
-    return [forecast.RECIPE, *laws] if reads <= known else laws
+    laws = [law.id for law in LAWS.values() if law.target == "loss" and set(law.variables) == reads]
+    return [forecast.RECIPE, *laws] if reads <= known else []

@@ -1,35 +1,122 @@
-"""The registry of laws. A law that stands in a module's `LAWS` is known to every command."""
+"""The registry of laws. A law that stands in a module's `LAWS` is known to every command.
+
+Third parties add theirs under the entry point group "scalefit.laws": a Law, a sequence of them, or
+a module with `LAWS`.
+"""
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 from scaling_cli.errors import InputError
-from scaling_cli.laws import additive, allocation, curve, farseer, power
-from scaling_cli.laws.base import Law, Parameter, Published, Source
+from scaling_cli.laws import (
+    additive,
+    allocation,
+    curve,
+    data,
+    downstream,
+    experts,
+    farseer,
+    hyperparameters,
+    kaplan,
+    mixtures,
+    power,
+    precision,
+    recurrence,
+    reinforcement,
+    training,
+)
+from scaling_cli.laws.base import Evidence, Law, Parameter, Published, Source
 
-__all__ = ["LAWS", "Law", "Parameter", "Published", "Source", "get_law", "get_published"]
+__all__ = [
+    "LAWS",
+    "Evidence",
+    "Law",
+    "Parameter",
+    "Published",
+    "Source",
+    "get_law",
+    "get_published",
+    "laws",
+]
 
-LAWS: dict[str, Law] = {
-    law.id: law for module in (additive, farseer, power, allocation, curve) for law in module.LAWS
-}
+ENTRY_POINTS = "scalefit.laws"
+_MODULES = (
+    additive,
+    farseer,
+    kaplan,
+    power,
+    data,
+    recurrence,
+    experts,
+    precision,
+    mixtures,
+    training,
+    downstream,
+    reinforcement,
+    allocation,
+    curve,
+    hyperparameters,
+)
+
+LAWS: dict[str, Law] = {law.id: law for module in _MODULES for law in module.LAWS}
+
+
+@cache
+def laws() -> dict[str, Law]:
+    """Every law by its id, with those of other packages."""
+    from importlib.metadata import entry_points
+
+    found = dict(LAWS)
+    for point in entry_points(group=ENTRY_POINTS):
+        for law in _laws_of(point.load()):
+            if law.id in found:
+                raise InputError(
+                    f"the entry point {point.name} ({point.value}) adds a law '{law.id}', which is"
+                    " there already",
+                    "Rename it there, or remove that package.",
+                )
+            found[law.id] = law
+    return found
+
+
+def _laws_of(found: Any) -> tuple[Law, ...]:
+    found = getattr(found, "LAWS", found)
+    return (found,) if isinstance(found, Law) else tuple(found)
 
 
 def get_law(law_id: str) -> Law:
-    """The law with this id; InputError names the nearest ones."""
+    """The law with this id or alias; InputError names the nearest ones."""
     if law_id in LAWS:
         return LAWS[law_id]
+    known = laws()
+    by_name = {alias: law for law in known.values() for alias in law.aliases} | known
+    if law_id in by_name:
+        return by_name[law_id]
     import difflib
 
-    near = difflib.get_close_matches(law_id, LAWS, n=3, cutoff=0.5)
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"Known laws: {', '.join(LAWS)}."
-    raise InputError(f"there is no law '{law_id}'", f"{hint} `scalefit laws` lists them.")
+    near = difflib.get_close_matches(law_id, by_name, n=3, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(near)}? " if near else ""
+    raise InputError(f"there is no law '{law_id}'", f"{hint}`scalefit laws` lists them.")
 
 
 def get_published(name: str) -> tuple[Law, Published]:
     """The published coefficients of this name, with the law that they belong to."""
-    known = {item.name: (law, item) for law in LAWS.values() for item in law.published}
+    known = {item.name: (law, item) for law in laws().values() for item in law.published}
     if name in known:
         return known[name]
+    for law in laws().values():
+        for item in law.unverified:
+            if item.name == name:
+                raise InputError(
+                    f"the coefficients '{name}' of {law.id} are not verified ({item.evidence})",
+                    "Check them against the paper, and fit your own runs.",
+                )
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    hint = f"Did you mean {' or '.join(near)}? " if near else ""
     raise InputError(
-        f"there are no published coefficients named '{name}'",
-        f"Known: {', '.join(known)}.",
+        f"there are no published coefficients named '{name}'", f"{hint}`scalefit laws` lists them."
     )

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from scaling_cli.laws.base import (
+    PAPER,
     Array,
+    Evidence,
     Law,
     PaperFit,
     Parameter,
@@ -16,23 +18,24 @@ from scaling_cli.laws.base import (
     Source,
     Values,
 )
+from scaling_cli.laws.parts import amplitude, exponent, floor, refit, repository, secondary
 
 HOFFMANN = Source("Hoffmann et al.", 2022, "2203.15556", "eq. 10")
 BESIROGLU = Source("Besiroglu et al.", 2024, "2404.10102")
 MUENNIGHOFF = Source("Muennighoff et al.", 2023, "2305.16264")
 SKALING = Source("Meta FAIR", 2026, "2608.07222")
 
-_E = Parameter("E", "irreducible loss", 0.05, 0.99, of_target=True, linear=True)
-_ALPHA = Parameter("alpha", "exponent of params", 0.05, 1.5)
-_BETA = Parameter("beta", "exponent of tokens", 0.05, 1.5)
-_A = Parameter(
-    "A", "amplitude of the params term", 0.02, 2.0, centre={"params": "alpha"}, of_target=True,
-    linear=True,
-)  # fmt: skip
-_B = Parameter(
-    "B", "amplitude of the tokens term", 0.02, 2.0, centre={"tokens": "beta"}, of_target=True,
-    linear=True,
-)  # fmt: skip
+GADRE = Source("Gadre et al.", 2024, "2403.08540", "eq. 4")
+VOLKOVA = Source("Volkova et al.", 2026, "", "github.com/Sqlace/optiscale")
+BUSBRIDGE = Source("Busbridge et al.", 2025, "2502.08606")
+ANALYZING = repository("epoch-research/analyzing-chinchilla")
+GADRE_CODE = repository("mlfoundations/scaling, run again")
+
+_E = floor()
+_A = amplitude("A", "params", "alpha")
+_B = amplitude("B", "tokens", "beta")
+_ALPHA = exponent("alpha", "params")
+_BETA = exponent("beta", "tokens")
 
 
 def _ray(values: Values, flops: Array) -> tuple[Array, Array]:
@@ -46,8 +49,59 @@ def _ray(values: Values, flops: Array) -> tuple[Array, Array]:
     return ratio * half ** (beta / (alpha + beta)), half ** (alpha / (alpha + beta)) / ratio
 
 
-def _set(name: str, source: Source, data: str, **values: Any) -> Published:
-    return Published(name, values, data, source)
+def _set(
+    name: str, source: Source, data: str, evidence: Evidence = PAPER, **values: Any
+) -> Published:
+    return Published(name, values, data, source, evidence=evidence)
+
+
+def _overtrain_optimum(values: Values, flops: Array) -> tuple[Array, Array]:
+    """At M = (b / a)**(1 / (2 eta)) tokens per parameter, whatever the budget."""
+    ratio = (values["b"] / values["a"]) ** (1 / (2 * values["eta"]))
+    params = np.sqrt(flops / 6 / ratio)
+    return params, ratio * params
+
+
+def _twice(name: str) -> Any:
+    return lambda values: 2 * values[name]
+
+
+def _optimizers(columns: tuple[str, ...]) -> Law:
+    """One additive law for several optimizers; the first of them is the measure of the others."""
+    others = columns[1:]
+    short = {name: name.partition(".")[2] for name in others}
+
+    def predict(**at: Array) -> Array:
+        params, tokens = at["params"], at["tokens"]
+        for name in others:
+            params = params * at[f"rho_N.{short[name]}"] ** at[name]
+            tokens = tokens * at[f"rho_D.{short[name]}"] ** at[name]
+        loss: Array = at["E"] + at["A"] * params ** -at["alpha"] + at["B"] * tokens ** -at["beta"]
+        return loss
+
+    efficiencies = [
+        Parameter(f"rho_{symbol}.{short[name]}", f"worth of {what} under {short[name]}", 0.5, 2.0)
+        for name in others
+        for symbol, what in (("N", "a parameter"), ("D", "a token"))
+    ]
+    return Law(
+        id="optimizer_rho",
+        title="One additive law for several optimizers",
+        formula="E + A / (rho_N params)**alpha + B / (rho_D tokens)**beta",
+        variables=("params", "tokens", *columns),
+        parameters=(_E, _A, _ALPHA, _B, _BETA, *efficiencies),
+        predict=predict,
+        source=VOLKOVA,
+        over="optimizer.",
+        expand=_optimizers,
+        caveats=(
+            "Columns optimizer.NAME are 1 where a run used that optimizer and 0 elsewhere; the"
+            " first by name has rho_N = rho_D = 1.",
+            "Separate Chinchilla fits for each optimizer are ill-conditioned; shared exponents are"
+            " the point of this law.",
+        ),
+        evidence=repository("Sqlace/optiscale"),
+    )
 
 
 CHINCHILLA = Law(
@@ -67,11 +121,19 @@ CHINCHILLA = Law(
         _set("hoffmann2022", HOFFMANN, "MassiveText; as the paper prints them, rounded",
              E=1.69, A=406.4, alpha=0.34, B=410.7, beta=0.28),
         _set("hoffmann2022_tex", HOFFMANN, "MassiveText; unrounded, from the paper's TeX source",
-             E=float(np.exp(0.5267228)), A=float(np.exp(6.0073404)), alpha=0.33917084,
+             ANALYZING, E=float(np.exp(0.5267228)), A=float(np.exp(6.0073404)), alpha=0.33917084,
              B=float(np.exp(6.0179186)), beta=0.2849083),
         _set("epoch2024", BESIROGLU, "240 points read off Hoffmann et al.'s figure 4",
-             E=1.8172, A=482.01, alpha=0.3478, B=2085.43, beta=0.3658),
+             ANALYZING, E=1.8172, A=482.01, alpha=0.3478, B=2085.43, beta=0.3658),
+        _set("epoch2024_notebook", BESIROGLU, "the same 240 points; unrounded, from the notebook",
+             ANALYZING, E=float(np.exp(0.59711196)), A=float(np.exp(6.17795598)), alpha=0.34781303,
+             B=float(np.exp(7.64273236)), beta=0.36585412),
+        _set("epoch2024_optimum", BESIROGLU,
+             "the same 240 points; the minimum of the stated objective, which epoch2024 is not",
+             refit("of Besiroglu et al."), E=1.817218, A=477.825, alpha=0.3473104, B=2143.42,
+             beta=0.3671725),
         _set("muennighoff2023", MUENNIGHOFF, "C4, single epoch, exponents tied",
+             repository("huggingface/datablations"),
              E=float(np.exp(0.6254804)), A=float(np.exp(6.255414)), alpha=0.3526596,
              B=float(np.exp(7.3049974)), beta=0.3526596),
     ),
@@ -103,7 +165,73 @@ SKALING_LAW = Law(
     optimum=_ray,
     source=SKALING,
     paper=PaperFit("huber_log:0.05", "L-BFGS-B from 2000 Sobol points, and basin hopping"),
+    published=(
+        _set(
+            "epoch2024_skaling",
+            SKALING,
+            "240 points read off Hoffmann et al.'s figure 4",
+            refit("of Besiroglu et al."),
+            E=1.7571,
+            A=2305.0,
+            alpha=0.4244,
+            B=9957.0,
+            beta=0.4305,
+            k=0.7741,
+        ),
+    ),
+    unverified=(
+        _set(
+            "busbridge2025",
+            BUSBRIDGE,
+            "the paper's students trained without a teacher",
+            secondary(),
+            E=1.220,
+            A=3355.0,
+            alpha=0.408,
+            B=18186.0,
+            beta=0.431,
+            k=0.452,
+        ),
+    ),
+    aliases=("chinchilla_k",),
     caveats=("k and E trade off: on many ladders E is not identified, and only predictions are.",),
 )
 
-LAWS = (CHINCHILLA, SKALING_LAW)
+OVERTRAIN = Law(
+    id="overtrain",
+    title="Loss of over-trained models: one exponent for both terms",
+    formula="E + (a M**eta + b / M**eta) / C**eta with M = tokens / params, C = 6 params tokens",
+    variables=("params", "tokens"),
+    parameters=(
+        _E,
+        Parameter("a", "amplitude of the over-trained side", 0.02, 4.0, of_target=True,
+                  linear=True, centre={"params": _twice("eta")}),
+        Parameter("b", "amplitude of the under-trained side", 0.02, 4.0, of_target=True,
+                  linear=True, centre={"tokens": _twice("eta")}),
+        Parameter("eta", "exponent of compute", 0.03, 0.7),
+    ),
+    predict=lambda E, a, b, eta, params, tokens: E
+    + (a * params ** (-2 * eta) + b * tokens ** (-2 * eta)) / 6**eta,
+    optimum=_overtrain_optimum,
+    source=GADRE,
+    published=(
+        _set("gadre2024_c4", GADRE, "C4, 5 runs", GADRE_CODE,
+             E=1.5083, a=141.28, b=189.52, eta=0.1212),
+        _set("gadre2024_rpj", GADRE, "RedPajama, 5 runs", GADRE_CODE,
+             E=1.8366, a=212.24, b=366.69, eta=0.1364),
+        _set("gadre2024_rw", GADRE, "RefinedWeb, 5 runs", GADRE_CODE,
+             E=1.7345, a=157.12, b=246.21, eta=0.1272),
+    ),
+    caveats=(
+        "Chinchilla with alpha = beta = 2 eta. The paper fits 4 parameters to 5 runs: its ratio of"
+        " 3 to 7 tokens per parameter is not a compute optimum to rely on.",
+    ),
+    evidence=GADRE_CODE,
+)  # fmt: skip
+
+LAWS = (
+    CHINCHILLA,
+    SKALING_LAW,
+    OVERTRAIN,
+    _optimizers(("optimizer.adamw", "optimizer.muon")),
+)

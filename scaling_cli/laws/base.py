@@ -26,11 +26,12 @@ class Parameter:
 
     The solver divides every column by its geometric mean, so that amplitudes and exponents come
     apart. An amplitude names in `centre` the columns that it is tied to and the exponent of each, a
-    parameter's name or a number: `A` of `A / params**alpha` has `centre={"params": "alpha"}`, `G`
-    of `G * flops**a` has `{"flops": "-a"}`, and `N` of `(N / params)**alpha` has `{"params": 1}`.
-    `low` and `high` bound the starting values on those scaled columns, in units of the median
-    target where `of_target` is set. `linear` parameters are positive, enter the prediction linearly
-    and are eliminated when starts are sought; one with a `start` starts there.
+    parameter's name, a number or a function of the parameters: `A` of `A / params**alpha` has
+    `centre={"params": "alpha"}`, `G` of `G * flops**a` has `{"flops": "-a"}`, and `N` of
+    `(N / params)**alpha` has `{"params": 1}`. `low` and `high` bound the starting values on those
+    scaled columns, in units of the median target where `of_target` is set. `linear` parameters are
+    positive, enter the prediction linearly and are eliminated when starts are sought; one with a
+    `start` starts there.
 
     The transforms: `log` keeps a parameter above zero, `negative` below it, `logit` between 0 and
     1, and `identity` anywhere.
@@ -41,7 +42,7 @@ class Parameter:
     low: float
     high: float
     transform: Literal["log", "identity", "logit", "negative"] = "log"
-    centre: Mapping[str, str | float] = field(default_factory=dict)
+    centre: Mapping[str, str | float | Callable[[Values], Any]] = field(default_factory=dict)
     of_target: bool = False
     linear: bool = False
     start: float | None = None
@@ -56,8 +57,10 @@ class Parameter:
         """Its value for columns that were divided by `scales` when `values` were fitted."""
         raw: Array = values[self.name]
         for column, exponent in self.centre.items():
-            if not isinstance(exponent, str):
-                power: Array | float = exponent
+            if callable(exponent):
+                power: Array | float = exponent(values)
+            elif not isinstance(exponent, str):
+                power = exponent
             elif exponent.startswith("-"):
                 power = -values[exponent[1:]]
             else:
@@ -74,8 +77,8 @@ class Source:
     equation: str = ""
 
     def __str__(self) -> str:
-        where = f", {self.equation}" if self.equation else ""
-        return f"{self.authors} {self.year}, arXiv:{self.arxiv}{where}"
+        parts = (f"arXiv:{self.arxiv}" if self.arxiv else "", self.equation)
+        return ", ".join(filter(None, (f"{self.authors} {self.year}", *parts)))
 
 
 @dataclass(frozen=True)
@@ -229,7 +232,8 @@ class Law:
     @property
     def splits(self) -> bool:
         """Whether it divides a budget between params and tokens."""
-        return self.optimum is not None or set(self.variables) == {"params", "tokens"}
+        surface = self.target == "loss" and set(self.variables) == {"params", "tokens"}
+        return self.optimum is not None or surface
 
     @property
     def scaled_columns(self) -> tuple[str, ...]:

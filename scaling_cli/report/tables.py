@@ -162,7 +162,7 @@ def fit_table(fitted: Fit) -> Table:
         f"{fitted.n_runs} runs{reach}; recipe {fitted.recipe}, objective {fitted.objective}"
         f" {fitted.objective_value:.10g};"
         f" r2 {fitted.metrics['r2']:.5f}, mape {percent(fitted.metrics['mape'])},"
-        f" noise {percent(fitted.noise)}",
+        f" noise {percent(fitted.noise) if fitted.log else number(fitted.noise)}",
     ]
     if fitted.holdout:
         held = fitted.holdout
@@ -264,8 +264,10 @@ def predictions_table(predictions: Sequence[Prediction]) -> Table:
         )
         notes += _about(item.group, item.notes)
     level = predictions[0].level
-    headers = ("law", "group", "at", "loss", f"{level:.0%} interval" if level else "interval")
-    return Table("Predicted loss", headers, tuple(rows), left=3, lines=tuple(dict.fromkeys(notes)))
+    target = predictions[0].target
+    headers = ("law", "group", "at", target, f"{level:.0%} interval" if level else "interval")
+    lines = tuple(dict.fromkeys(notes))
+    return Table(f"Predicted {target}", headers, tuple(rows), left=3, lines=lines)
 
 
 def allocation_tables(allocations: Sequence[Allocation]) -> list[Table]:
@@ -365,22 +367,43 @@ def slopes_table(items: Sequence[Slope]) -> Table:
     )
 
 
-def laws_table(laws: Sequence[Law]) -> Table:
-    rows = tuple(
-        (law.id, law.formula, ", ".join(item.name for item in law.published) or "-") for law in laws
-    )
-    return Table("Laws", ("law", "formula", "published"), rows, left=3)
+def laws_tables(laws: Sequence[Law]) -> list[Table]:
+    """One table a family, one line a law."""
+    families: dict[str, list[Law]] = {}
+    for law in laws:
+        families.setdefault(law.family, []).append(law)
+    return [
+        Table(
+            family,
+            ("law", "what it says", ""),
+            tuple(
+                (", ".join((law.id, *law.aliases)), law.title, _standing(law)) for law in members
+            ),
+            left=3,
+        )
+        for family, members in families.items()
+    ]
+
+
+def _standing(law: Law) -> str:
+    """How many coefficients there are, and whether the form can be relied on."""
+    sets = f"{len(law.published)} published" if law.published else ""
+    return ", ".join(filter(None, (sets, "" if law.evidence.verified else "unverified")))
 
 
 def law_tables(law: Law) -> list[Table]:
-    """One law in full: its parameters, its published coefficients, its caveats."""
-    from scaling_cli.columns import COLUMNS
-
-    variables = [
-        f"{name}: {COLUMNS[name].meaning} ({COLUMNS[name].unit})"
-        if name in COLUMNS
-        else f"{name}: any column, named with --x"
-        for name in law.variables
+    """One law in full: its parameters, its coefficients, its evidence, its caveats."""
+    names = dict.fromkeys((*law.variables, law.target, *([law.trials] if law.trials else [])))
+    lines = [
+        f"{law.target} = {law.formula}",
+        *(f"{name}: {_meaning(name)}" for name in names),
+        f"objective: {law.objective}",
+        *([f"recipe paper: {law.paper.objective}, {law.paper.method}"] if law.paper else []),
+        f"source: {law.source}",
+        f"form: {law.evidence}",
+        f"example: scalefit fit {example(law)}",
+        *([f"also known as: {', '.join(law.aliases)}"] if law.aliases else []),
+        *(f"caveat: {text}" for text in law.caveats),
     ]
     tables = [
         Table(
@@ -388,21 +411,27 @@ def law_tables(law: Law) -> list[Table]:
             ("parameter", "meaning"),
             tuple((p.name, p.meaning) for p in law.parameters),
             left=2,
-            lines=(
-                f"loss = {law.formula}",
-                *variables,
-                f"source: {law.source}",
-                *(
-                    [f"recipe paper: {law.paper.objective}, {law.paper.method}"]
-                    if law.paper
-                    else []
-                ),
-                *(f"caveat: {text}" for text in law.caveats),
-            ),
+            lines=tuple(lines),
         )
     ]
-    for item in law.published:
+    for item in (*law.published, *law.unverified):
         rows = tuple((name, f"{value:.8g}") for name, value in item.values.items())
-        about = f"{item.data}; {item.target}; params: {item.params}; {item.source}"
-        tables.append(Table(item.name, ("parameter", "value"), rows, lines=(about,)))
+        mark = "" if item.evidence.verified else " (UNVERIFIED: nothing is predicted from it)"
+        about = f"{item.data}; {item.target}; params: {item.params}; {item.source}; {item.evidence}"
+        tables.append(Table(item.name + mark, ("parameter", "value"), rows, lines=(about,)))
     return tables
+
+
+def _meaning(name: str) -> str:
+    from scaling_cli.columns import about
+
+    column = about(name)
+    if column is None:
+        return "any column, named with --x"
+    return f"{column.meaning} ({column.unit})"
+
+
+def example(law: Law) -> str:
+    """The options of `scalefit fit` that fit this law."""
+    x = " --x tokens" if "x" in law.variables else ""
+    return f"--law {law.id}{x}"

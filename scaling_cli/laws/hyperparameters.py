@@ -1,0 +1,130 @@
+"""Rules for the learning rate and the batch: `scalefit hparams` answers from these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from scaling_cli.laws.base import Array, Evidence, Law, Parameter, Published, Source
+from scaling_cli.laws.parts import coefficients, repository, secondary
+
+STEPLAW = Source("Li et al.", 2025, "2503.04715", "eq. 1")
+DEEPSEEK = Source("DeepSeek-AI", 2024, "2401.02954", "eq. 1")
+PORIAN = Source("Porian et al.", 2024, "2406.19146")
+BJORCK = Source("Bjorck et al.", 2024, "2409.19913")
+FAMILY = "hyperparameters"
+PORIAN_SEQUENCE = 2048  # tokens; the paper counts its batch in sequences
+UNITS = {"lr": "learning rate", "batch_tokens": "tokens"}
+
+
+def _rule(
+    id: str,
+    target: str,
+    powers: Mapping[str, str],
+    source: Source,
+    evidence: Evidence,
+    published: tuple[Published, ...] = (),
+    unverified: tuple[Published, ...] = (),
+    caveats: tuple[str, ...] = (),
+) -> Law:
+    """target = c times each column to the power of its parameter."""
+    what = "learning rate" if target == "lr" else "batch"
+
+    def predict(**at: Array) -> Array:
+        value = at["c"]
+        for column, power in powers.items():
+            value = value * at[column] ** at[power]
+        return value
+
+    return Law(
+        id=id,
+        title=f"Best {what} ({source.authors})",
+        formula="c * " + " * ".join(f"{column}**{power}" for column, power in powers.items()),
+        variables=tuple(powers),
+        parameters=(
+            Parameter(
+                "c", f"level of the {what}", 0.3, 3.0, of_target=True, linear=True,
+                centre={column: f"-{power}" for column, power in powers.items()},
+            ),
+            *(
+                Parameter(power, f"exponent of {column}", -1.0, 1.0, "identity")
+                for column, power in powers.items()
+            ),
+        ),
+        predict=predict,
+        source=source,
+        published=published,
+        unverified=unverified,
+        target=target,
+        objective="squared_log",
+        caveats=caveats,
+        family=FAMILY,
+        evidence=evidence,
+    )  # fmt: skip
+
+
+def _set(name: str, of: str, source: Source, data: str, evidence: Evidence,
+         **values: Any) -> Published:  # fmt: skip
+    return coefficients(name, source, data, evidence, target=UNITS[of],
+                        params="non-embedding", **values)  # fmt: skip
+
+
+_STEP = repository("step-law/steplaw")
+_STEP_DATA = "some 3,700 dense runs of 60M to 1B, constant final rate"
+_PORIAN = repository("formll/resolving-scaling-law-discrepancies")
+_PORIAN_DATA = "RefinedWeb and OpenWebText2, tuned at 20 tokens per parameter"
+_DEEP = secondary("three third-party repositories agree")
+_DEEP_DATA = "the paper's own corpus, 1e17 to 2e19 FLOPs"
+_DEEP_NOTE = (
+    "The paper counts compute as non-embedding FLOPs per token times tokens, with attention;"
+    " 6 params tokens is near it.",
+)
+_BATCH_NOTE = ("The batch grows with the data alone; the rate is for that batch.",)
+
+LAWS = (
+    _rule(
+        "steplaw", "lr", {"params": "n", "tokens": "d"}, STEPLAW, _STEP,
+        (_set("steplaw2025", "lr", STEPLAW, _STEP_DATA, _STEP, c=1.79, n=-0.713, d=0.307),),
+        caveats=_BATCH_NOTE,
+    ),
+    _rule(
+        "steplaw_batch", "batch_tokens", {"tokens": "d"}, STEPLAW, _STEP,
+        (_set("steplaw2025_batch", "batch_tokens", STEPLAW, _STEP_DATA, _STEP, c=0.58, d=0.571),),
+        caveats=_BATCH_NOTE,
+    ),
+    _rule(
+        "porian_hp", "lr", {"params": "n"}, PORIAN, _PORIAN,
+        (_set("porian2024", "lr", PORIAN, _PORIAN_DATA, _PORIAN, c=3.7, n=-0.36),),
+        caveats=("beta_2 of Adam is .99 up to 220M parameters, .95 above.",),
+    ),
+    _rule(
+        "porian_hp_batch", "batch_tokens", {"params": "n"}, PORIAN, _PORIAN,
+        (_set("porian2024_batch", "batch_tokens", PORIAN, _PORIAN_DATA, _PORIAN,
+              c=0.00037 * PORIAN_SEQUENCE, n=0.703),),
+    ),
+    _rule(
+        "deepseek_hp", "lr", {"flops": "g"}, DEEPSEEK, _DEEP,
+        unverified=(
+            _set("deepseek2024", "lr", DEEPSEEK, _DEEP_DATA, _DEEP, c=0.3118, g=-0.1250),
+        ),
+        caveats=_DEEP_NOTE,
+    ),
+    _rule(
+        "deepseek_hp_batch", "batch_tokens", {"flops": "g"}, DEEPSEEK, _DEEP,
+        unverified=(
+            _set("deepseek2024_batch", "batch_tokens", DEEPSEEK, _DEEP_DATA, _DEEP,
+                 c=0.2920, g=0.3271),
+        ),
+        caveats=_DEEP_NOTE,
+    ),
+    _rule(
+        "bjorck", "lr", {"params": "n", "tokens": "d"}, BJORCK, secondary(),
+        unverified=(
+            _set("bjorck2024", "lr", BJORCK,
+                 "a fixed batch; params and tokens taken to be counted in billions",
+                 Evidence("secondary", "the units are a guess"),
+                 c=1.55e-3 * 1e9 ** (0.23 + 0.32), n=-0.23, d=-0.32),
+        ),
+        caveats=("The rate falls with the data because the batch is fixed.",),
+    ),
+)  # fmt: skip

@@ -1,0 +1,63 @@
+"""Reinforcement learning."""
+
+from __future__ import annotations
+
+from scaling_cli.laws.base import Law, Parameter, Source
+from scaling_cli.laws.parts import repository, scale_of
+
+SCALERL = Source("Khatri et al.", 2025, "2510.13786", "eq. 1")
+TAN = Source("Tan et al.", 2025, "2509.25300")
+
+LAWS = (
+    Law(
+        id="rl_sigmoid",
+        title="Reward against compute: a sigmoid in its log (ScaleRL)",
+        formula="R_0 + (A - R_0) / (1 + (x_mid / x)**B)",
+        variables=("x",),
+        parameters=(
+            Parameter("R_0", "reward before training; pin it by --fix", 0.02, 0.5, "logit"),
+            Parameter("A", "asymptote", 0.3, 0.95, "logit"),
+            scale_of("x_mid", "x", 0.05, 20.0, "compute at half of the gain, in units of x"),
+            Parameter("B", "efficiency", 0.4, 4.0),
+        ),
+        predict=lambda R_0, A, x_mid, B, x: R_0 + (A - R_0) / (1 + (x_mid / x) ** B),
+        source=SCALERL,
+        target="reward",
+        objective="squared",
+        caveats=(
+            "The paper fixes R_0 to the initial reward, drops the first epoch (some 1.5k GPU-hours)"
+            " and takes .02 as the error of A when recipes are compared.",
+            "A, x_mid and B are not apart until the runs have passed x_mid.",
+            "--x gpu_hours, or flops.",
+        ),
+        family="reinforcement learning",
+    ),
+    Law(
+        id="rl_math",
+        title="Failure rate against size and data or compute (mathematical reasoning)",
+        formula="K / (params**e x**k(params)), k = k_max / (1 + N_0 / params)",
+        variables=("params", "samples"),
+        parameters=(
+            Parameter(
+                "K", "level", 0.1, 10.0, of_target=True, linear=True,
+                centre={"params": "e"},
+            ),
+            Parameter("e", "exponent of params in the level", 0.02, 1.0),
+            Parameter("k_max", "exponent of samples for endless params", 0.02, 1.0),
+            scale_of("N_0", "params", 0.05, 20.0, "params of half that exponent"),
+        ),
+        predict=lambda K, e, k_max, N_0, params, samples: K
+        * params**-e
+        * samples ** (-k_max / (1 + N_0 / params)),
+        source=TAN,
+        target="error",
+        caveats=(
+            "The paper looks the level up for each size; here it is a power of the size. Fit power"
+            " with --by params for levels of their own.",
+            "samples may be mapped to compute.",
+        ),
+        family="reinforcement learning",
+        domain={"samples": (1.0, 1e3)},
+        evidence=repository("tanzelin430/Mathematical-Reasoning-RL-Scaling-Law"),
+    ),
+)  # fmt: skip
