@@ -18,8 +18,8 @@ import pyarrow as pa
 import pytest
 
 from scaling_cli.adapters import read_sources
-from scaling_cli.adapters.files import without_secrets
 from scaling_cli.errors import InputError, UnreachableError
+from scaling_cli.remote import without_secrets
 
 SAMPLES = Path(__file__).resolve().parents[1] / "sample_runs"
 CSV = b"step,loss\n1,3\n2,2\n"

@@ -12,7 +12,17 @@ import pytest
 import scaling_cli
 
 PACKAGE = Path(scaling_cli.__file__).parent
-SHARED = {"errors", "notes", "records", "columns", "version", "quantities", "progress", "selection"}
+SHARED = {
+    "errors",
+    "notes",
+    "records",
+    "columns",
+    "version",
+    "quantities",
+    "progress",
+    "remote",
+    "selection",
+}
 # room -> the rooms that it may import besides itself
 ALLOWED = {
     "errors": set(),
@@ -21,6 +31,7 @@ ALLOWED = {
     "quantities": {"errors"},
     "columns": set(),
     "progress": set(),
+    "remote": {"errors"},
     "selection": set(),
     "records": {"notes"},
     "expressions": {"errors"},
@@ -62,7 +73,7 @@ HEAVY = {
 # The only rooms that may import a heavy package
 NEEDED_BY = {
     "pyarrow": {"adapters", "store"},
-    "fsspec": {"adapters", "store"},
+    "fsspec": {"remote"},
     "mlflow": {"adapters"},
 }
 

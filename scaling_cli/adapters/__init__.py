@@ -17,13 +17,14 @@ from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 
-from scaling_cli.adapters.files import Files, Found, without_secrets
+from scaling_cli.adapters.files import Files, Found
 from scaling_cli.adapters.service import Request, Service, Unchanged
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping, near
 from scaling_cli.notes import Note, gather
 from scaling_cli.progress import Progress
 from scaling_cli.records import Run
+from scaling_cli.remote import without_secrets
 from scaling_cli.selection import Selection
 
 ENTRY_POINTS = "scalefit.adapters"

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from scaling_cli.errors import InputError, UnreachableError
+from scaling_cli.remote import filesystem_at, is_url, reaching, without_secrets
 
 STANDARD_INPUT = "-"
 _HEAD = 1 << 16  # bytes that tell a format; also what a small remote file is read with in one call
@@ -30,7 +31,6 @@ _MOST_TIMES, _ALWAYS_ALLOWED = 250, 1 << 28
 _PIECE = 1 << 20
 # Loggers give every run's file the same name and part the runs by folder.
 _GENERIC = {"metrics", "log", "logs", "history", "progress", "train", "results", "output", "data"}
-_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:(//|:)")
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:")
 _WANDB_OWN = {"debug.log", "debug-internal.log"}  # the W&B client's own, in JSON lines
 _WANDB_BESIDE = {"files", "logs", "tmp"}  # folders beside a `.wandb` file
@@ -78,7 +78,7 @@ class Files:
             if source == STANDARD_INPUT:
                 found = self._from_standard_input()
                 yield found, read_head(found.path, found.source)
-            elif _is_url(source) and not path.exists():
+            elif is_url(source) and not path.exists():
                 yield from self._find_elsewhere(source)
             elif path.is_dir():
                 for file in _walk(path, set()):
@@ -105,7 +105,7 @@ class Files:
             for *_, file in items:
                 with _copying(file.source):
                     file.path.parent.mkdir(parents=True, exist_ok=True)
-            with _reaching(items[0][2].source):
+            with reaching(items[0][2].source):
                 filesystem.get([path for _, path, _ in items], [str(f.path) for *_, f in items])
 
     @property
@@ -123,8 +123,8 @@ class Files:
 
     def _find_elsewhere(self, url: str) -> Iterator[tuple[Found, bytes]]:
         shown = without_secrets(url).rstrip("/")
-        with _reaching(shown):
-            filesystem, top = _filesystem(url)
+        with reaching(shown):
+            filesystem, top = filesystem_at(url)
             info = filesystem.info(top)
             is_folder = info["type"] == "directory"
             listed = filesystem.find(top, detail=True) if is_folder else {top: info}
@@ -140,7 +140,7 @@ class Files:
             source = "/".join((shown, *below))
             head = head_of.get(path, b"")
             if isinstance(head, BaseException):
-                with _reaching(source):
+                with reaching(source):
                     raise head
             file = Found(root.joinpath(*below), source, root)
             self._elsewhere[file.path] = filesystem, path
@@ -195,11 +195,6 @@ def run_folder(folder: Path, root: Path) -> str:
     return Path(os.path.abspath(folder)).name or "run"
 
 
-def without_secrets(url: str) -> str:
-    """A URL without what may grant access: user, password, and the query of a signed one."""
-    return re.sub(r"://[^/@]*@", "://", re.split(r"[?#]", url, maxsplit=1)[0])
-
-
 def _uncompressed(path: Path) -> Path:
     return path.with_suffix("") if path.suffix.lower() in _SUFFIXES else path
 
@@ -243,60 +238,6 @@ def _unpacked_head(head: bytes) -> bytes:
     except OSError:
         pass
     return bytes(found) or b"\n"  # not empty, but only its name tells what it should be
-
-
-def _is_url(source: str) -> bool:
-    return bool(_URL.match(source))
-
-
-def _filesystem(url: str) -> tuple[Any, str]:
-    shown = without_secrets(url)
-    try:
-        from fsspec.core import url_to_fs
-    except ImportError:
-        mend = "pip install 'scaling-cli[remote]'"
-        raise InputError(f"{shown} needs the package fsspec", mend) from None
-    try:
-        filesystem, path = url_to_fs(url)
-    except ImportError as error:  # fsspec names the package of the protocol
-        raise InputError(f"{shown} cannot be read: {error}", "pip install it.") from None
-    except ValueError:
-        mend = "There are s3://, gs://, abfs://, https:// and the others of fsspec."
-        raise InputError(f"{shown}: no such protocol", mend) from None
-    return filesystem, path
-
-
-@contextmanager
-def _reaching(shown: str) -> Iterator[None]:
-    """Says what went wrong elsewhere without the message that came with it: every file system has
-    its own errors, and they may quote a signed URL."""
-    try:
-        yield
-    except (InputError, UnreachableError):
-        raise
-    except Exception as error:
-        causes = list(_causes(error))
-        status = next((s for c in causes if isinstance(s := getattr(c, "status", None), int)), 0)
-        if isinstance(error, FileNotFoundError) and not _refused(causes, status):
-            mend = "Give the URL of a file or folder."
-            raise InputError(f"{shown} does not exist", mend) from None
-        if isinstance(error, PermissionError) or status in (401, 403):
-            mend = "Give credentials as its client takes them (AWS_PROFILE, gcloud auth, ...)."
-            raise UnreachableError(f"{shown} may not be read", mend) from None
-        told = f"HTTP {status}" if status else type(causes[-1]).__name__
-        raise UnreachableError(f"{shown} cannot be reached ({told})", "Try again.") from None
-
-
-def _causes(error: BaseException | None) -> Iterator[Any]:
-    while error is not None:
-        yield error
-        error = error.__cause__
-
-
-def _refused(causes: Sequence[BaseException], status: int) -> bool:
-    """Whether the server was not reached or refused, which fsspec also calls a missing file."""
-    lost = any(isinstance(c, OSError) and not isinstance(c, FileNotFoundError) for c in causes)
-    return lost or status not in (0, 404)
 
 
 @contextmanager

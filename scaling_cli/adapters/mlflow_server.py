@@ -18,11 +18,12 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from scaling_cli.adapters import mlflow
-from scaling_cli.adapters.files import Files, without_secrets
+from scaling_cli.adapters.files import Files
 from scaling_cli.adapters.service import Request, Unchanged
 from scaling_cli.errors import InputError, UnreachableError
 from scaling_cli.notes import Note
 from scaling_cli.records import Run
+from scaling_cli.remote import without_secrets
 
 name = "mlflow-server"
 

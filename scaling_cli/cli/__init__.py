@@ -21,6 +21,7 @@ from scaling_cli.cli import (
     report,
     runs,
     slope,
+    store,
 )
 from scaling_cli.cli.common import INTERRUPTED
 from scaling_cli.version import VERSION
@@ -53,6 +54,7 @@ COMMANDS = (
 for module in COMMANDS:
     name = module.__name__.rpartition(".")[2]
     app.command(name)(getattr(module, name))
+app.add_typer(store.store, name="store")
 
 
 def _version(wanted: bool) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from scaling_cli.laws import Law
     from scaling_cli.observe import Observations
     from scaling_cli.planning import Allocation
+    from scaling_cli.store.upkeep import Compacted, Verified
 
 COUNTS = ("params", "params_non_embedding", "tokens", "flops", "unique_tokens")
 
@@ -103,6 +104,27 @@ def ingest_tables(ingest: Ingest) -> list[Table]:
         Table("What was read as what", ("column", "taken from", "runs"), mapped, left=2),
         Table(f"{ingest.runs} runs into {ingest.store}", ("runs", "count"), counted),
     ]
+
+
+def verified_table(verified: Verified) -> Table:
+    names = ("commits", "segments", "runs", "points", "fits")
+    rows = tuple((name, f"{getattr(verified, name):,}") for name in names)
+    state = f"{len(verified.problems)} problems" if verified.problems else "whole"
+    return Table(f"{verified.store}: {state}", ("what", "count"), rows, lines=verified.problems)
+
+
+def compacted_table(done: Compacted) -> Table:
+    rows = (
+        ("segments before", f"{done.segments_before:,}"),
+        ("segments after", f"{done.segments_after:,}"),
+        ("files removed", f"{done.files_removed:,}"),
+        ("bytes removed", f"{done.bytes_removed:,}"),
+    )
+    return Table(f"Compacted {done.store}", ("what", "count"), rows)
+
+
+def exported_table(path: str, shape: str, rows: int) -> Table:
+    return Table(f"Exported to {path}", ("shape", "rows"), ((shape, f"{rows:,}"),))
 
 
 def groups_table(rows: Observations, by: Sequence[str]) -> Table:

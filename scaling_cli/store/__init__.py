@@ -1,6 +1,7 @@
 """The store: runs, histories and fits in one folder, as Parquet segments under a commit log.
 
     _log/<n>.json            one commit: its segments, and the revision of each run in them
+    _checkpoints/<n>.json    the commits up to n as one
     runs/<uuid>.parquet      a row a run
     history/<uuid>.parquet   a row a run and metric: step list, value list
     fits/<fit_id>.json       a fit's document
@@ -15,22 +16,28 @@ import difflib
 import json
 import re
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from scaling_cli.errors import InputError, UnreachableError
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
-from scaling_cli.store.files import Files
+from scaling_cli.store.files import Files, GoneError, files_at
+from scaling_cli.store.log import FOLDER, FORMAT, DamagedError, Entry, Log, State, stem
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from scaling_cli.records import Run, Series, Status
     from scaling_cli.resolve import Final
+    from scaling_cli.store.upkeep import Compacted, Verified
 
-FORMAT = 1
+T = TypeVar("T")
+
 SEGMENT_RUNS = 512  # many small files are what makes a store slow to scan
 SEGMENT_POINTS = 1 << 24  # list offsets are 32 bits, and a segment is built in memory
 _FIT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -118,25 +125,13 @@ def _mapping(text: str) -> Mapping:
     return Mapping.from_json(json.loads(text))
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where the log says that a run's current revision is."""
-
-    revision: str
-    runs: str
-    history: str | None
-
-
 def open_store(location: str | Path, create: bool = False) -> Store:
-    """The store in a folder. With `create` it need not be there: the first put makes it."""
-    if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", str(location)):
-        raise UnreachableError(f"{location}: a store is a local folder so far", "Give a path.")
-    store = Store(Files(Path(location)))
-    if store.files.root.exists() and not store.files.root.is_dir():
-        raise UnreachableError(f"{location} is a file, not a store", "Give a folder by --store.")
-    if not create and not store.files.exists("_log"):
+    """The store in a folder or at a URL. With `create` it need not be there: the first put makes
+    it."""
+    store = Store(files_at(location))
+    if not create and not store.files.exists(FOLDER):
         raise UnreachableError(
-            f"There is no store at {location}",
+            f"There is no store at {store.location}",
             "Make one with `scalefit ingest SOURCE`, or name another by --store.",
         )
     return store
@@ -147,10 +142,11 @@ class Store:
 
     def __init__(self, files: Files) -> None:
         self.files = files
+        self.log = Log(files)
 
     @property
     def location(self) -> str:
-        return str(self.files.root)
+        return self.files.location
 
     # Runs
 
@@ -164,7 +160,8 @@ class Store:
         from scaling_cli.store import segments
 
         mapping_json = json.dumps((mapping or Mapping()).to_json(), sort_keys=True)
-        known = self._places()
+        state = self.log.state()
+        known = state.places
         changed: dict[str, tuple[Run, Final, str]] = {}
         unchanged = 0
         for run, final in zip(runs, finals, strict=True):
@@ -174,78 +171,93 @@ class Store:
             else:
                 changed[run.run_key] = (run, final, revision)
         if changed:
-            written: list[str] = []
-            try:
-                entry = self._write_segments(list(changed.values()), mapping_json, written)
-                self._commit({"format": FORMAT, "segments": entry})
-            except BaseException:
-                for name in written:
-                    self.files.remove(name)
-                raise
+            rows = sorted(changed.values(), key=lambda row: row[0].run_key)
+            self._commit(state, lambda written: self._write_rows(rows, mapping_json, written))
         replaced = sum(key in known for key in changed)
         return PutSummary(len(changed) - replaced, replaced, unchanged)
 
-    def _write_segments(
+    def _write_rows(
         self, rows: list[tuple[Run, Final, str]], mapping_json: str, written: list[str]
-    ) -> list[dict[str, Any]]:
+    ) -> Iterator[Entry]:
         from scaling_cli.store import segments
 
-        entry = []
-        rows.sort(key=lambda row: row[0].run_key)
         for batch in segments.batches(rows, SEGMENT_RUNS, SEGMENT_POINTS):
-            name = uuid.uuid4().hex
-            history = None
-            if any(run.series for run, _, _ in batch):
-                history = f"history/{name}.parquet"
-                written.append(history)
-                table = segments.history_table([run for run, _, _ in batch])
-                self.files.write(history, partial(segments.write, table))
-            runs = f"runs/{name}.parquet"
-            written.append(runs)
-            table = segments.runs_table(batch, mapping_json)
-            self.files.write(runs, partial(segments.write, table))
-            revisions = {run.run_key: revision for run, _, revision in batch}
-            entry.append({"runs": runs, "history": history, "revisions": revisions})
+            has_history = any(run.series for run, _, _ in batch)
+            yield self.write_segment(
+                segments.runs_table(batch, mapping_json),
+                segments.history_table([run for run, _, _ in batch]) if has_history else None,
+                {run.run_key: revision for run, _, revision in batch},
+                written,
+            )
+
+    def write_segment(
+        self,
+        runs: pa.Table,
+        history: pa.Table | None,
+        revisions: dict[str, str],
+        written: list[str],
+    ) -> Entry:
+        """Write the two files of a segment and give what a commit says of it. The names are added
+        to `written`, so that whoever does not commit can remove the files."""
+        from scaling_cli.store import segments
+
+        name = uuid.uuid4().hex
+        entry = {"runs": f"runs/{name}.parquet", "history": None, "revisions": revisions}
+        if history is not None:
+            entry["history"] = f"history/{name}.parquet"
+            written.append(f"history/{name}.parquet")
+            self.files.write(f"history/{name}.parquet", partial(segments.write, history))
+        written.append(f"runs/{name}.parquet")
+        self.files.write(f"runs/{name}.parquet", partial(segments.write, runs))
         return entry
 
-    def _commit(self, entry: dict[str, Any]) -> None:
-        self.files.append_json("_log", entry)
+    def _commit(self, state: State, write: Callable[[list[str]], Iterable[Entry]]) -> None:
+        """Commit the segments that `write` writes, written again if they were cleared away as
+        leftovers of a writer that had died."""
+        written: list[str] = []
+        try:
+            found = list(write(written))
 
-    def _places(self) -> dict[str, _Place]:
-        """The log folded: where the current revision of each run is, by run_key."""
-        places: dict[str, _Place] = {}
-        for name in self.files.names("_log", ".json"):
-            entry = self.files.read_json(f"_log/{name}")
-            if not isinstance(entry, dict) or not isinstance(entry.get("format"), int):
-                raise UnreachableError(
-                    f"{self.files.path('_log')}/{name} is no commit of a store",
-                    "Name a scalefit store by --store.",
-                )
-            if entry["format"] > FORMAT:
-                raise UnreachableError(
-                    f"The store at {self.location} has format {entry['format']}, newer than"
-                    f" {FORMAT}, the newest that this version reads",
-                    "Update scalefit.",
-                )
-            with self._reading(f"_log/{name}"):
-                for segment in entry["segments"]:
-                    for key, revision in segment["revisions"].items():
-                        places[key] = _Place(revision, segment["runs"], segment["history"])
-        return places
+            def entry(state: State) -> Entry:
+                nonlocal found
+                if any(stem(name) in state.removed for name in written):
+                    written.clear()
+                    found = list(write(written))
+                return {"segments": found}
+
+            self.log.commit(state, entry)
+        except BaseException:
+            for name in written:
+                self.files.remove(name)
+            raise
 
     def runs(self) -> list[RunRecord]:
         """Every stored run in the order of its run_key."""
         from scaling_cli.store import segments
 
-        files: dict[str, set[str]] = {}
-        for key, place in self._places().items():
-            files.setdefault(place.runs, set()).add(key)
-        records: list[RunRecord] = []
-        for name, keys in files.items():
-            with self._reading(name):
-                rows = segments.read_runs(self.files.path(name))
-            records += [RunRecord(**row) for row in rows if row["run_key"] in keys]
-        return sorted(records, key=lambda record: record.run_key)
+        def read(state: State) -> list[RunRecord]:
+            files: dict[str, set[str]] = {}
+            for key, place in state.places.items():
+                files.setdefault(place.runs, set()).add(key)
+            records: list[RunRecord] = []
+            for name, keys in files.items():
+                with self.reading(name) as file:
+                    rows = segments.read_runs(file)
+                records += [RunRecord(**row) for row in rows if row["run_key"] in keys]
+            return sorted(records, key=lambda record: record.run_key)
+
+        return self._read(read)
+
+    def _read(self, read: Callable[[State], T]) -> T:
+        """What is read of the store as it is, or as it has become if segments went meanwhile."""
+        state = self.log.state()
+        try:
+            return read(state)
+        except GoneError:
+            later = self.log.after(state)
+            if later.number == state.number:
+                raise
+            return read(later)
 
     def series(
         self, run_keys: Iterable[str] | None = None, metrics: Iterable[str] | None = None
@@ -253,22 +265,56 @@ class Store:
         """Histories by run_key and metric: of all runs and metrics, or of those named."""
         from scaling_cli.store import segments
 
-        places = self._places()
-        wanted = set(places) if run_keys is None else set(run_keys)
-        files: dict[str, set[str]] = {}
-        found: dict[str, dict[str, Series]] = {key: {} for key in sorted(wanted & set(places))}
-        for key in found:
-            history = places[key].history
-            if history is not None:
-                files.setdefault(history, set()).add(key)
+        keys = None if run_keys is None else set(run_keys)
         names = None if metrics is None else sorted(set(metrics))
-        for name, keys in files.items():
-            with self._reading(name):
-                segments.read_history(self.files.path(name), keys, names, found)
-        return found
 
-    def _reading(self, name: str) -> _Reading:
-        return _Reading(self.files.path(name))
+        def read(state: State) -> dict[str, dict[str, Series]]:
+            wanted = state.places.keys() if keys is None else state.places.keys() & keys
+            found: dict[str, dict[str, Series]] = {key: {} for key in sorted(wanted)}
+            files: dict[str, set[str]] = {}
+            for key in found:
+                history = state.places[key].history
+                if history is not None:
+                    files.setdefault(history, set()).add(key)
+            for name, chosen in files.items():
+                with self.reading(name) as file:
+                    segments.read_history(file, chosen, names, found)
+            return found
+
+        return self._read(read)
+
+    @contextmanager
+    def reading(self, name: str) -> Iterator[Any]:
+        """A segment to read; what cannot be read is said with the name of its file."""
+        try:
+            with self.files.open(name) as file:
+                yield file
+        except UnreachableError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError) as error:  # pyarrow's are among these
+            raise DamagedError(self.files.path(name), error) from error
+
+    # Upkeep
+
+    def verify(self) -> Verified:
+        """Read everything; see `scaling_cli.store.upkeep.verify`."""
+        from scaling_cli.store.upkeep import verify
+
+        return verify(self)
+
+    def compact(self, older_than: float) -> Compacted:
+        """Merge small segments and clear away what is `older_than` seconds out of use."""
+        from scaling_cli.store.upkeep import compact
+
+        return compact(self, older_than)
+
+    def export(
+        self, path: str | Path, shape: str = "long", records: Sequence[RunRecord] | None = None
+    ) -> int:
+        """Write one table, `long`, `wide` or `runs`; see `scaling_cli.store.export.export`."""
+        from scaling_cli.store.export import export
+
+        return export(self, path, shape, records)
 
     # Fits
 
@@ -281,15 +327,19 @@ class Store:
             )
         numbers = [number for number, _ in self._fits()]
         entry = {"format": FORMAT, "number": max(numbers, default=0) + 1, "fit": document}
-        self.files.write_json(f"fits/{fit_id}.json", entry)
+        content = json.dumps(entry).encode()
+        self.files.write(f"fits/{fit_id}.json", lambda file: file.write(content))
 
     def _fits(self) -> list[tuple[int, dict[str, Any]]]:
-        found = []
-        for name in self.files.names("fits", ".json"):
-            with self._reading(f"fits/{name}"):
-                entry = self.files.read_json(f"fits/{name}")
-                found.append((entry["number"], entry["fit"]))
-        return found
+        names = [f"fits/{name}" for name in self.files.names("fits", ".json")]
+        return [self._saved_fit(*item) for item in zip(names, self.files.read(names), strict=True)]
+
+    def _saved_fit(self, name: str, content: bytes) -> tuple[int, dict[str, Any]]:
+        try:
+            entry = json.loads(content)
+            return entry["number"], entry["fit"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedError(self.files.path(name), error) from error
 
     def fits(self) -> list[dict[str, Any]]:
         """Fit documents, the one saved last first."""
@@ -304,24 +354,5 @@ class Store:
                 f"There is no fit {fit_id!r} in the store at {self.location}",
                 f"Near ids: {', '.join(close)}." if close else "Fit a law first: `scalefit fit`.",
             )
-        document: dict[str, Any] = self.files.read_json(f"fits/{fit_id}.json")["fit"]
-        return document
-
-
-class _Reading:
-    """Says of a segment that cannot be read which file it is."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(
-            error, (OSError, ValueError, KeyError, TypeError)
-        ):  # pyarrow's errors are among these
-            raise UnreachableError(
-                f"{self.path} cannot be read: {error}",
-                "Restore it from a copy, or ingest the runs into a new store.",
-            ) from error
+        name = f"fits/{fit_id}.json"
+        return self._saved_fit(name, self.files.read([name])[0])[1]

@@ -1,109 +1,180 @@
-"""The few file operations that the store needs; another file system would replace this class."""
+"""The few file operations that a store needs, on a local folder or at any URL that fsspec knows."""
 
 from __future__ import annotations
 
 import contextlib
-import json
+import errno
+import inspect
+import io
 import os
+import time
 import uuid
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from scaling_cli.errors import UnreachableError
+from scaling_cli.remote import NotThereError, filesystem_at, is_url, reaching, without_secrets
+
+_MEND = "See that the store is there, may be written and has room."
+# What a file system without hard links answers; anything else is a failure.
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
 
 
-class Files:
+class GoneError(UnreachableError):
+    """A file of the store that is not there."""
+
+
+class Files(ABC):
     """Files below a folder. What is written is there whole, or not at all."""
+
+    location: str
+
+    @abstractmethod
+    def exists(self, folder: str) -> bool: ...
+
+    @abstractmethod
+    def names(self, folder: str, suffix: str = "") -> list[str]:
+        """Names of the finished files of a folder, sorted."""
+
+    @abstractmethod
+    def ages(self, folder: str) -> dict[str, float]:
+        """Seconds since each file of a folder was written, also of unfinished ones. By the clock
+        that stamps the files, which may jump."""
+
+    @abstractmethod
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Bytes of each finished file of a folder."""
+
+    @abstractmethod
+    def read(self, names: Sequence[str]) -> list[bytes]:
+        """Whole files."""
+
+    @abstractmethod
+    def open(self, name: str) -> Any:
+        """What pyarrow reads a file from, in pieces."""
+
+    @abstractmethod
+    def write(self, name: str, write: Callable[[BinaryIO], object]) -> None:
+        """Put in place what `write` writes; a file of this name is replaced."""
+
+    @abstractmethod
+    def create(self, name: str, content: bytes) -> bool:
+        """Write a file unless there is one of its name: of several writers, one succeeds."""
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove a file if it is there and may be removed."""
+
+    def path(self, name: str) -> str:
+        """What to call a file in messages."""
+        return f"{self.location}/{name}"
+
+
+def files_at(location: str | Path) -> Files:
+    text = str(location)
+    return RemoteFiles(text) if is_url(text) and "://" in text else LocalFiles(Path(location))
+
+
+class LocalFiles(Files):
+    """A folder of this machine."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.location = str(root)
+        if root.exists() and not root.is_dir():
+            raise UnreachableError(f"{root} is a file, not a store", "Give a folder by --store.")
 
-    def path(self, name: str) -> Path:
-        return self.root / name
+    def exists(self, folder: str) -> bool:
+        return (self.root / folder).exists()
 
-    def exists(self, name: str) -> bool:
-        return self.path(name).exists()
-
-    def names(self, folder: str, suffix: str) -> list[str]:
-        """Names of the finished files of a folder, sorted."""
-        try:
-            found = os.listdir(self.path(folder))
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise self.unreachable(folder, error) from error
+    def names(self, folder: str, suffix: str = "") -> list[str]:
+        found = self._listed(folder)
         return sorted(n for n in found if n.endswith(suffix) and not n.startswith("."))
 
-    def read_json(self, name: str) -> Any:
+    def _listed(self, folder: str) -> list[str]:
         try:
-            return json.loads(self.path(name).read_bytes())
-        except ValueError as error:
-            raise UnreachableError(
-                f"{self.path(name)} is damaged: {error}",
-                "Restore it from a copy, or ingest the runs into a new store.",
-            ) from error
-        except OSError as error:
-            raise self.unreachable(name, error) from error
+            with self._doing(folder):
+                return os.listdir(self.root / folder)
+        except GoneError:
+            return []
 
-    def write(self, name: str, write: Callable[[Path], None]) -> None:
-        """Have `write` make a file, then put it in place under its name."""
-        target = self.path(name)
+    def ages(self, folder: str) -> dict[str, float]:
+        probe = f"{folder}/.{uuid.uuid4().hex}.tmp"  # stamped by the clock that stamps the others
+        self._write(probe, lambda file: None)
+        now = (self.root / probe).stat().st_mtime
+        self.remove(probe)
+        return {name: now - status.st_mtime for name, status in self._statuses(folder)}
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        finished = set(self.names(folder))
+        return {n: status.st_size for n, status in self._statuses(folder) if n in finished}
+
+    def _statuses(self, folder: str) -> Iterator[tuple[str, os.stat_result]]:
+        for name in self._listed(folder):
+            with contextlib.suppress(FileNotFoundError):  # another process removed it
+                yield name, (self.root / folder / name).stat()
+
+    def read(self, names: Sequence[str]) -> list[bytes]:
+        found = []
+        for name in names:
+            with self._doing(name):
+                found.append((self.root / name).read_bytes())
+        return found
+
+    def open(self, name: str) -> Any:
+        with self._doing(name):
+            return (self.root / name).open("rb")
+
+    def write(self, name: str, write: Callable[[BinaryIO], object]) -> None:
+        partial = self._partial(name)
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
-            try:
-                write(partial)
-                _flush(partial)
-                os.replace(partial, target)
-            finally:
-                partial.unlink(missing_ok=True)
-            _flush_folder(target.parent)
-        except OSError as error:
-            raise self.unreachable(name, error) from error
+            self._write(partial, write)
+            with self._doing(name):
+                os.replace(self.root / partial, self.root / name)
+                _flush_folder((self.root / name).parent)
+        finally:
+            self.remove(partial)
 
-    def write_json(self, name: str, document: Any) -> None:
-        text = json.dumps(document)
-        self.write(name, lambda path: _write_text(path, text))
-
-    def append_json(self, folder: str, document: Any) -> str:
-        """Put a document under the next free number of a folder, never over another's."""
-        home = self.path(folder)
-        partial = home / f".{uuid.uuid4().hex}.tmp"
+    def create(self, name: str, content: bytes) -> bool:
+        partial = self._partial(name)
         try:
-            home.mkdir(parents=True, exist_ok=True)
-            _write_text(partial, json.dumps(document))
-            _flush(partial)
-            try:
-                taken = [n for n in os.listdir(home) if n[:1].isdigit()]
-                number = max((int(n.split(".")[0]) for n in taken), default=0) + 1
-                while not _claim(partial, home / f"{number:012}.json"):
-                    number += 1
-            finally:
-                partial.unlink(missing_ok=True)
-            _flush_folder(home)
-        except OSError as error:
-            raise self.unreachable(folder, error) from error
-        return f"{folder}/{number:012}.json"
+            self._write(partial, lambda file: file.write(content))
+            with self._doing(name):
+                claimed = _claim(self.root / partial, self.root / name)
+                _flush_folder((self.root / name).parent)
+            return claimed
+        finally:
+            self.remove(partial)
 
     def remove(self, name: str) -> None:
         with contextlib.suppress(OSError):
-            self.path(name).unlink()
+            (self.root / name).unlink()
 
-    def unreachable(self, name: str, error: OSError) -> UnreachableError:
-        return UnreachableError(
-            f"{self.path(name)}: {error.strerror or error}",
-            "See that the store's folder is there, may be written and has room.",
-        )
+    def _write(self, name: str, write: Callable[[BinaryIO], object]) -> None:
+        with self._doing(name):
+            (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+            with (self.root / name).open("xb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
 
+    @staticmethod
+    def _partial(name: str) -> str:
+        folder, _, own = name.rpartition("/")
+        return f"{folder}/.{own}.{uuid.uuid4().hex}.tmp"
 
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
-
-
-def _flush(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
+    @contextmanager
+    def _doing(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise GoneError(f"{self.path(name)} is not there", _MEND) from error
+        except OSError as error:
+            told = error.strerror or str(error)
+            raise UnreachableError(f"{self.path(name)}: {told}", _MEND) from error
 
 
 def _flush_folder(path: Path) -> None:
@@ -121,13 +192,160 @@ def _claim(partial: Path, target: Path) -> bool:
         os.link(partial, target)
     except FileExistsError:
         return False
-    except OSError:  # no hard links here: a claim beside it keeps the others off
-        claim = target.with_suffix(".claim")
-        try:
-            os.close(os.open(claim, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        except FileExistsError:
-            return False
-        if target.exists():
-            return False
-        os.replace(partial, target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with _locked(target.parent):
+            if target.exists():
+                return False
+            os.replace(partial, target)
     return True
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process of this machine at a time; the system frees the lock of one that dies."""
+    import fcntl  # Windows has hard links wherever it has none of this
+
+    with (folder / ".lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+class RemoteFiles(Files):
+    """A folder of an object store that can refuse to overwrite (S3, Google, Azure, memory)."""
+
+    def __init__(self, url: str) -> None:
+        self.location = without_secrets(url).rstrip("/")
+        with reaching(self.location):
+            # Another process may have written since the listing that fsspec would remember.
+            self.system, root = filesystem_at(url, use_listings_cache=False)
+        self.root = root.rstrip("/")
+        creates = getattr(self.system, "_pipe_file", self.system.pipe_file)
+        if "mode" not in inspect.signature(creates).parameters:
+            raise UnreachableError(
+                f"{self.location}: this version of its client cannot refuse to overwrite, which"
+                " keeps the commits of several writers apart",
+                "Update the client (s3fs, gcsfs, adlfs), or give a local folder.",
+            )
+
+    def exists(self, folder: str) -> bool:
+        with self._doing(folder):
+            found: bool = self.system.exists(f"{self.root}/{folder}")
+        return found
+
+    def names(self, folder: str, suffix: str = "") -> list[str]:
+        return sorted(name for name in self._details(folder) if name.endswith(suffix))
+
+    def ages(self, folder: str) -> dict[str, float]:
+        now = time.time()
+        found = {}
+        for name, detail in self._details(folder).items():
+            written = detail.get("LastModified") or detail.get("created") or detail.get("updated")
+            stamp = getattr(written, "timestamp", None)
+            found[name] = now - stamp() if stamp is not None else 0.0
+        return found
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        return {name: int(detail["size"]) for name, detail in self._details(folder).items()}
+
+    def _details(self, folder: str) -> dict[str, dict[str, Any]]:
+        try:
+            with self._doing(folder):
+                listed = self.system.ls(f"{self.root}/{folder}", detail=True)
+        except GoneError:
+            return {}
+        return {
+            detail["name"].rpartition("/")[2]: detail
+            for detail in listed
+            if detail["type"] == "file"
+        }
+
+    def read(self, names: Sequence[str]) -> list[bytes]:
+        found = []
+        paths = [f"{self.root}/{name}" for name in names]
+        if not paths:
+            return []
+        with self._doing(names[0]):
+            contents = self.system.cat(paths, on_error="return")
+        for name, path in zip(names, paths, strict=True):
+            content = contents[path] if isinstance(contents, dict) else contents
+            with self._doing(name):
+                if isinstance(content, BaseException):
+                    raise content
+            found.append(content)
+        return found
+
+    def open(self, name: str) -> Any:
+        with self._doing(name):
+            return _Opened(self.system.open(f"{self.root}/{name}", "rb"), self._doing, name)
+
+    def write(self, name: str, write: Callable[[BinaryIO], object]) -> None:
+        content = io.BytesIO()  # a file closed half way would be there half
+        write(content)
+        with self._doing(name):
+            self.system.pipe_file(f"{self.root}/{name}", content.getvalue())
+
+    def create(self, name: str, content: bytes) -> bool:
+        try:
+            with self._doing(name):
+                self.system.pipe_file(f"{self.root}/{name}", content, mode="create")
+        except _TakenError:
+            return False
+        return True
+
+    def remove(self, name: str) -> None:
+        with contextlib.suppress(UnreachableError), self._doing(name):
+            self.system.rm_file(f"{self.root}/{name}")
+
+    @contextmanager
+    def _doing(self, name: str) -> Iterator[None]:
+        shown = self.path(name)
+        try:
+            with reaching(shown):
+                try:
+                    yield
+                except FileExistsError as error:
+                    raise _TakenError(f"{shown} is there") from error
+        except NotThereError:
+            raise GoneError(f"{shown} is not there", _MEND) from None
+
+
+class _TakenError(UnreachableError):
+    """A name that another writer was given first."""
+
+
+class _Opened(io.RawIOBase):
+    """A remote file whose errors are said in our words."""
+
+    def __init__(self, file: Any, doing: Callable[[str], Any], name: str) -> None:
+        self._file, self._doing, self._name = file, doing, name
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        position: int = self._file.seek(offset, whence)
+        return position
+
+    def tell(self) -> int:
+        position: int = self._file.tell()
+        return position
+
+    def read(self, size: int | None = -1) -> bytes:
+        with self._doing(self._name):
+            content: bytes = self._file.read(-1 if size is None else size)
+        return content
+
+    def readinto(self, buffer: Any) -> int:
+        content = self.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -136,12 +135,26 @@ def history_table(runs: Sequence[Run]) -> pa.Table:
     )
 
 
-def write(table: pa.Table, path: Path) -> None:
-    pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP)
+def write(table: pa.Table, file: BinaryIO) -> None:
+    """Pages carry checksums: `verify` finds a flipped bit, and they cost nothing to speak of."""
+    pq.write_table(
+        table, file, compression="zstd", row_group_size=ROW_GROUP, write_page_checksum=True
+    )
 
 
-def read_runs(path: Path) -> list[dict[str, Any]]:
-    columns = pq.read_table(path, schema=None).to_pydict()
+def conformed(table: pa.Table) -> pa.Table:
+    """A runs table of this or an older version with the columns of this version."""
+    columns = []
+    for field in _RUNS:
+        if field.name in table.column_names:
+            columns.append(table.column(field.name).cast(field.type))
+        else:  # every column that a version has added is text, empty where there was none
+            columns.append(pa.array([""] * len(table), field.type))
+    return pa.table(columns, schema=_RUNS)
+
+
+def read_runs(file: BinaryIO) -> list[dict[str, Any]]:
+    columns = conformed(pq.read_table(file, schema=None)).to_pydict()
     names, values = columns.pop("final_names"), columns.pop("final_values")
     columns["final"] = [dict(zip(n, v, strict=True)) for n, v in zip(names, values, strict=True)]
     columns["tags"] = [tuple(tags) for tags in columns["tags"]]
@@ -150,20 +163,30 @@ def read_runs(path: Path) -> list[dict[str, Any]]:
 
 
 def read_history(
-    path: Path, keys: set[str], metrics: list[str] | None, into: dict[str, dict[str, Series]]
+    file: BinaryIO, keys: set[str], metrics: list[str] | None, into: dict[str, dict[str, Series]]
 ) -> None:
     """Add the series of `keys` in a segment to `into`; the arrays are views of one buffer."""
     chosen = [("run_key", "in", sorted(keys))]
     if metrics is not None:
         chosen.append(("metric", "in", metrics))
-    table = pq.read_table(path, filters=chosen)
+    table = pq.read_table(file, filters=chosen)
     for batch in table.to_batches():
-        steps, values = batch.column("step"), batch.column("value")
-        all_steps = steps.values.to_numpy(zero_copy_only=False)
-        all_values = values.values.to_numpy(zero_copy_only=False)
-        step_at, value_at = steps.offsets.to_numpy(), values.offsets.to_numpy()
-        run_keys, names = batch.column("run_key").to_pylist(), batch.column("metric").to_pylist()
-        for i, (key, name) in enumerate(zip(run_keys, names, strict=True)):
-            into[key][name] = Series(
+        for key, name, series in each_series(batch):
+            into[key][name] = series
+
+
+def each_series(batch: pa.RecordBatch) -> Iterator[tuple[str, str, Series]]:
+    """Run key, metric and points of each row of a history."""
+    steps, values = batch.column("step"), batch.column("value")
+    all_steps = steps.values.to_numpy(zero_copy_only=False)
+    all_values = values.values.to_numpy(zero_copy_only=False)
+    step_at, value_at = steps.offsets.to_numpy(), values.offsets.to_numpy()
+    run_keys, names = batch.column("run_key").to_pylist(), batch.column("metric").to_pylist()
+    for i, (key, name) in enumerate(zip(run_keys, names, strict=True)):
+        yield (
+            key,
+            name,
+            Series(
                 all_steps[step_at[i] : step_at[i + 1]], all_values[value_at[i] : value_at[i + 1]]
-            )
+            ),
+        )

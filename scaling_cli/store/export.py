@@ -1,0 +1,206 @@
+"""The store as one table, in Parquet or CSV, for those who ask their questions elsewhere.
+
+Written piece by piece: memory holds one row group of one segment, and what it unfolds to.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from scaling_cli.errors import InputError
+from scaling_cli.records import Floats, Series, Steps
+from scaling_cli.store import RunRecord, segments
+from scaling_cli.store.files import LocalFiles
+from scaling_cli.store.log import State
+
+if TYPE_CHECKING:
+    from scaling_cli.store import Store
+
+SHAPES = ("long", "wide", "runs")
+PIECE_ROWS = 1 << 20  # rows written at once: some 100 MB of a long table
+_RUN_FIELDS = ("run_key", "run_id", "name", "group", "status", "source", "created_at")
+
+
+def export(
+    store: Store, path: str | Path, shape: str = "long", records: Sequence[RunRecord] | None = None
+) -> int:
+    """Write runs, all or `records`, to a file, and give the number of rows.
+
+    `long` has a row a logged value (run_key, run_id, metric, step, value), `wide` a row a run and
+    step with a column a metric, empty where it was not logged, and `runs` a row a run with its
+    final values and its config as JSON. The file is there whole or not at all.
+    """
+    target = Path(path)
+    if shape not in SHAPES:
+        raise InputError(f"{shape!r} is no shape of a table", f"There are {', '.join(SHAPES)}.")
+    if target.suffix.lower() not in _WRITERS:
+        kinds = ", ".join(_WRITERS)
+        raise InputError(f"{target}: a table is written as {kinds}", "Give such a file.")
+    if target.is_dir() or not target.absolute().parent.is_dir():
+        raise InputError(f"{target} cannot be written", "Give a file in a folder that is there.")
+    chosen = store.runs() if records is None else records
+    rows = 0
+
+    def write(file: BinaryIO) -> None:
+        nonlocal rows
+        rows = 0
+        schema, tables = _tables(store, chosen, shape)
+        with _WRITERS[target.suffix.lower()](file, schema) as writer:
+            for table in tables:
+                writer.write_table(table)
+                rows += len(table)
+
+    LocalFiles(target.absolute().parent).write(target.name, write)
+    return rows
+
+
+_WRITERS: dict[str, Any] = {
+    ".parquet": lambda file, schema: pq.ParquetWriter(file, schema, compression="zstd"),
+    ".csv": pyarrow.csv.CSVWriter,
+}
+
+
+def _tables(
+    store: Store, records: Sequence[RunRecord], shape: str
+) -> tuple[pa.Schema, Iterator[pa.Table]]:
+    if shape == "runs":
+        table = _runs(records)
+        return table.schema, iter([table])
+    ids = {record.run_key: record.run_id for record in records}
+    if shape == "long":
+        return _LONG, _long(store, ids)
+    metrics = _metrics(store, ids)
+    schema = pa.schema([*_POINT, *((name, pa.float64()) for name in metrics)])
+    return schema, _wide(store, ids, metrics, schema)
+
+
+_TEXT = pa.dictionary(pa.int32(), pa.string())
+_POINT = [("run_key", _TEXT), ("run_id", _TEXT), ("step", pa.int64())]
+_LONG = pa.schema([*_POINT[:2], ("metric", _TEXT), *_POINT[2:], ("value", pa.float64())])
+
+
+def _runs(records: Sequence[RunRecord]) -> pa.Table:
+    columns: dict[str, Any] = {
+        name: pa.array([getattr(record, name) for record in records], pa.string())
+        for name in _RUN_FIELDS
+    }
+    columns["tags"] = pa.array([json.dumps(record.tags) for record in records], pa.string())
+    for name in dict.fromkeys(name for record in records for name in record.final):
+        columns[name] = pa.array([record.final.get(name) for record in records], pa.float64())
+    columns["config"] = pa.array([record.config_json for record in records], pa.string())
+    return pa.table(columns)
+
+
+def _series(store: Store, ids: dict[str, str]) -> Iterator[list[tuple[str, str, Series]]]:
+    """The series of the runs, one row group of a segment at a time."""
+    for name, keys in _histories(store.log.state(), ids).items():
+        with store.reading(name) as file:
+            parquet = pq.ParquetFile(file)
+            for group in range(parquet.num_row_groups):
+                for batch in parquet.read_row_group(group).to_batches():
+                    yield [item for item in segments.each_series(batch) if item[0] in keys]
+
+
+def _histories(state: State, ids: dict[str, str]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for key in ids:
+        place = state.places.get(key)
+        if place is not None and place.history is not None:
+            found.setdefault(place.history, set()).add(key)
+    return found
+
+
+def _metrics(store: Store, ids: dict[str, str]) -> list[str]:
+    names: set[str] = set()
+    for name, keys in _histories(store.log.state(), ids).items():
+        with store.reading(name) as file:
+            wanted = [("run_key", "in", sorted(keys))]
+            names |= set(
+                pq.read_table(file, columns=["metric"], filters=wanted)["metric"].to_pylist()
+            )
+    taken = names & {name for name, _ in _POINT}
+    if taken:
+        raise InputError(
+            f"A metric is called {sorted(taken)[0]}, as is a column of every wide table",
+            "Export --shape long instead.",
+        )
+    return sorted(names)
+
+
+def _long(store: Store, ids: dict[str, str]) -> Iterator[pa.Table]:
+    for found in _series(store, ids):
+        for part in _portions(found):
+            sizes = [len(series.steps) for *_, series in part]
+            yield pa.table(
+                [
+                    _repeated([key for key, *_ in part], sizes),
+                    _repeated([ids[key] for key, *_ in part], sizes),
+                    _repeated([metric for _, metric, _ in part], sizes),
+                    np.concatenate([series.steps for *_, series in part]),
+                    np.concatenate([series.values for *_, series in part]),
+                ],
+                schema=_LONG,
+            )
+
+
+def _portions(found: list[tuple[str, str, Series]]) -> Iterator[list[tuple[str, str, Series]]]:
+    """Parts of about PIECE_ROWS points; a longer series is a part of its own."""
+    part: list[tuple[str, str, Series]] = []
+    points = 0
+    for item in found:
+        part.append(item)
+        points += len(item[2].steps)
+        if points >= PIECE_ROWS:
+            yield part
+            part, points = [], 0
+    if part:
+        yield part
+
+
+def _repeated(texts: Sequence[str], sizes: Sequence[int]) -> pa.Array:
+    """Each text as often as its size says, as a dictionary of the texts that differ."""
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    at = np.repeat(np.array([numbers[text] for text in texts], dtype=np.int32), sizes)
+    return pa.DictionaryArray.from_arrays(pa.array(at), pa.array(list(numbers), pa.string()))
+
+
+def _wide(
+    store: Store, ids: dict[str, str], metrics: Sequence[str], schema: pa.Schema
+) -> Iterator[pa.Table]:
+    column_of = {metric: number for number, metric in enumerate(metrics)}
+    for key, series in _whole_runs(store, ids):
+        steps: Steps = np.unique(np.concatenate([one.steps for one in series.values()]))
+        at = {metric: np.searchsorted(steps, one.steps) for metric, one in series.items()}
+        nothing = pa.nulls(len(steps), pa.float64())
+        columns: list[pa.Array] = [nothing] * len(column_of)
+        for metric, one in series.items():
+            values: Floats = np.zeros(len(steps))
+            absent = np.ones(len(steps), dtype=bool)
+            values[at[metric]], absent[at[metric]] = one.values, False
+            columns[column_of[metric]] = pa.array(values, mask=absent)
+        size = [len(steps)]
+        yield pa.table(
+            [_repeated([key], size), _repeated([ids[key]], size), steps, *columns], schema=schema
+        )
+
+
+def _whole_runs(store: Store, ids: dict[str, str]) -> Iterator[tuple[str, dict[str, Series]]]:
+    """Each run with all its series, which stand together but may cross a row group's end."""
+    current, series = "", dict[str, Series]()
+    for found in _series(store, ids):
+        for key, metric, one in found:
+            if key != current and series:
+                yield current, series
+                series = {}
+            current = key
+            series[metric] = one
+    if series:
+        yield current, series
