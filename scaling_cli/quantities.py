@@ -8,6 +8,7 @@ import re
 from scaling_cli.errors import InputError
 
 SUFFIXES = {"K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
+LARGE_SHARE = 100.0  # from 10,000 % on a share is told by its power of ten
 _QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([KMBGTkmbgt]?)\s*")
 
 
@@ -62,4 +63,7 @@ def number(value: float | None, digits: int = 4) -> str:
 def percent(value: float | None, digits: int = 2, sign: bool = False) -> str:
     if value is None or not math.isfinite(value):
         return "-"
-    return f"{100 * value:{'+' if sign else ''}.{digits}f} %"
+    mark = "+" if sign and value >= 0 else ""
+    if abs(value) >= LARGE_SHARE:
+        return f"{mark}{power(100 * value, 2)} %"
+    return f"{mark}{100 * value:.{digits}f} %"

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from scaling_cli.errors import InputError
-from scaling_cli.quantities import count, parse_positive, parse_quantity, power
+from scaling_cli.quantities import count, parse_positive, parse_quantity, percent, power
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,12 @@ def test_counts_for_people(value: float | None, text: str) -> None:
 
 def test_powers_for_people() -> None:
     assert power(1e23) == "1.00e23"
+
+
+@pytest.mark.parametrize(
+    ("value", "sign", "text"),
+    [(0.0123, False, "1.23 %"), (-0.5, True, "-50.00 %"), (0.5, True, "+50.00 %"),
+     (4.6e33, True, "+4.6e35 %"), (None, False, "-")],
+)  # fmt: skip
+def test_shares_for_people(value: float | None, sign: bool, text: str) -> None:
+    assert percent(value, sign=sign) == text

@@ -28,6 +28,7 @@ LEAST_HELD = 2
 LEAST_TRAINING, LEAST_SHARE = 8, 0.4  # runs, and the share of all, that a fold must be fitted on
 SAME_LEVEL = 1.05  # values within 5 % are one budget or one size, and stay on one side of a cut
 DECISIVE = 2.0  # standard errors of the mean paired difference
+USELESS = 1.0  # an error of 100 % is as bad as any larger: one blown fold decides nothing by itself
 LEAST_PAIRS = 4  # held-out runs without which no difference is decisive
 NORMAL = (15.87, 84.13)  # percentiles one standard deviation about the mean; few resamples run away
 RESAMPLES = 200  # a fold: enough for its coverage
@@ -48,8 +49,8 @@ class Score:
 
     `errors` are its absolute relative errors [folds][held-out runs], and `doubt` the standard
     deviation of their mean over the fits' resamples. `behind` is how much larger they are than the
-    best law's, averaged over runs, and `spread` the standard error of that mean; `decided` says
-    whether the difference can be told from chance.
+    best law's, averaged over runs with 100 % at most for each, and `spread` the standard error of
+    that mean; `decided` says whether the difference can be told from chance.
     """
 
     law: str
@@ -192,7 +193,7 @@ def _doubt(fitted: Fit) -> float:
     observed = np.array([row["observed"] for row in rows])
     with np.errstate(all="ignore"):
         drawn = fitted.law.predict(**fitted.draw_values(), **columns)
-        errors = np.mean(np.abs(drawn / observed - 1), axis=1)
+        errors = np.mean(np.minimum(np.abs(drawn / observed - 1), USELESS), axis=1)
     low, high = np.nanpercentile(errors, NORMAL) if len(errors) > 1 else (0.0, np.inf)
     return float(high - low) / 2
 
@@ -201,7 +202,10 @@ def _against(score: Score, best: Score, folds: Sequence[Fold]) -> Score:
     """The score with its paired difference to the best law's."""
     if score is best:
         return score
-    differences = [mine - theirs for mine, theirs in zip(score.errors, best.errors, strict=True)]
+    differences = [
+        np.minimum(mine, USELESS) - np.minimum(theirs, USELESS)
+        for mine, theirs in zip(score.errors, best.errors, strict=True)
+    ]
     runs: dict[str, list[float]] = {}
     for fold, values in zip(folds, differences, strict=True):
         for run, value in zip(fold.held.runs, values.tolist(), strict=True):
