@@ -17,6 +17,8 @@ from scaling_cli.store import Store, open_store
 if TYPE_CHECKING:
     from scaling_cli.checks import Result
     from scaling_cli.checks.base import Bench
+    from scaling_cli.curves.curve import Curve
+    from scaling_cli.curves.forecast import Forecast
     from scaling_cli.fitting.backtest import Comparison
     from scaling_cli.fitting.engine import FitOptions
     from scaling_cli.fitting.recipes import Recipe
@@ -161,6 +163,13 @@ class Project:
         if len(errors) == len(groups):
             raise errors[0]
         return found
+
+    def curve(self, run: str, where: str | None = None, **asked: Any) -> tuple[Curve, Forecast]:
+        """The curve of a run and what it will log; `asked` as in `scaling_cli.curves.ask.ask`."""
+        from scaling_cli.curves.ask import ask
+
+        among = None if where is None else self.runs(where)
+        return ask(self.store, self.runs(), run, self.mapping, among=among, **asked)
 
     def check(self, runs: Sequence[str] = ()) -> list[Result]:
         """What the mapping's [[check]] tables find on every run, or on those named.

@@ -50,10 +50,10 @@ ALLOWED = {
     | {"curves", "expressions", "fitting", "mapping", "observe"}
     | {"resolve", "store"},
     "project": SHARED
-    | {"adapters", "checks", "fitting", "ingest", "laws"}
+    | {"adapters", "checks", "curves", "fitting", "ingest", "laws"}
     | {"mapping", "observe", "planning", "resolve", "store"},
     "report": SHARED
-    | {"checks", "contrasts", "fitting", "ingest", "laws"}
+    | {"checks", "contrasts", "curves", "fitting", "ingest", "laws"}
     | {"observe", "planning", "project", "store"},
     "cli": SHARED | {"checks", "contrasts", "fitting", "laws", "planning", "project", "report"},
     "__main__": {"cli"},
@@ -75,6 +75,7 @@ NEEDED_BY = {
     "pyarrow": {"adapters", "store"},
     "fsspec": {"remote"},
     "mlflow": {"adapters"},
+    "matplotlib": {"report"},
 }
 
 

@@ -11,6 +11,7 @@ from scaling_cli.quantities import count, number, percent, power
 
 if TYPE_CHECKING:
     from scaling_cli.contrasts import Crossing, Equivalence, Slope
+    from scaling_cli.curves.forecast import Forecast
     from scaling_cli.fitting.backtest import Comparison
     from scaling_cli.fitting.result import FailedFit, Fit, Prediction
     from scaling_cli.ingest import Ingest
@@ -290,6 +291,25 @@ def predictions_table(predictions: Sequence[Prediction]) -> Table:
     headers = ("law", "group", "at", target, f"{level:.0%} interval" if level else "interval")
     lines = tuple(dict.fromkeys(notes))
     return Table(f"Predicted {target}", headers, tuple(rows), left=3, lines=lines)
+
+
+def curve_table(forecast: Forecast) -> Table:
+    """What a run will reach, at a few of the steps to come and at its end."""
+    ahead = [i for i, step in enumerate(forecast.steps) if step > forecast.seen]
+    chosen = sorted({ahead[len(ahead) * k // 4] for k in range(4)} | {ahead[-1]}) if ahead else [-1]
+    rows = tuple(
+        (
+            count(float(forecast.steps[i])),
+            number(float(forecast.loss[i]), 5),
+            span(float(forecast.low[i]), float(forecast.high[i])),
+        )
+        for i in chosen
+    )
+    told = f"told of steps up to {forecast.seen}" if forecast.seen else "told of no step of its own"
+    rests = f"rests on {len(forecast.siblings)} finished runs" if forecast.siblings else "alone"
+    title = f"{forecast.run_id}: {told}, {rests}"
+    headers = ("step", "loss", f"{forecast.level:.0%} band")
+    return Table(title, headers, rows, left=0, lines=forecast.notes)
 
 
 def allocation_tables(allocations: Sequence[Allocation]) -> list[Table]:

@@ -1,0 +1,86 @@
+"""`scalefit curve`"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from scaling_cli.cli.common import (
+    DEFAULT_STORE,
+    ConfigOption,
+    JsonOption,
+    StoreOption,
+    WhereOption,
+    answer,
+    check_level,
+    command,
+    say,
+)
+
+
+@command
+def curve(
+    run: Annotated[str, typer.Option("--run", help="The run: its id or name.", metavar="RUN")],
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            "--schedule",
+            help="Another schedule: cosine:peak=...,warmup=..., or a CSV.",
+            metavar="SPEC",
+        ),
+    ] = None,
+    steps: Annotated[
+        str | None, typer.Option("--steps", help="Another length, in steps.", metavar="N")
+    ] = None,
+    params: Annotated[
+        str | None, typer.Option("--params", help="Another size.", metavar="N")
+    ] = None,
+    upto: Annotated[
+        str | None,
+        typer.Option("--upto", help="As if the run had logged no further.", metavar="STEP"),
+    ] = None,
+    where: WhereOption = None,
+    level: Annotated[
+        float, typer.Option("--level", help="Central share of the band.", metavar="SHARE")
+    ] = 0.90,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="Write a figure here.", metavar="FILE")
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Foresee the rest of a run, or the same run otherwise.
+
+    From its own losses, its schedule, and the finished runs of its group (--where narrows them).
+    Another schedule, length or size is answered from the finished runs.
+
+    Example: scalefit curve --run cosine-2 --upto 1000
+    """
+    from scaling_cli.project import open_project
+    from scaling_cli.quantities import parse_positive
+    from scaling_cli.report.plot import save_figure, text_plot
+    from scaling_cli.report.tables import curve_table
+
+    check_level(level)
+    numbers = {
+        name: None if text is None else parse_positive(text, f"--{name}")
+        for name, text in (("steps", steps), ("params", params), ("upto", upto))
+    }
+    shown, found = open_project(store, config).curve(
+        run,
+        schedule=schedule,
+        steps=None if numbers["steps"] is None else int(numbers["steps"]),
+        params=numbers["params"],
+        upto=None if numbers["upto"] is None else int(numbers["upto"]),
+        where=where,
+        level=level,
+    )
+    if output:
+        save_figure(shown, found, output)
+    if not as_json:
+        print(text_plot(shown, found), end="\n\n")
+    answer(as_json, found.to_json(), lambda: [curve_table(found)])
+    if output:
+        say(f"The figure is in {output}.")

@@ -1,0 +1,86 @@
+"""`scalefit curve` on the shipped runs: what it answers, in which form, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from scaling_cli.cli import app
+
+ROOT = Path(__file__).resolve().parents[1]
+RUN = "baseline-schedule-d32l2-9.0e11-cosine"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    place = str(tmp_path_factory.mktemp("curve") / "store")
+    source, config = str(ROOT / "sample_runs"), str(ROOT / "sample_runs" / "scalefit.toml")
+    found = CliRunner().invoke(app, ["ingest", source, "--config", config, "--store", place])
+    assert found.exit_code == 0, found.stderr
+    return place
+
+
+def curve(store: str, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["curve", "--store", store, *arguments])
+
+
+def test_document_has_every_logged_step_and_the_steps_to_come(store: str) -> None:
+    found = curve(store, "--run", RUN, "--upto", "900", "--json")
+    assert found.exit_code == 0, found.stderr
+    document = json.loads(found.stdout)
+    assert (document["run"], document["seen"] <= 900) == (RUN, True)
+    steps = [point["step"] for point in document["points"]]
+    assert steps == sorted(set(steps))
+    assert document["final"] == document["points"][-1]
+    assert document["final"]["step"] == 1940
+    assert all(p["low"] < p["loss"] < p["high"] for p in document["points"])
+    assert document["final"]["low"] < 1.70 < document["final"]["high"]
+
+
+def test_plot_fits_into_eighty_columns(store: str) -> None:
+    found = curve(store, "--run", RUN, "--upto", "900")
+    plot = found.stdout.split("\n\n")[0].splitlines()
+    assert len(plot) > 15
+    assert max(map(len, plot)) <= 80
+    assert "::" in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "step"),
+    [
+        (("--schedule", "wsd:peak=0.01414,warmup=100,total=1500,min=1e-3"), 1500),
+        (("--steps", "3000"), 3000),
+        (("--params", "100K"), 1940),
+    ],
+)
+def test_the_same_run_otherwise(store: str, arguments: tuple[str, ...], step: int) -> None:
+    document = json.loads(curve(store, "--run", RUN, *arguments, "--json").stdout)
+    assert document["final"]["step"] == step
+    assert "other_run" in {note["code"] for note in document["warnings"]}
+    assert 1.3 < document["final"]["loss"] < 2.1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--run", "baseline-schedule-d32l2-9e11-cosine"), RUN),
+        (("--run", RUN, "--schedule", "cosin:peak=1"), "cosine"),
+        (("--run", RUN, "--steps", "50"), "warmup"),
+        (("--run", RUN, "-o", "figure.txt"), ".png"),
+        (("--run", RUN, "--level", "2"), "level"),
+    ],
+)
+def test_refusals_say_what_and_how(store: str, arguments: tuple[str, ...], said: str) -> None:
+    found = curve(store, *arguments)
+    assert found.exit_code == 2
+    assert said in found.stderr
+
+
+def test_figure_is_written(store: str, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="a figure needs the extra plots")
+    path = tmp_path / "curve.svg"
+    assert curve(store, "--run", RUN, "--upto", "900", "-o", str(path)).exit_code == 0
+    assert "<svg" in path.read_text(encoding="utf-8")
