@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench clean docs reproduction
 
 demo: .venv/core
 	$(BIN)/scalefit demo
@@ -13,6 +13,12 @@ test: .venv/dev lint
 # BLAS on one thread: the matrices are small, and threads would only wait for each other.
 bench: .venv/dev
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.run $(BENCH)
+
+docs: .venv/dev
+	$(BIN)/python -m scaling_cli.report.catalogue
+
+reproduction: .venv/dev
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.reproduction
 
 lint: .venv/dev
 	$(BIN)/ruff check .

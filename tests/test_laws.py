@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -364,3 +365,10 @@ def test_unknown_names_are_refused_with_the_nearest() -> None:
         get_law("chinchila")
     with pytest.raises(InputError, match="epoch2024"):
         get_published("epoch")
+
+
+def test_the_page_of_laws_is_up_to_date() -> None:
+    from scaling_cli.report.catalogue import page
+
+    written = (Path(__file__).parents[1] / "docs" / "laws.md").read_text(encoding="utf-8")
+    assert written == page(), "run `make docs`"

@@ -40,7 +40,7 @@ ALLOWED = {
     "adapters": SHARED | {"expressions", "mapping"},
     "store": SHARED | {"mapping", "resolve"},
     "observe": SHARED | {"expressions", "mapping", "resolve", "store"},
-    "laws": {"errors"},
+    "laws": {"errors", "columns", "expressions"},
     "fitting": SHARED | {"laws", "observe"},
     "planning": SHARED | {"laws", "fitting"},
     "curves": SHARED | {"laws", "fitting", "mapping", "observe", "resolve", "store"},

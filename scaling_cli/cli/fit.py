@@ -34,6 +34,16 @@ def fit(
             "--law", help="Law to fit; may be repeated. Without: auto, the forecast.", metavar="LAW"
         ),
     ] = None,
+    formula: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--formula", help="A law of your own: 'E + A/params**a + B/tokens**b'.", metavar="EXPR"
+        ),
+    ] = None,
+    start: Annotated[
+        list[str] | None,
+        typer.Option("--range", help="Where a parameter starts.", metavar="NAME=LOW:HIGH"),
+    ] = None,
     by: ByOption = None,
     where: WhereOption = None,
     holdout: HoldoutOption = None,
@@ -99,9 +109,11 @@ def fit(
         fixed=assignments(fix or [], "--fix"),
         tied=tuple(names(tie) or ()),
         recipe=recipe,
+        ranges=ranges(start or []),
     )
     project = open_project(store, config)
-    results = project.fit(many(law or ["auto"]), names(by), where, holdout, options, save=False)
+    wanted = [*many(law or []), *(f"={text}" for text in formula or [])]
+    results = project.fit(wanted or ["auto"], names(by), where, holdout, options, save=False)
     fits = [item for item in results if not isinstance(item, FailedFit)]
     try:
         project.save(fits)
@@ -121,6 +133,23 @@ def fit(
             *([holdout_table(fits)] if any(item.holdout_rows for item in fits) else []),
         ],
     )
+
+
+def ranges(texts: list[str]) -> dict[str, tuple[float, float]]:
+    """`NAME=LOW:HIGH` options -> ranges."""
+    from scaling_cli.quantities import parse_quantity
+
+    found = {}
+    for text in texts:
+        name, equals, bounds = text.partition("=")
+        low, colon, high = bounds.partition(":")
+        if not (equals and colon):
+            raise InputError(f"--range '{text}' is no NAME=LOW:HIGH", "Write --range a=0.1:1.")
+        pair = parse_quantity(low, f"--range {name}"), parse_quantity(high, f"--range {name}")
+        if not pair[0] < pair[1]:
+            raise InputError(f"--range '{text}' is empty", "Give the lower bound first.")
+        found[name.strip()] = pair
+    return found
 
 
 def write_fits(path: str, documents: list[dict[str, object]]) -> None:

@@ -45,6 +45,7 @@ class FitOptions:
     fixed: Mapping[str, float] = field(default_factory=dict)
     tied: tuple[str, ...] = ()
     recipe: str = ROBUST
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def fit(
@@ -149,7 +150,7 @@ class Design:
 
     @classmethod
     def of(cls, law: Law, observations: Observations, options: FitOptions) -> Design:
-        law = _among(law, observations)
+        law = _ranged(_among(law, observations), options.ranges)
         names = _column_names(law, options) | {"target": options.target or law.target}
         if law.trials:
             names["trials"] = law.trials
@@ -310,6 +311,21 @@ def metrics(target: Floats, prediction: Floats) -> dict[str, float]:
         "rmse": float(np.sqrt(np.mean(error**2))),
         "mape": float(np.mean(np.abs(error / target))) if np.all(target) else float("nan"),
     }
+
+
+def _ranged(law: Law, ranges: Mapping[str, tuple[float, float]]) -> Law:
+    for name in ranges:
+        if name not in law.parameter_names:
+            raise InputError(
+                f"law {law.name} has no parameter {name}",
+                f"It has {', '.join(law.parameter_names)}.",
+            )
+        if law.parameter(name).centre:
+            raise InputError(
+                f"{name} is an amplitude, whose start is found on scaled columns",
+                f"Leave --range {name} out, or pin it by --fix.",
+            )
+    return law.starting(ranges)
 
 
 def _among(law: Law, observations: Observations) -> Law:

@@ -147,7 +147,7 @@ class Fit:
     @property
     def name(self) -> str:
         """What the user asks for it by: its recipe, or else its law."""
-        return self.law_id if self.recipe in PROCEDURES else self.recipe
+        return self.law.name if self.recipe in PROCEDURES else self.recipe
 
     @cached_property
     def fit_id(self) -> str:

@@ -28,6 +28,7 @@ from scaling_cli.laws import (
     training,
 )
 from scaling_cli.laws.base import Evidence, Law, Parameter, Published, Source
+from scaling_cli.laws.formula import MARK, formula_law
 
 __all__ = [
     "LAWS",
@@ -87,9 +88,12 @@ def _laws_of(found: Any) -> tuple[Law, ...]:
 
 
 def get_law(law_id: str) -> Law:
-    """The law with this id or alias; InputError names the nearest ones."""
+    """The law with this id or alias, or that a formula after `=` says; InputError names the nearest
+    ones."""
     if law_id in LAWS:
         return LAWS[law_id]
+    if law_id.startswith(MARK):
+        return formula_law(law_id.removeprefix(MARK))
     known = laws()
     by_name = {alias: law for law in known.values() for alias in law.aliases} | known
     if law_id in by_name:

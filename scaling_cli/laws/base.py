@@ -8,7 +8,7 @@ numpy's arithmetic is enough; derivatives follow from it by the complex step.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -209,6 +209,29 @@ class Law:
     unverified: tuple[Published, ...] = ()
     aliases: tuple[str, ...] = ()
     monotone: bool = True
+
+    @property
+    def name(self) -> str:
+        """What it goes by: its id, unless that is a formula."""
+        return "formula" if self.id.startswith("=") else self.id
+
+    def starting(self, ranges: Mapping[str, tuple[float, float]]) -> Law:
+        """The law with other ranges of starting values, by the names of parameters."""
+        parameters = tuple(
+            replace(
+                item,
+                low=ranges[item.name][0],
+                high=ranges[item.name][1],
+                transform="identity" if ranges[item.name][0] <= 0 else item.transform,
+                of_target=False,
+                linear=False,
+                start=None,
+            )
+            if item.name in ranges
+            else item
+            for item in self.parameters
+        )
+        return replace(self, parameters=parameters) if ranges else self
 
     @property
     def parameter_names(self) -> tuple[str, ...]:

@@ -438,7 +438,7 @@ def law_tables(law: Law) -> list[Table]:
     names = dict.fromkeys((*law.variables, law.target, *([law.trials] if law.trials else [])))
     lines = [
         f"{law.target} = {law.formula}",
-        *(f"{name}: {_meaning(name)}" for name in names),
+        *(f"{name}: {meaning(name)}" for name in names),
         f"objective: {law.objective}",
         *([f"recipe paper: {law.paper.objective}, {law.paper.method}"] if law.paper else []),
         f"source: {law.source}",
@@ -464,7 +464,8 @@ def law_tables(law: Law) -> list[Table]:
     return tables
 
 
-def _meaning(name: str) -> str:
+def meaning(name: str) -> str:
+    """What a column says, and its unit."""
     from scaling_cli.columns import about
 
     column = about(name)
