@@ -54,6 +54,10 @@ FitOption = Annotated[
 LawOption = Annotated[
     str | None, typer.Option("--law", help="Newest fits of this law.", metavar="LAW")
 ]
+RatioOption = Annotated[
+    str | None,
+    typer.Option("--tokens-per-param", help="Prescribe the ratio instead.", metavar="R"),
+]
 PublishedOption = Annotated[
     str | None,
     typer.Option("--published", help="A paper's coefficients, e.g. epoch2024.", metavar="NAME"),

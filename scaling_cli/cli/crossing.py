@@ -11,6 +11,7 @@ from scaling_cli.cli.common import (
     ConfigOption,
     JsonOption,
     LawOption,
+    RatioOption,
     StoreOption,
     answer,
     command,
@@ -24,10 +25,7 @@ def crossing(
     along: Annotated[
         str, typer.Option("--along", help="Column along which they meet.", metavar="COLUMN")
     ] = "flops",
-    tokens_per_param: Annotated[
-        str | None,
-        typer.Option("--tokens-per-param", help="At this ratio, not the best.", metavar="R"),
-    ] = None,
+    tokens_per_param: RatioOption = None,
     reach: Annotated[
         float, typer.Option("--reach", help="Decades past the runs to look.", metavar="DECADES")
     ] = 2.0,

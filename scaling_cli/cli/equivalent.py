@@ -11,6 +11,7 @@ from scaling_cli.cli.common import (
     ConfigOption,
     JsonOption,
     LawOption,
+    RatioOption,
     StoreOption,
     answer,
     command,
@@ -25,10 +26,7 @@ def equivalent(
     flops: Annotated[
         list[str], typer.Option("--flops", help="Compute of the first.", metavar="C,...")
     ],
-    tokens_per_param: Annotated[
-        str | None,
-        typer.Option("--tokens-per-param", help="At this ratio, not the best.", metavar="R"),
-    ] = None,
+    tokens_per_param: RatioOption = None,
     law: LawOption = None,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
