@@ -52,10 +52,13 @@ ALLOWED = {
     "project": SHARED
     | {"adapters", "checks", "curves", "fitting", "ingest", "laws"}
     | {"mapping", "observe", "planning", "resolve", "store"},
+    "watching": SHARED | {"checks", "project"},
     "report": SHARED
     | {"checks", "contrasts", "curves", "fitting", "ingest", "laws"}
-    | {"observe", "planning", "project", "store"},
-    "cli": SHARED | {"checks", "contrasts", "fitting", "laws", "planning", "project", "report"},
+    | {"observe", "planning", "project", "store", "watching"},
+    "cli": SHARED
+    | {"checks", "contrasts", "fitting", "laws", "planning", "project", "report"}
+    | {"watching"},
     "__main__": {"cli"},
     "__init__": {"project", "fitting", "laws", "planning", "store", "mapping", "errors", "version"},
 }

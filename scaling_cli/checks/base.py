@@ -228,18 +228,18 @@ class Bench:
         return found
 
     def named(self, name: str) -> list[int]:
-        """The rows whose run id or name is `name`, or matches it where it has a `*`."""
+        """The rows whose run id is `name`, else those whose name is, else those that match it with
+        its `*` for any text."""
         from fnmatch import fnmatchcase
 
-        found = [
-            i
-            for i, run in enumerate(self.rows.runs)
-            if fnmatchcase(run.run_id, name) or fnmatchcase(run.name, name)
-        ]
+        runs = self.rows.runs
+        found = [i for i, run in enumerate(runs) if run.run_id == name]
+        found = found or [i for i, run in enumerate(runs) if run.name == name]
+        found = found or [i for i, run in enumerate(runs) if fnmatchcase(run.run_id, name)]
         if not found:
             raise InputError(
                 f"There is no run {name!r} in the store at {self.store.location}",
-                near(name, (run.run_id for run in self.rows.runs)) or "See `scalefit runs`.",
+                near(name, (run.run_id for run in runs)) or "See `scalefit runs`.",
             )
         return found
 

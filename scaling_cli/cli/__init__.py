@@ -23,6 +23,7 @@ from scaling_cli.cli import (
     runs,
     slope,
     store,
+    watch,
 )
 from scaling_cli.cli.common import INTERRUPTED
 from scaling_cli.version import VERSION
@@ -49,6 +50,7 @@ COMMANDS = (
     slope,
     curve,
     check,
+    watch,
     report,
     demo,
 )

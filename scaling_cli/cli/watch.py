@@ -1,0 +1,79 @@
+"""`scalefit watch`"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scaling_cli.cli.common import (
+    DEFAULT_STORE,
+    ConfigOption,
+    StoreOption,
+    command,
+    console,
+)
+
+if TYPE_CHECKING:
+    from scaling_cli.watching import Look
+
+
+@command
+def watch(
+    run: Annotated[str, typer.Argument(help="Run id or name.")],
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--source", help="Where it is logged; that of the stored run.", metavar="SOURCE"
+        ),
+    ] = None,
+    poll: Annotated[
+        float, typer.Option("--poll", help="Time between two looks.", min=0.05, metavar="SECONDS")
+    ] = 10.0,
+    idle: Annotated[
+        float, typer.Option("--idle", help="End when nothing comes for so long.", metavar="SECONDS")
+    ] = 3600.0,
+    store: StoreOption = DEFAULT_STORE,
+    config: ConfigOption = None,
+) -> None:
+    """Follow a run while it trains, against its checks and the band of its final loss.
+
+    Its source is read again at each poll. The terminal bell rings once for each check that fails.
+    It ends with the run.
+
+    Example: scalefit watch my-run --source logs/ --poll 30
+    """
+    from scaling_cli.project import open_project
+    from scaling_cli.watching import watch as looks
+
+    found = looks(open_project(store, config), run, source or (), poll, idle)
+    if sys.stdout.isatty():
+        show_live(found)
+    else:
+        show_lines(found)
+
+
+def show_lines(looks: Iterable[Look]) -> None:
+    """A line for each look, and one for each alarm."""
+    from scaling_cli.report.watching import alarm_lines, line
+
+    for look in looks:
+        print(line(look), flush=True)
+        for text in alarm_lines(look):
+            print(text, flush=True)
+
+
+def show_live(looks: Iterable[Look]) -> None:
+    from rich.live import Live
+
+    from scaling_cli.report.watching import alarm_lines, panel
+
+    screen = console()
+    with Live(console=screen, auto_refresh=False) as live:
+        for look in looks:
+            live.update(panel(look), refresh=True)
+            for text in alarm_lines(look):
+                live.console.print(text, style="bold red", markup=False)
+                live.console.bell()

@@ -1,0 +1,125 @@
+"""Following a run while it trains: read its source again and again, and check what has come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from scaling_cli.checks import Check, Result, read_checks, rules, run_checks
+from scaling_cli.errors import InputError, ScalefitError, UnreachableError
+from scaling_cli.project import Project
+
+END_TOLERANCE = 0.001  # the last of the planned steps may be unlogged
+AT_THE_END = ("complete",)  # rules that fail until a run has ended
+
+
+@dataclass(frozen=True)
+class Look:
+    """A run at one poll. `low` and `high` bound its predicted final loss; `alarms` are the checks
+    that fail for the first time; `ended` says why the watch is over, and `trouble` why the source
+    could not be read."""
+
+    run: str
+    step: int
+    planned_steps: float | None
+    tokens: float | None
+    loss: float | None
+    low: float | None
+    high: float | None
+    results: tuple[Result, ...]
+    alarms: tuple[Result, ...]
+    ended: str = ""
+    trouble: str = ""
+
+    @property
+    def failed(self) -> tuple[Result, ...]:
+        return tuple(item for item in self.results if item.finding.status == "fail")
+
+
+def watch(
+    project: Project,
+    name: str,
+    sources: Sequence[str] = (),
+    poll_seconds: float = 10.0,
+    idle_seconds: float = 3600.0,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Look]:
+    """A look at the run at each poll, until it ends: its planned steps are reached, its source
+    says that it is over, or nothing has come for `idle_seconds`.
+
+    The source is that of the stored run unless `sources` are given; what could be read once and
+    cannot for a while is tried again.
+    """
+    paths = list(sources) or [_source(project, name)]
+    checks = _checks(project)
+    told: set[str] = set()
+    was_running, last_step, quiet = False, -1, 0.0
+    while True:
+        trouble = ""
+        try:
+            project.ingest(paths)
+        except ScalefitError as error:  # a log that is being rewritten, a server that is away
+            if last_step < 0:
+                raise
+            trouble = str(error)
+        bench = project.bench()
+        (place,) = _one(bench.named(name), name)
+        run = bench.subjects([place])[0]
+        quiet = 0.0 if run.step > last_step else quiet + poll_seconds
+        planned = run.planned_steps
+        ended = ""
+        if planned is not None and run.step >= (1 - END_TOLERANCE) * planned:
+            ended = "the run has reached its planned steps"
+        elif was_running and not run.running:
+            ended = f"the run has {run.record.status}"
+        elif quiet >= idle_seconds:
+            ended = f"nothing has come for {idle_seconds:g} s"
+        was_running, last_step = run.running, run.step
+        due = [check for check in checks if ended or check.rule.name not in AT_THE_END]
+        results = run_checks(bench, due, [run.record.run_id])
+        results = [item for item in results if item.run is not None]
+        alarms = [r for r in results if r.finding.status == "fail" and r.name not in told]
+        told |= {item.name for item in alarms}
+        band = next((r.finding.details for r in results if "high" in r.finding.details), {})
+        values = run.record.final
+        yield Look(
+            run.record.run_id,
+            run.step,
+            planned,
+            values.get("tokens"),
+            values.get("loss"),
+            band.get("low"),
+            band.get("high"),
+            tuple(results),
+            tuple(alarms),
+            ended,
+            trouble,
+        )
+        if ended:
+            return
+        sleep(poll_seconds)
+
+
+def _source(project: Project, name: str) -> str:
+    bench = project.bench()
+    (place,) = _one(bench.named(name), name)
+    return bench.rows.runs[place].source
+
+
+def _one(places: Sequence[int], name: str) -> Sequence[int]:
+    if len(places) > 1:
+        raise InputError(f"{len(places)} runs are called {name!r}", "Give the id of one.")
+    return places
+
+
+def _checks(project: Project) -> list[Check]:
+    """The project's checks, and the band of the newest fits where they have none."""
+    checks = read_checks(project.mapping)
+    if not any(check.rule.name == "band" for check in checks):
+        try:
+            project.forecasts()
+        except (InputError, UnreachableError):
+            return checks
+        checks.append(Check(rules()["band"], rules()["band"].read({}, "scalefit"), "band"))
+    return checks

@@ -1,0 +1,140 @@
+"""A run is followed while another process logs it: its alarms once, its end, and Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from scaling_cli.cli import app
+from scaling_cli.project import open_project
+from scaling_cli.watching import watch
+
+ROOT = Path(__file__).resolve().parents[1]
+SAMPLE = ROOT / "sample_runs" / "jsonl" / "rotary-ladder-d48l2-9.0e11.jsonl"
+MAPPING = ROOT / "sample_runs" / "scalefit.toml"
+RUN = SAMPLE.stem
+
+# Appends lines to a file in pieces, as a trainer does.
+APPEND = """
+import sys, time
+lines = open(sys.argv[1]).readlines()
+out = open(sys.argv[2], "a")
+for start in range(0, len(lines), 30):
+    out.writelines(lines[start : start + 30])
+    out.flush()
+    time.sleep(0.15)
+"""
+TENSORBOARD = """
+import sys, time
+from tensorboardX import SummaryWriter
+with SummaryWriter(sys.argv[1]) as writer:
+    for step in range(100):
+        writer.add_scalar("loss", 3 - step / 100, step)
+        if step % 25 == 24:
+            writer.flush()
+            time.sleep(0.1)
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    """The other runs of the recipe, and the forecast fitted to them."""
+    location = str(tmp_path / "store")
+    project = open_project(location, MAPPING)
+    project.ingest([str(ROOT / "sample_runs" / "csv"), str(ROOT / "sample_runs" / "jsonl")])
+    from scaling_cli.fitting.engine import FitOptions
+
+    where = f"recipe == 'rotary' and split == 'ladder' and run_id != '{RUN}'"
+    project.fit(by=["recipe"], where=where, options=FitOptions(resamples=200))
+    return location
+
+
+def test_a_live_run_is_followed_to_its_end(tmp_path: Path, store: str) -> None:
+    rows = [json.loads(line) for line in SAMPLE.read_text(encoding="utf-8").splitlines()]
+    at = next(i for i in range(int(0.6 * len(rows)), len(rows)) if "val/loss" in rows[i])
+    for row in rows[at : at + 3]:
+        row["train/loss"] *= 2
+    source, log = tmp_path / "whole.jsonl", tmp_path / "live.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows[:9]), encoding="utf-8")
+    (tmp_path / "rest.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in rows[9:]), encoding="utf-8"
+    )
+    command = [sys.executable, "-c", APPEND, str(tmp_path / "rest.jsonl"), str(log)]
+    with subprocess.Popen(command) as writer:
+        looks = list(watch(open_project(store, MAPPING), RUN, [str(log)], poll_seconds=0.05))
+        assert writer.wait(20) == 0
+    steps = [look.step for look in looks]
+    assert steps == sorted(steps)
+    assert len(set(steps)) > 3
+    assert [item.name for look in looks for item in look.alarms] == ["spike"]
+    assert looks[-1].ended == "the run has reached its planned steps"
+    assert not any(look.ended for look in looks[:-1])
+    assert all(look.low is not None and look.high is not None for look in looks[1:])
+    status = {item.name: item.finding.status for item in looks[-1].results}
+    assert status == {
+        "nan": "pass", "spike": "fail", "divergence": "pass", "stall": "pass",
+        "monotone_steps": "pass", "complete": "pass", "band": "pass",
+    }  # fmt: skip
+
+
+def test_lines_tell_the_alarm_once_and_the_end(tmp_path: Path) -> None:
+    rows = SAMPLE.read_text(encoding="utf-8").splitlines()
+    log = tmp_path / "run.jsonl"
+    log.write_text("\n".join([*rows[:-5], rows[-5].replace('"train/loss": 1', '"train/loss": 9')]))
+    given = ["--source", str(log), "--config", str(MAPPING), "--store", str(tmp_path / "store")]
+    given += ["--poll", "0.05", "--idle", "0.1"]
+    result = CliRunner().invoke(app, ["watch", RUN, *given])
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert sum(line.startswith("FAIL spike: 1 of") for line in lines) == 1
+    assert "ended: nothing has come for 0.1 s" in result.stdout
+    assert "FAIL complete: The run ended at" in lines[-1]
+    again = CliRunner().invoke(app, ["watch", RUN, *given[2:]])  # its source is remembered
+    assert again.exit_code == 0, again.stderr
+
+
+def test_tensorboard_is_followed(tmp_path: Path) -> None:
+    folder = tmp_path / "logs" / "live"
+    with subprocess.Popen([sys.executable, "-c", TENSORBOARD, str(folder)]) as writer:
+        while not list(folder.glob("*tfevents*")) or not any(
+            path.stat().st_size > 2000 for path in folder.glob("*tfevents*")
+        ):
+            time.sleep(0.05)
+        project = open_project(str(tmp_path / "store"))
+        project.ingest([str(folder)])
+        (name,) = (run.run_id for run in project.store.runs())
+        looks = list(watch(project, name, [str(folder)], poll_seconds=0.1, idle_seconds=1.0))
+        assert writer.wait(20) == 0
+    assert looks[-1].step == 99
+    assert looks[-1].ended.startswith("nothing has come")
+
+
+def test_ctrl_c_ends_it_with_130_and_no_traceback(tmp_path: Path) -> None:
+    log = tmp_path / "run.jsonl"
+    log.write_text("".join(SAMPLE.read_text().splitlines(keepends=True)[:100]), encoding="utf-8")
+    command = [sys.executable, "-m", "scaling_cli", "watch", RUN, "--source", str(log)]
+    command += ["--config", str(MAPPING), "--store", str(tmp_path / "store"), "--poll", "0.1"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("step ")
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
+
+
+def test_an_unknown_run_is_named(tmp_path: Path) -> None:
+    given = ["--source", str(SAMPLE), "--config", str(MAPPING), "--store", str(tmp_path / "store")]
+    result = CliRunner().invoke(app, ["watch", "rotary-ladder", *given])
+    assert result.exit_code == 2
+    assert RUN in result.stderr
