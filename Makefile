@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench clean docs reproduction
+.PHONY: demo test lint bench fuzz clean docs reproduction
 
 demo: .venv/core
 	$(BIN)/scalefit demo
@@ -19,6 +19,10 @@ docs: .venv/dev
 
 reproduction: .venv/dev
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.reproduction
+
+# 10,000 damaged files over all formats: about 10 minutes of processor time.
+fuzz: .venv/dev
+	$(BIN)/python -m tests.fuzz_sources $(FUZZ)
 
 lint: .venv/dev
 	$(BIN)/ruff check .

@@ -20,6 +20,7 @@ from scaling_cli.adapters import sqlite
 from scaling_cli.adapters.building import NUMBER_WORDS, Points, make_run, moment, storable
 from scaling_cli.adapters.files import Found, read_bytes
 from scaling_cli.errors import InputError
+from scaling_cli.expressions import as_number
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
 from scaling_cli.records import Run
@@ -134,7 +135,7 @@ def _folder(
             recorded.title = meta.get("run_name", "") or meta.get("name", "")
             recorded.status = _STATUS.get(meta.get("status", ""), "finished")
             recorded.deleted = meta.get("lifecycle_stage") == "deleted"
-            recorded.began = float(setting(meta.get("start_time", "0")) or 0) / 1000
+            recorded.began = (as_number(meta.get("start_time", "")) or 0.0) / 1000
     if not known:
         yield Note("unreadable", "warning", f"{source} holds no run")
     elif not recorded.deleted:
@@ -189,7 +190,7 @@ def _database(found: Found) -> Iterator[Run | Note]:
                     str(title or ""),
                     str(experiment or ""),
                     str(status or ""),
-                    began / 1000 if isinstance(began, int) else 0.0,
+                    (as_number(began) or 0.0) / 1000,
                     stage == "deleted",
                 )
             for kind in ("params", "tags"):

@@ -454,6 +454,8 @@ def _chart_export(table: Table) -> Iterator[Run]:
     for run, metrics in columns.items():
         own = metrics.pop("_step", None)
         step = own or (axis if axis in STEP_NAMES else None)
+        if step is not None and not table[step].numeric:
+            raise InputError(f"{table.source}: {step} is no number", "Export the chart again.")
         numeric = {m: table[c] for m, c in metrics.items() if table[c].numeric}
         if step is None:
             steps, filled = np.arange(1.0, table.rows + 1), np.ones(table.rows, bool)

@@ -1,0 +1,182 @@
+"""Readers of run logs beside the usual ways: the same arrays, from files of the real writers."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import struct
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.rows import seconds
+from scaling_cli.adapters import read_sources
+
+title = "Readers: TensorBoard, offline W&B, JSON lines"
+SCALARS = 200_000  # in 4 runs of 5 tags
+WANDB_ROWS, WANDB_KEYS = 20_000, 11
+LINES = 200_000
+Points = dict[str, tuple[Any, Any]]
+
+
+def event_files(folder: Path) -> None:
+    from tensorboardX import SummaryWriter
+
+    for run in range(4):
+        with SummaryWriter(str(folder / f"run-{run}")) as writer:
+            for step in range(SCALARS // 20):
+                for tag in ("train/loss", "val/loss", "lr", "grad_norm", "tokens"):
+                    writer.add_scalar(tag, 1 / (step + 1), step)
+
+
+def event_accumulator(folder: Path) -> dict[str, Points]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = {}
+    for run in sorted(folder.iterdir()):
+        accumulator = EventAccumulator(str(run), size_guidance={"scalars": 0})
+        accumulator.Reload()
+        found[run.name] = {
+            tag: arrays([(e.step, e.value) for e in accumulator.Scalars(tag)])
+            for tag in accumulator.Tags()["scalars"]
+        }
+    return found
+
+
+def tbparse_frame(folder: Path) -> Any:
+    from tbparse import SummaryReader
+
+    return SummaryReader(str(folder), extra_columns={"dir_name"}).scalars
+
+
+def arrays(points: list[tuple[int, float]]) -> tuple[Any, Any]:
+    steps, values = zip(*points, strict=True)
+    return np.array(steps), np.array(values, dtype=float)
+
+
+def offline_run(folder: Path) -> Path:
+    import wandb
+
+    settings = wandb.Settings(
+        mode="offline", root_dir=str(folder), console="off", silent=True, x_disable_stats=True
+    )
+    config = {f"setting_{i}": i for i in range(40)} | {"params": 1000}
+    with wandb.init(project="ladder", config=config, settings=settings) as run:
+        for step in range(WANDB_ROWS):
+            run.log({f"metric/{key}": 1 / (step + key + 1) for key in range(WANDB_KEYS)})
+    (path,) = folder.rglob("*.wandb")
+    return path
+
+
+def records(data: bytes) -> Iterator[bytes]:
+    """What a `.wandb` file holds: chunks of a LevelDB log in blocks of 32 KiB."""
+    at, parts = 7, []
+    while at + 7 < len(data):
+        left = (1 << 15) - at % (1 << 15)
+        if left < 7:
+            at += left
+            continue
+        _, size, kind = struct.unpack_from("<IHB", data, at)
+        parts.append(data[at + 7 : at + 7 + size])
+        if kind in (1, 4):
+            yield b"".join(parts)
+            parts = []
+        at += 7 + size
+
+
+def wandb_protobuf(path: Path) -> tuple[Points, dict[str, Any], dict[str, Any]]:
+    """History, config and summary by wandb's own messages and json."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    def name(item: Any) -> str:
+        return item.key or ".".join(item.nested_key)
+
+    points: dict[str, list[tuple[int, float]]] = {}
+    config: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
+    for content in records(path.read_bytes()):
+        record = Record.FromString(content)
+        kind = record.WhichOneof("record_type")
+        if kind == "history":
+            for item in record.history.item:
+                point = (record.history.step.num, json.loads(item.value_json))
+                points.setdefault(name(item), []).append(point)
+        elif kind == "summary":
+            summary |= {name(i): json.loads(i.value_json) for i in record.summary.update}
+        elif kind in ("run", "config"):
+            update = record.run.config.update if kind == "run" else record.config.update
+            config |= {name(i): json.loads(i.value_json) for i in update}
+    return {key: arrays(found) for key, found in points.items()}, config, summary
+
+
+def json_lines(folder: Path) -> Path:
+    random = np.random.default_rng(0)
+    with (folder / "run.jsonl").open("w") as file:
+        for step, (loss, norm) in enumerate(random.normal(size=(LINES, 2)).tolist()):
+            row = {"step": step, "tokens": step * 4096, "train/loss": loss, "grad_norm": norm}
+            row |= {"lr": 3e-4 * (1 - step / LINES)}
+            file.write(json.dumps(row | ({"val/loss": loss} if step % 100 == 0 else {})) + "\n")
+    return folder / "run.jsonl"
+
+
+def standard_library(path: Path) -> Points:
+    points: dict[str, list[tuple[int, float]]] = {}
+    with path.open("rb") as file:
+        for line in file:
+            row = json.loads(line)
+            step = row.pop("step")
+            for key, value in row.items():
+                points.setdefault(key, []).append((step, value))
+    return {key: arrays(found) for key, found in points.items()}
+
+
+def ours(path: Path) -> Callable[[], object]:
+    return lambda: read_sources([path])
+
+
+def lines(what: str, count: int, spent: list[float], *peers: str) -> list[str]:
+    names = (*peers, "scalefit")
+    return [
+        f"| {what} | {name} | {count / each:,.0f} | {each / spent[-1]:.1f} |"
+        for name, each in zip(names, spent, strict=True)
+    ]
+
+
+def installed(*packages: str) -> bool:
+    return all(importlib.util.find_spec(package) for package in packages)
+
+
+def run() -> str:
+    rows = ["| file | reader | values a second | times scalefit's time |", "|---|---|---|---|"]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for part in ("tensorboard", "wandb", "jsonl"):
+            (folder / part).mkdir()
+        if installed("tensorboardX", "tensorboard", "tbparse"):
+            home = folder / "tensorboard"
+            event_files(home)
+            spent = seconds(
+                lambda: event_accumulator(home), lambda: tbparse_frame(home), ours(home)
+            )
+            peers = ("EventAccumulator", "tbparse")
+            rows += lines("TensorBoard, checksums verified", SCALARS, spent, *peers)
+        else:
+            rows.append("| TensorBoard | skipped: pip install 'scaling-cli[dev,bench]' | | |")
+        if installed("wandb"):
+            path = offline_run(folder / "wandb")
+            spent = seconds(lambda: wandb_protobuf(path), ours(path))
+            count = WANDB_ROWS * WANDB_KEYS
+            rows += lines("offline W&B, with metadata", count, spent, "wandb's protobuf, json")
+        else:
+            rows.append("| offline W&B | skipped: pip install 'scaling-cli[dev]' | | |")
+        path = json_lines(folder / "jsonl")
+        spent = seconds(lambda: standard_library(path), ours(path))
+        rows += lines("JSON lines", 4 * LINES, spent, "json of the standard library")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    print(run())
