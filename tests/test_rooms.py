@@ -79,6 +79,7 @@ NEEDED_BY = {
     "fsspec": {"remote"},
     "mlflow": {"adapters"},
     "matplotlib": {"report"},
+    "wandb": {"adapters"},
 }
 
 

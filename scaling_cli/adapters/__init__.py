@@ -90,7 +90,7 @@ def adapters() -> dict[str, Adapter]:
 @cache
 def services() -> tuple[Service, ...]:
     """Every adapter of a service."""
-    own = ("mlflow_server",)
+    own = ("wandb_online", "mlflow_server")
     found = [cast(Service, import_module(f"{__name__}.{module}")) for module in own]
     return (*found, *(item for item in _from_others() if isinstance(item, Service)))
 

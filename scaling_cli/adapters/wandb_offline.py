@@ -27,6 +27,7 @@ from scaling_cli.adapters.building import (
     moment,
 )
 from scaling_cli.adapters.files import Found, reading
+from scaling_cli.adapters.wandb_runs import settings
 from scaling_cli.adapters.wire import PAD, Bytes, Ints, alike, at, inner, message, text, walk
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
@@ -101,6 +102,7 @@ class _File:
         self.run_id = found.path.stem.removeprefix("run-")
         self.entity = self.project = self.name = self.group = ""
         self.tags: list[str] = []
+        self.labels: dict[str, str] = {}
         self.began = 0.0
         self.known = False  # whether it holds any record of a run
         self.status: Status = "unfinished"
@@ -201,6 +203,7 @@ class _File:
             self.run_id = text(record, 1) or self.run_id
             self.entity, self.project = text(record, 2), text(record, 3)
             self.group, self.name = text(record, 6), text(record, 8)
+            self.labels = {"job_type": text(record, 7), "sweep": text(record, 12)}
             self.tags = [tag.decode("utf-8", "replace") for tag in record.get(10, [])]
             for config in record.get(4, []):
                 self.configure(message(config))
@@ -253,25 +256,14 @@ class _File:
         return {key: join(arrays) for key, arrays in found.items()}
 
     def settings(self) -> dict[str, Any]:
-        """The config, and what the summary holds beyond the history: `n_params`, say."""
-        logged = self.logged
         series = {".".join(path) for path in self.arrays}
-        series |= logged.numbers.keys() | logged.texts.keys() | logged.others.keys()
-        summary = {
-            key: value
+        summary = (
+            item
             for path, content in self.summary.items()
-            if not path[0].startswith("_")
-            and not any(path[:depth] in self.media for depth in range(1, len(path)))
-            and not any(".".join(path[:depth]) in series for depth in range(1, len(path) + 1))
-            for key, value in flattened({".".join(path): _decoded(content)})
-            if value is not None
-        }
-        config = {
-            key: value
-            for key, value in flattened(self.config)
-            if value is not None and not key.startswith("_wandb.")
-        }
-        return logged.constants() | summary | config
+            if not any(path[:depth] in self.media for depth in range(1, len(path)))
+            for item in flattened({".".join(path): _decoded(content)})
+        )
+        return settings(self.logged, series, summary, flattened(self.config), self.labels)
 
 
 class _Items:
