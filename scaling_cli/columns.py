@@ -99,6 +99,7 @@ _ALL = (
             "optim/learning_rate",
             "optim/learning_rate_group0",
             "learning-rate",
+            "learning rate",
         ),
         (1e-4, 1e-2),
     ),

@@ -73,6 +73,10 @@ def seeds() -> dict[str, bytes]:
         "tb/events.out.tfevents.1795235441.host": events.read_bytes()[:40_000],
         "wandb/run-x.wandb": offline.read_bytes()[:80_000],
         "hf/trainer_state.json": trainer_state(),
+        "console.log": b"".join(
+            b"step %05d/00100 (1%%) | loss: %f | tok/sec: 1,024\n" % (s, 1 / s)
+            for s in range(1, 99)
+        ),
         "0/" + "a" * 32 + "/metrics/loss": b"".join(
             b"%d %f %d\n" % (9, 1 / s, s) for s in range(1, 99)
         ),

@@ -158,6 +158,8 @@ def test_every_adapter_leaves_the_others_files_alone(adapter: package.Adapter) -
         "wandb-offline": ("run-1.wandb", b":W&B\xe1\xbe\0"),
         "trainer-state": ("trainer_state.json", b'{\n  "epoch": 1,\n  "log_history": [\n    {'),
         "trackio": ("p.db", b"SQLite format 3\0"),
+        "console": ("t.log", b"step 1/9 (1%) | loss: 3\nstep 2/9 (2%) | loss: 2\n"),
+        "mlflow": ("0/meta.yaml", b"experiment_id: '0'\nname: x\n"),
         "parquet": ("t.parquet", b"PAR1\x15\x04"),
     }
     for name, (file, head) in heads.items():

@@ -83,7 +83,7 @@ def adapters() -> dict[str, Adapter]:
         )
     ]
     found += [cast(Adapter, item) for item in _from_others() if not isinstance(item, Service)]
-    found += [_own(module) for module in ("jsonl", "delimited")]
+    found += [_own(module) for module in ("jsonl", "console", "delimited")]
     return {adapter.name: adapter for adapter in found}
 
 
