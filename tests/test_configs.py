@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from scaling_cli.checks import read_checks
 from scaling_cli.mapping import load_mapping
+from scaling_cli.project import open_project
 
 ROOT = Path(__file__).resolve().parents[1]
 CI = ROOT / "configs" / "ci"
@@ -96,3 +98,131 @@ def test_every_mapping_and_its_rules_are_read(path: Path) -> None:
     mapping = load_mapping(path)
     assert mapping.columns
     assert read_checks(mapping)
+
+
+# The names under which each trainer logs a training step and an evaluation, and its config; read in
+# the sources that the mapping names. The values stand for 20 steps of 1000 tokens.
+TRAINERS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
+    "nanochat": (
+        {"total_batch_size": 1000, "params": 5e6},
+        {"step": 1, "total_training_flops": 1e13, "train/loss": 3.0, "train/lrm": 1.0},
+        {"step": 1, "total_training_flops": 1e13, "val/bpb": 1.0},
+    ),
+    "olmo": (
+        {"params": 5e6},
+        {
+            "throughput/total_tokens": 1000,
+            "throughput/total_training_Gflops": 1e4,
+            "train/CrossEntropyLoss": 3.0,
+            "optim/learning_rate_group0": 1e-3,
+        },
+        {},
+    ),
+    "levanter": (
+        {},
+        {
+            "throughput/total_tokens": 1000,
+            "throughput/total_gflops": 1e4,
+            "train/loss": 3.0,
+            "optim/learning_rate": 1e-3,
+        },
+        {"eval/loss": 3.0},
+    ),
+    "torchtitan": (
+        {"params": 5e6},
+        {"n_tokens_seen": 1000, "loss_metrics/global_avg_loss": 3.0, "lr": 1e-3},
+        {},
+    ),
+}
+GROWING = ("step", "flops", "tokens")  # parts of the names of what adds up over steps
+
+
+def logged(row: dict[str, Any], step: int) -> dict[str, Any]:
+    return {
+        name: value * step if any(part in name for part in GROWING) else value / step**0.1
+        for name, value in row.items()
+    }
+
+
+def ingested(trainer: str, log: Path, store: Path) -> dict[str, float]:
+    """The final values of the one run of a log, read by a trainer's mapping."""
+    project = open_project(str(store), ROOT / "configs" / f"{trainer}.toml")
+    project.ingest([str(log)])
+    assert not any(result.finding.status == "fail" for result in project.check())
+    (record,) = project.store.runs()
+    return record.final
+
+
+@pytest.fixture(scope="module")
+def wandb_logs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A log for each trainer that writes to W&B, by the W&B client."""
+    wandb = pytest.importorskip("wandb")
+    root = tmp_path_factory.mktemp("trainers")
+    for trainer in ("nanochat", "olmo", "levanter"):
+        config, train, evaluation = TRAINERS[trainer]
+        (root / trainer).mkdir()
+        made = wandb.Settings(
+            mode="offline",
+            root_dir=str(root / trainer),
+            console="off",
+            silent=True,
+            x_disable_meta=True,
+            x_disable_stats=True,
+        )
+        try:
+            run = wandb.init(settings=made, project="runs", config=config)
+        except Exception as error:  # the client has its own reasons, and none of them is ours
+            pytest.skip(f"the wandb client cannot start: {error}")
+        if trainer == "levanter":
+            run.summary["parameter_count"] = 5e6
+        for step in range(1, 21):
+            if trainer == "nanochat":  # its own `step`, in two rows of the client's
+                run.log(logged(evaluation, step))
+                run.log(logged(train, step))
+            else:
+                run.log(logged(train, step) | logged(evaluation, step), step=step)
+        run.finish()
+    wandb.teardown()
+    return {trainer: root / trainer for trainer in ("nanochat", "olmo", "levanter")}
+
+
+@pytest.mark.parametrize("trainer", ["nanochat", "olmo", "levanter"])
+def test_what_trainers_log_to_wandb_is_named(
+    trainer: str, wandb_logs: dict[str, Path], tmp_path: Path
+) -> None:
+    final = ingested(trainer, wandb_logs[trainer], tmp_path / "store")
+    assert final["params"] == 5e6
+    assert final["tokens"] == 20_000
+    assert final["flops"] == pytest.approx(2e14)
+    per_byte = 0.6931471805599453 if trainer == "nanochat" else 3.0
+    assert final["loss"] == pytest.approx(per_byte * 20**-0.1)
+
+
+def test_what_torchtitan_logs_to_tensorboard_is_named(tmp_path: Path) -> None:
+    from tensorboardX import SummaryWriter
+
+    config, train, _ = TRAINERS["torchtitan"]
+    with SummaryWriter(str(tmp_path / "logs" / "run")) as writer:
+        for step in range(1, 21):
+            for name, value in logged(train, step).items():
+                writer.add_scalar(name, value, step)
+    (tmp_path / "logs" / "runs.csv").write_text(f"run_id,params\nrun,{config['params']:.0f}\n")
+    final = ingested("torchtitan", tmp_path / "logs", tmp_path / "store")
+    assert (final["params"], final["tokens"]) == (5e6, 20_000)
+    assert final["loss"] == pytest.approx(3 * 20**-0.1)
+
+
+def test_what_the_hugging_face_trainer_saves_is_named(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = []
+    for step in range(1, 21):
+        rows.append({"step": step, "loss": 3.0, "learning_rate": 1e-3})
+        rows[-1] |= {"num_input_tokens_seen": 1000 * step}
+        rows.append({"step": step, "eval_loss": 3 * step**-0.1})
+    state = {"global_step": 20, "max_steps": 20, "total_flos": 6e11, "log_history": rows}
+    state |= {"num_input_tokens_seen": 20_000, "stateful_callbacks": {}}
+    folder = tmp_path / "run" / "checkpoint-20"
+    folder.mkdir(parents=True)
+    (folder / "trainer_state.json").write_text(json.dumps(state))
+    final = ingested("hf-trainer", tmp_path / "run", tmp_path / "store")
+    assert (final["params"], final["tokens"], final["flops"]) == (5e6, 20_000, 6e11)
+    assert final["loss"] == pytest.approx(3 * 20**-0.1)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scaling_cli.columns import COLUMNS
+from scaling_cli.curves.curve import planned_steps
 from scaling_cli.errors import InputError
 from scaling_cli.expressions import as_number, parse
 from scaling_cli.mapping import Mapping, near
@@ -28,18 +29,6 @@ Status = Literal["pass", "fail", "skip"]
 Kind = Literal["number", "text", "texts", "expression"]
 Settings = Dict[str, Any]
 
-# How trainers name the steps that a run is to take, in its config; the likeliest first.
-PLANNED_STEPS = (
-    "total_steps",
-    "max_steps",
-    "train_steps",
-    "num_train_steps",
-    "training_steps",
-    "num_iterations",
-    "max_train_steps",
-    "train_iters",
-    "max_duration_steps",
-)
 REQUIRED = object()
 
 
@@ -176,18 +165,10 @@ class Subject:
     def _look_up(self, name: str) -> Any:
         return float(self.step) if name == "steps" else self.row.look_up(name)
 
-    @cached_property
-    def planned_steps(self) -> float | None:
+    @property
+    def planned_steps(self) -> int | None:
         """The steps that the run's config says it is to take."""
-        for name in PLANNED_STEPS:
-            for key in (
-                name,
-                *(k for k in self.run.config if k.endswith((f".{name}", f"/{name}"))),
-            ):
-                number = as_number(self.run.config.get(key))
-                if number is not None and number > 0:
-                    return number
-        return None
+        return planned_steps(self.run.config)
 
     @property
     def running(self) -> bool:
