@@ -40,6 +40,10 @@ def fit(
             "--formula", help="A law of your own: 'E + A/params**a + B/tokens**b'.", metavar="EXPR"
         ),
     ] = None,
+    then: Annotated[
+        str | None,
+        typer.Option("--then", help="Link from the loss to --metric, e.g. ladder.", metavar="LAW"),
+    ] = None,
     start: Annotated[
         list[str] | None,
         typer.Option("--range", help="Where a parameter starts.", metavar="NAME=LOW:HIGH"),
@@ -112,8 +116,12 @@ def fit(
         ranges=ranges(start or []),
     )
     project = open_project(store, config)
-    wanted = [*many(law or []), *(f"={text}" for text in formula or [])]
-    results = project.fit(wanted or ["auto"], names(by), where, holdout, options, save=False)
+    wanted = [*many(law or []), *(f"={text}" for text in formula or [])] or ["auto"]
+    if then:
+        if formula:
+            raise InputError("--then needs a law by name", "Name one: --law chinchilla.")
+        wanted = [f"{item}+{then}" for item in wanted]
+    results = project.fit(wanted, names(by), where, holdout, options, save=False)
     fits = [item for item in results if not isinstance(item, FailedFit)]
     try:
         project.save(fits)

@@ -275,8 +275,9 @@ def report(
 
 def score_holdout(fitted: Fit, held_out: Observations) -> Fit:
     """The same fit with its errors on runs that it has not seen: mape, signed bias, coverage."""
-    rows, _ = usable(fitted.law, held_out, fitted.columns, fitted.log, least=1)
-    columns, target = read(rows, fitted.columns)
+    names = {**fitted.columns, "target": fitted.target}
+    rows, _ = usable(fitted.law, held_out, names, (fitted.then or fitted).log, least=1)
+    columns, target = read(rows, names)
     prediction = fitted.curve(columns)
     error = (prediction - target) / np.where(target == 0, np.nan, target)
     band = fitted.band(columns)

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from scaling_cli.fitting import engine, forecast, isoflop
+from scaling_cli.fitting import chain, engine, forecast, isoflop
 from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import LAWS, Law, get_law
+from scaling_cli.laws.formula import MARK
 from scaling_cli.observe import Observations
 
 Fitter = Callable[[Observations, FitOptions, Mapping[str, Any]], Fit]
@@ -56,9 +57,15 @@ RECIPES: dict[str, Recipe] = {
 
 
 def recipe(name: str) -> Recipe:
-    """The recipe of this name, or the plain fit of the law; InputError where there is neither."""
+    """The recipe of this name, or the plain fit of the law, or a law and its link as `law+link`;
+    InputError where there is none of them."""
     if name in RECIPES:
         return RECIPES[name]
+    if "+" in name and not name.startswith(MARK):
+        before, _, after = name.rpartition("+")
+        first, link = recipe(before), get_law(after)
+        chain.check(link)
+        return Recipe(name, link.title, first.law, partial(chain.fit, first.fit, link))
     law = get_law(name)
     return Recipe(law.id, law.title, law, partial(engine.fit, law))
 

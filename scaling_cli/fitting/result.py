@@ -20,6 +20,7 @@ ROBUST, PAPER = PROCEDURES = (
     "robust",
     "paper",
 )  # ways of fitting one law; other recipes have names
+CHAINED = 4000  # draws of a law and its link: the 5 % point is good to a thirtieth of a deviation
 NOISE_POINTS = 41  # quantile points of the noise that is folded into a prediction interval
 OUTSIDE_FACTOR = 1.05  # a value this far past the data counts as outside
 FAR_DECADES = 1.0  # an extrapolation beyond this is a warning
@@ -108,7 +109,8 @@ class Fit:
     `recipe` says how it was fitted: `robust`, `paper`, or a recipe with a name of its own. `tied`
     is set where parameters are shared with other groups: which, what that costs and what the group
     has untied. `domain` holds the smallest and largest value of each column among the fitted runs,
-    `flops` and `tokens_per_param` included.
+    `flops` and `tokens_per_param` included. `then` is a link from what the law predicts to a score:
+    `curve` and `band` are the score's.
     """
 
     law_id: str
@@ -134,6 +136,7 @@ class Fit:
     tied: Mapping[str, Any] | None = None
     holdout: Mapping[str, float | None] | None = None
     holdout_rows: tuple[Mapping[str, Any], ...] = ()
+    then: Fit | None = None
 
     @cached_property
     def law(self) -> Law:
@@ -147,7 +150,13 @@ class Fit:
     @property
     def name(self) -> str:
         """What the user asks for it by: its recipe, or else its law."""
-        return self.law.name if self.recipe in PROCEDURES else self.recipe
+        own = self.law.name if self.recipe in PROCEDURES else self.recipe
+        return f"{own}+{self.then.name}" if self.then else own
+
+    @property
+    def target(self) -> str:
+        """The column that is predicted."""
+        return self.then.target if self.then else self.columns["target"]
 
     @cached_property
     def fit_id(self) -> str:
@@ -163,8 +172,10 @@ class Fit:
             dict(self.values),
         ]
         key += [self.data_digest, self.seed, len(self.draws), self.version]
+        key += [self.then.fit_id] if self.then else []
         text = json.dumps(key, sort_keys=True, default=str)
-        return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+        return f"{self.name.replace('+', '-')}-{digest}"  # also the name of a file
 
     @cached_property
     def parameters(self) -> dict[str, Estimate]:
@@ -185,7 +196,8 @@ class Fit:
 
     def at_level(self, level: float | None) -> Fit:
         """The same fit, its intervals holding another share; its own where that is None."""
-        return self if level is None else replace(self, level=level)
+        then = self.then.at_level(level) if self.then else None
+        return self if level is None else replace(self, level=level, then=then)
 
     def draw_values(self) -> dict[str, Floats]:
         """The resamples' parameters, each [resamples, 1], with the law's constants."""
@@ -197,15 +209,23 @@ class Fit:
     def curve(self, columns: Mapping[str, Floats]) -> Floats:
         """Predicted target [rows] for columns [rows]."""
         prediction: Floats = self.law.predict(**self.values, **self.constants, **columns)
-        return prediction
+        return self.then.curve(self.then.link_from(prediction)) if self.then else prediction
+
+    def link_from(self, values: Floats) -> dict[str, Floats]:
+        """The one variable of a link, at what the law before it predicts."""
+        (name,) = self.law.variables
+        return {name: values}
 
     def band(self, columns: Mapping[str, Floats]) -> tuple[Floats, Floats] | None:
         """Bounds [rows] within which a new run falls with probability `level`; None if unknown.
 
         The resamples give the uncertainty of the law, the residuals that of one run.
         """
-        if not len(self.draws):
+        if not len(self.draws) or (self.then and not len(self.then.draws)):
             return None
+        if self.then:
+            low, high = self.interval(self._chained(columns))
+            return low, high
         with np.errstate(all="ignore"):
             drawn = self.law.predict(**self.draw_values(), **columns)
             drawn = np.log(drawn) if self.log else drawn
@@ -214,6 +234,24 @@ class Fit:
         samples = (drawn[:, None, :] + steps).reshape(-1, drawn.shape[-1])
         low, high = self.interval(samples)
         return (np.exp(low), np.exp(high)) if self.log else (low, high)
+
+    def _chained(self, columns: Mapping[str, Floats]) -> Floats:
+        """Draws [CHAINED, rows] of a new run's score: of the law's parameters and of one run's
+        noise, and of the link's at the value that these give."""
+        random = np.random.default_rng(self.seed)
+
+        def draw(fitted: Fit, at: Mapping[str, Floats]) -> Floats:
+            chosen = fitted.draws[random.integers(len(fitted.draws), size=CHAINED)]
+            names = fitted.law.parameter_names
+            values = {name: chosen[:, i : i + 1] for i, name in enumerate(names)}
+            drift = fitted.drift * fitted.distance(columns) if fitted.drift else 0.0
+            missed = np.hypot(fitted.noise, drift) * random.standard_normal((CHAINED, 1))
+            drawn: Floats = fitted.law.predict(**values, **fitted.constants, **at)
+            return drawn * np.exp(missed) if fitted.log else drawn + missed
+
+        assert self.then
+        with np.errstate(all="ignore"):
+            return draw(self.then, self.then.link_from(draw(self, columns)))
 
     def distance(self, columns: Mapping[str, Floats]) -> Floats:
         """How far each row lies outside the fitted runs [rows]: the root of the summed squares of
@@ -232,6 +270,7 @@ class Fit:
         """The target at one point, with its interval and how far it lies from the data."""
         columns = _inputs(self.law, inputs, self.columns)
         bounds = self.band(columns)
+        at = {name: float(values[0]) for name, values in columns.items()}
         return Prediction(
             self.fit_id,
             self.name,
@@ -241,9 +280,16 @@ class Fit:
             float(bounds[0][0]) if bounds else None,
             float(bounds[1][0]) if bounds else None,
             self.level,
-            self.distance_notes({name: float(values[0]) for name, values in columns.items()}),
-            self.columns["target"],
+            (*self.distance_notes(at), *self._link_notes(columns)),
+            self.target,
         )
+
+    def _link_notes(self, columns: Mapping[str, Floats]) -> tuple[Note, ...]:
+        if not self.then:
+            return ()
+        between = self.law.predict(**self.values, **self.constants, **columns)
+        found = self.then.link_from(between)
+        return self.then.distance_notes({name: float(item[0]) for name, item in found.items()})
 
     def decades_beyond(self, flops: float) -> float | None:
         """Decades of compute past the largest fitted run; None where no run has a compute."""
@@ -320,6 +366,7 @@ class Fit:
             "domain": {name: list(bounds) for name, bounds in self.domain.items()},
             "columns": dict(self.columns),
             "tied": dict(self.tied) if self.tied else None,
+            "then": self.then.to_json() if self.then else None,
             "holdout": dict(self.holdout) if self.holdout else None,
             "warnings": [note.to_json() for note in self.notes],
         }
@@ -333,6 +380,7 @@ class Fit:
             "version": self.version,
             "data_digest": self.data_digest,
             "values": dict(self.values),
+            "then": self.then.to_document() if self.then else None,
             "holdout_rows": [dict(row) for row in self.holdout_rows],
             "draws": self.draws.tolist(),
         }
@@ -375,6 +423,7 @@ class Fit:
                 notes=tuple(Note(**note) for note in document["warnings"]),
                 holdout=document["holdout"],
                 holdout_rows=tuple(document["holdout_rows"]),
+                then=cls.from_document(document["then"], where) if document.get("then") else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(

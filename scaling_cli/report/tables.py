@@ -175,6 +175,11 @@ def fit_table(fitted: Fit) -> Table:
     rows += [
         (f"{name} (raw)", number(value, 6), "not identified") for name, value in derived.items()
     ]
+    if fitted.then:
+        rows += [
+            (f"{name} of {fitted.then.name}", number(item.value, 6), span(item.low, item.high))
+            for name, item in fitted.then.parameters.items()
+        ]
     headers: tuple[str, ...] = ("parameter", "value", f"{fitted.level:.0%} interval")
     if fitted.tied:
         rows, headers = _with_untied(fitted.tied, rows), (*headers, "untied", "interval")
