@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +152,26 @@ def test_progress_and_the_selection_reach_the_service(lab: Lab, tmp_path: Path) 
     refused = CliRunner().invoke(app, ["ingest", str(tmp_path), *options, *store])
     assert refused.exit_code == 2
     assert "--where" in refused.stderr
+
+
+def test_a_terminal_shows_a_bar_and_standard_output_is_left_alone(tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty")
+    (tmp_path / "a.csv").write_text("step,loss\n" + "".join(f"{i},2.5\n" for i in range(1234)))
+    code = "import sys; sys.argv[0] = 'scalefit'; from scaling_cli.cli import main; main()"
+    master, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "ingest", "a.csv", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        cwd=tmp_path,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "100"},
+    )
+    os.close(terminal)
+    shown = b""
+    with suppress(OSError):  # Linux's word for the end
+        while piece := os.read(master, 1 << 12):
+            shown += piece
+    os.close(master)
+    answer, _ = process.communicate()
+    assert json.loads(answer)["new"] == 1
+    assert b"1 runs, 1,234 rows" in shown
