@@ -202,9 +202,7 @@ class Project:
 
     def save(self, fits: Sequence[Fit]) -> None:
         """Keep the fits in the store, as one set: `saved_fits` gives the newest set."""
-        together = [item.fit_id for item in fits]
-        for item in fits:
-            self.store.save_fit(item.to_document() | {"together": together})
+        self.store.save_fits([item.to_document() for item in fits])
 
     def saved_fits(self, fit: str | None = None, law: str | None = None) -> list[Fit]:
         """The fit with this id or in this file; else the newest set, of one law if it is named."""
@@ -220,9 +218,7 @@ class Project:
                 f"{what} in the store {self.location}",
                 f"Run `scalefit fit{asked}` first, or give --published NAME.",
             )
-        together = documents[0].get("together", [documents[0]["fit_id"]])
-        newest = {item["fit_id"]: item for item in documents}
-        chosen = [newest[fit_id] for fit_id in together if fit_id in newest]
+        chosen = [item for item in documents if item["set"] == documents[0]["set"]]
         return [Fit.from_document(item, item["fit_id"]) for item in chosen]
 
     def forecasts(self, fit: str | None = None, law: str | None = None) -> list[Fit]:

@@ -307,15 +307,19 @@ def test_damage_is_told_by_file(store: Store) -> None:
 
 def test_fits_come_newest_first_and_by_id(store: Store) -> None:
     for fit_id in ("zeta", "alpha", "mid"):
-        store.save_fit({"fit_id": fit_id, "value": float("nan"), "n": [1, 2]})
-    store.save_fit({"fit_id": "zeta", "again": True})
+        store.save_fits([{"fit_id": fit_id, "value": float("nan"), "n": [1, 2]}])
+    store.save_fits([{"fit_id": "zeta", "again": True}])
     assert [fit["fit_id"] for fit in store.fits()] == ["zeta", "mid", "alpha"]
     assert store.load_fit("zeta") == {"fit_id": "zeta", "again": True}
     with pytest.raises(InputError, match=r"no fit 'alhpa'.*Near ids: alpha"):
         store.load_fit("alhpa")
+    store.save_fits([{"fit_id": "second"}, {"fit_id": "first"}])
+    saved = store.fits()
+    assert [fit["fit_id"] for fit in saved] == ["second", "first", "zeta", "mid", "alpha"]
+    assert saved[0]["set"] == saved[1]["set"] > saved[2]["set"]
     for bad in ("", "../x", "a/b", ".x"):
         with pytest.raises(InputError, match="is not a fit id"):
-            store.save_fit({"fit_id": bad})
+            store.save_fits([{"fit_id": bad}])
 
 
 def test_a_store_of_many_runs_lists_quickly(store: Store) -> None:

@@ -318,33 +318,40 @@ class Store:
 
     # Fits
 
-    def save_fit(self, document: dict[str, Any]) -> None:
-        """Keep a fit's document under its `fit_id`; one of the same id is replaced."""
-        fit_id = str(document.get("fit_id", ""))
-        if not _FIT_ID.fullmatch(fit_id):
-            raise InputError(
-                f"{fit_id!r} is not a fit id", "Use letters, digits and . _ - in a fit id."
-            )
-        numbers = [number for number, _ in self._fits()]
-        entry = {"format": FORMAT, "number": max(numbers, default=0) + 1, "fit": document}
-        content = json.dumps(entry).encode()
-        self.files.write(f"fits/{fit_id}.json", lambda file: file.write(content))
+    def save_fits(self, documents: Sequence[dict[str, Any]]) -> None:
+        """Keep fits' documents, each under its `fit_id`, as one set; those of the same ids are
+        replaced."""
+        for document in documents:
+            fit_id = str(document.get("fit_id", ""))
+            if not _FIT_ID.fullmatch(fit_id):
+                raise InputError(
+                    f"{fit_id!r} is not a fit id", "Use letters, digits and . _ - in a fit id."
+                )
+        number = 1 + max((number for number, _, _ in self._fits()), default=0)
+        for place, document in enumerate(documents):
+            self._save_fit(number, place, document)
 
-    def _fits(self) -> list[tuple[int, dict[str, Any]]]:
+    def _save_fit(self, number: int, place: int, document: dict[str, Any]) -> None:
+        entry = {"format": FORMAT, "number": number, "place": place, "fit": document}
+        content = json.dumps(entry).encode()
+        self.files.write(f"fits/{document['fit_id']}.json", lambda file: file.write(content))
+
+    def _fits(self) -> list[tuple[int, int, dict[str, Any]]]:
+        """The number of its set, its place in that, and its document, of each fit."""
         names = [f"fits/{name}" for name in self.files.names("fits", ".json")]
         return [self._saved_fit(*item) for item in zip(names, self.files.read(names), strict=True)]
 
-    def _saved_fit(self, name: str, content: bytes) -> tuple[int, dict[str, Any]]:
+    def _saved_fit(self, name: str, content: bytes) -> tuple[int, int, dict[str, Any]]:
         try:
             entry = json.loads(content)
-            return entry["number"], entry["fit"]
+            return entry["number"], entry.get("place", 0), entry["fit"]
         except (ValueError, KeyError, TypeError) as error:
             raise DamagedError(self.files.path(name), error) from error
 
     def fits(self) -> list[dict[str, Any]]:
-        """Fit documents, the one saved last first."""
-        ordered = sorted(self._fits(), key=lambda fit: (-fit[0], str(fit[1]["fit_id"])))
-        return [document for _, document in ordered]
+        """Fit documents, the set that was saved last first; `set` numbers each one's."""
+        found = sorted(self._fits(), key=lambda fit: (-fit[0], fit[1], str(fit[2]["fit_id"])))
+        return [document | {"set": number} for number, _, document in found]
 
     def load_fit(self, fit_id: str) -> dict[str, Any]:
         known = [name.removesuffix(".json") for name in self.files.names("fits", ".json")]
@@ -355,4 +362,4 @@ class Store:
                 f"Near ids: {', '.join(close)}." if close else "Fit a law first: `scalefit fit`.",
             )
         name = f"fits/{fit_id}.json"
-        return self._saved_fit(name, self.files.read([name])[0])[1]
+        return self._saved_fit(name, self.files.read([name])[0])[2]
