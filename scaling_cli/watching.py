@@ -81,7 +81,8 @@ def watch(
         results = [item for item in results if item.run is not None]
         alarms = [r for r in results if r.finding.status == "fail" and r.name not in told]
         told |= {item.name for item in alarms}
-        band = next((r.finding.details for r in results if "high" in r.finding.details), {})
+        bands = [r.finding.details for r in results if "high" in r.finding.details]
+        band = bands[0].get("final", bands[0]) if bands else {}  # `course` tells of both
         values = run.record.final
         yield Look(
             run.record.run_id,

@@ -261,3 +261,28 @@ def test_the_command_line_copies_nothing_into_the_store(store: Path, tmp_path: P
     before = sorted(path.name for path in copied.rglob("*"))
     run("check", "--store", copied)
     assert sorted(path.name for path in copied.rglob("*")) == before
+
+
+def test_course_finds_a_run_that_has_left_it(tmp_path: Path) -> None:
+    """A target at 70 % of its steps, told by six smaller runs and its own first half; and the same
+    run with a validation loss that is 8 % worse over the last quarter."""
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    for source in sorted((SAMPLES / "jsonl").glob("rotary-ladder-*"))[:6]:
+        shutil.copy(source, logs)
+    source = SAMPLES / "jsonl" / "rotary-holdout-d96l3-3.3e13.jsonl"
+    head, *rows = map(json.loads, source.read_text(encoding="utf-8").splitlines())
+    rows = rows[: int(0.7 * len(rows))]
+    for run_id, factor in (("good", 1.0), ("worse", 1.08)):
+        shifted = [
+            row | ({"val/loss": row["val/loss"] * factor} if "val/loss" in row else {})
+            for row in rows[int(0.75 * len(rows)) :]
+        ]
+        log = [head | {"run_id": run_id}, *rows[: int(0.75 * len(rows))], *shifted]
+        (logs / f"{run_id}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log))
+    run("ingest", logs, "--config", MAPPING, "--store", tmp_path / "store")
+    text = '[[check]]\nrule = "course"\n'
+    assert checked(tmp_path / "store", tmp_path, text, "good")[0]["status"] == "pass"
+    failed = checked(tmp_path / "store", tmp_path, text, "worse", code=1)[0]
+    assert failed["observed"] > failed["details"]["high"]
+    assert "above" in failed["message"]

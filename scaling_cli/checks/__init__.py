@@ -31,6 +31,7 @@ OWN = (
     "schedule",
     "limit",
     "band",
+    "course",
     "reference",
 )
 TABLE = "check"

@@ -1,0 +1,58 @@
+"""The loss on the course that the run's own beginning and its finished siblings foresee."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scaling_cli.checks.base import Finding, Rule, Setting, Settings, Subject, Undecided
+from scaling_cli.curves.ask import ask
+from scaling_cli.errors import ScalefitError
+from scaling_cli.quantities import number, percent
+
+LEVEL = 0.99  # as for the final loss: one healthy run in a hundred is outside
+SHARE = 0.5  # of the steps so far that the forecast is told; it would follow what it is told
+POINTS = 8  # the last ones, of which most have to be outside: one bad row is no other course
+
+
+def judge(run: Subject, settings: Settings) -> Finding:
+    bench = run.bench
+    upto = int(settings["share"] * run.step)
+    try:
+        curve, foreseen = ask(
+            bench.store,
+            bench.rows,
+            run.record.run_key,
+            bench.mapping,
+            upto=upto,
+            level=settings["level"],
+        )
+    except ScalefitError as error:
+        raise Undecided(str(error)) from None
+    since = int(np.sum(curve.steps > upto))
+    if since < POINTS:
+        raise Undecided(f"not enough points: {since} since step {upto}, {POINTS} are needed")
+    steps, loss = curve.steps[-POINTS:], curve.loss[-POINTS:]
+    at = np.searchsorted(foreseen.steps, steps)
+    low, high = foreseen.low[at], foreseen.high[at]
+    above, below = float(np.mean(loss > high)), float(np.mean(loss < low))
+    last, expected = float(loss[-1]), f"{number(float(low[-1]))}..{number(float(high[-1]))}"
+    left = max(above, below) > 0.5
+    side = "inside" if not left else "above" if above > below else "below"
+    text = (
+        f"loss {number(last)} at step {int(steps[-1])}: most of the last {POINTS} points are {side}"
+        f" the {percent(settings['level'], 0)} band ({expected} there), foreseen from"
+        f" {len(foreseen.siblings)} finished runs and the run itself up to step {upto}."
+    )
+    details = {"low": float(low[-1]), "high": float(high[-1]), "final": foreseen.final}
+    return Finding("fail" if left else "pass", text, last, expected, int(steps[-1]), details)
+
+
+RULE = Rule(
+    "course",
+    "The loss is on the course foreseen by a curve law",
+    judge,
+    (
+        Setting("share", "number", "share of the steps so far that the forecast is told", SHARE),
+        Setting("level", "number", "central share of the band", LEVEL),
+    ),
+)
