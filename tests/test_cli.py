@@ -307,3 +307,22 @@ def test_every_command_has_help_with_an_example(scalefit: Scalefit, name: str) -
     result = scalefit(name, "--help")
     assert result.exit_code == 0
     assert f"Example: scalefit {name}" in result.stdout
+
+
+def test_the_recipe_for_forecasts_is_described_as_laws_are(scalefit: Scalefit) -> None:
+    (shown,) = answer(scalefit("laws", "auto", "--json"))["laws"]
+    assert shown["id"] == "auto"
+    assert any("prior" in line for line in shown["recipe"])
+    everything = [item["id"] for item in answer(scalefit("laws", "--json"))["laws"]]
+    assert everything[0] == "auto"
+    assert len(everything) == len(set(everything))
+    assert "noise scales" in scalefit("laws", "auto").stdout
+
+
+def test_groups_stand_side_by_side(ladder: Scalefit) -> None:
+    asked = ("fit", "--law", "chinchilla", "--by", "recipe", "--bootstrap", "0")
+    shown = ladder(*asked).stdout
+    assert "chinchilla, group by group" in shown
+    lines = shown.partition("group by group")[2].splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == ["group", "a", "b"]
+    assert "group by group" not in ladder(*asked, "--where", "recipe == 'a'").stdout

@@ -100,7 +100,7 @@ def fit(
     from scaling_cli.fitting.engine import FitOptions
     from scaling_cli.fitting.result import FailedFit
     from scaling_cli.project import open_project
-    from scaling_cli.report.tables import failed_table, fit_table, holdout_table
+    from scaling_cli.report.tables import failed_table, fit_table, groups_tables, holdout_table
 
     check_level(level)
     options = FitOptions(
@@ -138,6 +138,7 @@ def fit(
                 failed_table(item) if isinstance(item, FailedFit) else fit_table(item)
                 for item in results
             ),
+            *groups_tables(fits),
             *([holdout_table(fits)] if any(item.holdout_rows for item in fits) else []),
         ],
     )

@@ -21,11 +21,13 @@ def laws(
 
     Example: scalefit laws farseer
     """
-    from scaling_cli.laws import get_law
+    from scaling_cli.fitting.forecast import RECIPE
+    from scaling_cli.fitting.recipes import recipe
     from scaling_cli.laws import laws as registered
     from scaling_cli.report.tables import law_tables, laws_tables
 
-    chosen = [get_law(law)] if law else list(registered().values())
+    named = [recipe(name) for name in ([law] if law else (RECIPE, *registered()))]
+    chosen = [item.as_law() for item in named]
     document: dict[str, Any] = {
         "laws": [
             {
@@ -44,9 +46,14 @@ def laws(
                 "published": [entry.name for entry in item.published],
                 "unverified": [entry.name for entry in item.unverified],
                 "caveats": list(item.caveats),
+                "recipe": list(about.about),
                 "paper_objective": item.paper.objective if item.paper else None,
             }
-            for item in chosen
+            for item, about in zip(chosen, named, strict=True)
         ]
     }
-    answer(as_json, document, lambda: law_tables(chosen[0]) if law else laws_tables(chosen))
+    answer(
+        as_json,
+        document,
+        lambda: law_tables(chosen[0], named[0].about) if law else laws_tables(chosen),
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ class Recipe:
     """A way of fitting `law` that goes by a name of its own.
 
     `every_point` says that it reads each logged point of a run, not the final one alone; `scored`
-    that what it predicts can be compared with a run.
+    that what it predicts can be compared with a run; `about` what it does to the runs.
     """
 
     id: str
@@ -33,6 +33,14 @@ class Recipe:
     fit: Fitter
     every_point: bool = False
     scored: bool = True
+    about: tuple[str, ...] = ()
+
+    def as_law(self) -> Law:
+        """The law as this recipe offers it: under its own name, where it has one."""
+        if self.id == self.law.id:
+            return self.law
+        bare = replace(self.law, published=(), unverified=(), aliases=(), paper=None)
+        return replace(bare, id=self.id, title=self.title, objective="map")
 
 
 RECIPES: dict[str, Recipe] = {
@@ -43,6 +51,7 @@ RECIPES: dict[str, Recipe] = {
             "Forecast of larger runs: the law under a prior that gives way to the runs",
             forecast.LAW,
             forecast.fit,
+            about=forecast.ABOUT,
         ),
         *(
             Recipe(law.id, law.title, law, fit, every_point, scored=False)

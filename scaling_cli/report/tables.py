@@ -215,6 +215,28 @@ def fit_table(fitted: Fit) -> Table:
     )
 
 
+def groups_tables(fits: Sequence[Fit]) -> list[Table]:
+    """Each law that was fitted to several groups: the groups side by side."""
+    tables = []
+    for name in dict.fromkeys(fitted.name for fitted in fits):
+        same = [fitted for fitted in fits if fitted.name == name]
+        if len(same) < 2 or len({fitted.law.parameter_names for fitted in same}) > 1:
+            continue
+        rows = tuple(
+            (
+                group_name(fitted.group),
+                str(fitted.n_runs),
+                *(number(item.value) for item in fitted.parameters.values()),
+                percent(fitted.metrics["mape"]),
+                percent(fitted.noise),
+            )
+            for fitted in same
+        )
+        headers = ("group", "runs", *same[0].parameters, "mape", "noise")
+        tables.append(Table(f"{name}, group by group", headers, rows))
+    return tables
+
+
 def _with_untied(tied: Mapping[str, Any], rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """The rows of a tied fit, each with what its group has by itself."""
     found = []
@@ -438,13 +460,14 @@ def _standing(law: Law) -> str:
     return ", ".join(filter(None, (sets, "" if law.evidence.verified else "unverified")))
 
 
-def law_tables(law: Law) -> list[Table]:
-    """One law in full: its parameters, its coefficients, its evidence, its caveats."""
+def law_tables(law: Law, about: Sequence[str] = ()) -> list[Table]:
+    """One law in full: its parameters, its coefficients, its evidence, its caveats, and what a
+    recipe does to the runs."""
     names = dict.fromkeys((*law.variables, law.target, *([law.trials] if law.trials else [])))
     lines = [
         f"{law.target} = {law.formula}",
         *(f"{name}: {meaning(name)}" for name in names),
-        f"objective: {law.objective}",
+        *(about or [f"objective: {law.objective}"]),
         *([f"recipe paper: {law.paper.objective}, {law.paper.method}"] if law.paper else []),
         f"source: {law.source}",
         f"form: {law.evidence}",
@@ -464,8 +487,10 @@ def law_tables(law: Law) -> list[Table]:
     for item in (*law.published, *law.unverified):
         rows = tuple((name, f"{value:.8g}") for name, value in item.values.items())
         mark = "" if item.evidence.verified else " (UNVERIFIED: nothing is predicted from it)"
-        about = f"{item.data}; {item.target}; params: {item.params}; {item.source}; {item.evidence}"
-        tables.append(Table(item.name + mark, ("parameter", "value"), rows, lines=(about,)))
+        origin = (
+            f"{item.data}; {item.target}; params: {item.params}; {item.source}; {item.evidence}"
+        )
+        tables.append(Table(item.name + mark, ("parameter", "value"), rows, lines=(origin,)))
     return tables
 
 
