@@ -371,6 +371,11 @@ def usable(
     mask = np.ones(len(observations), dtype=bool)
     for name, column in names.items():
         values = observations.numbers(column)
+        if np.isnan(values).all() and law.family == "training curve":
+            raise FitError(
+                f"law {law.id} reads the learning rate of every step, not a run's final point",
+                "Ask `scalefit curve --run RUN`.",
+            )
         if np.isnan(values).all():
             raise FitError(
                 f"law {law.id} needs the column {column}, which none of the"

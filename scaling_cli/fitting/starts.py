@@ -127,7 +127,7 @@ def _cover(surface: Surface) -> Floats:
 
     linear = [parameter.name for parameter in free if parameter.linear]
     if linear:
-        values |= _amplitudes(surface, values, linear, floor=1e-3 * typical)
+        values |= amplitudes(surface, values, linear, floor=1e-3 * typical)
     return surface.encode({name: values[name][:, 0] for name in surface.free})
 
 
@@ -216,7 +216,7 @@ def _grid(surface: Surface, count: int) -> Floats:
     return surface.encode(values)
 
 
-def _amplitudes(
+def amplitudes(
     surface: Surface, values: dict[str, Floats], names: list[str], floor: float
 ) -> dict[str, Floats]:
     """Best amplitudes for each candidate's exponents; those that turn negative are clamped.
