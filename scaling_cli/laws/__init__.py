@@ -40,6 +40,7 @@ __all__ = [
     "get_law",
     "get_published",
     "laws",
+    "published_rules",
 ]
 
 ENTRY_POINTS = "scalefit.laws"
@@ -124,3 +125,22 @@ def get_published(name: str) -> tuple[Law, Published]:
     raise InputError(
         f"there are no published coefficients named '{name}'", f"{hint}`scalefit laws` lists them."
     )
+
+
+def published_rules(name: str | None = None) -> list[tuple[Law, Published]]:
+    """Published rules for hyperparameters: all of them, or those of one set's paper."""
+    rules = [
+        (law, item)
+        for law in laws().values()
+        if law.family == hyperparameters.FAMILY
+        for item in law.published
+    ]
+    if name is None:
+        return rules
+    law, entry = get_published(name)
+    if law.family != hyperparameters.FAMILY:
+        known = ", ".join(item.name for _, item in rules)
+        raise InputError(
+            f"'{name}' is a set of {law.id}, no rule for hyperparameters", f"Choose one of {known}."
+        )
+    return [(law, item) for law, item in rules if item.source == entry.source]

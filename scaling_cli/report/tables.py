@@ -339,6 +339,29 @@ def curve_table(forecast: Forecast) -> Table:
     return Table(title, headers, rows, left=0, lines=forecast.notes)
 
 
+def hparams_table(predictions: Sequence[Prediction]) -> Table:
+    """One line a rule."""
+    from scaling_cli.laws import get_law
+
+    rows = tuple(
+        (
+            item.target,
+            item.law_id,
+            group_name(item.group),
+            count(item.loss) if item.target == "batch_tokens" else number(item.loss),
+            span(item.low, item.high),
+        )
+        for item in sorted(predictions, key=lambda item: item.target, reverse=True)
+    )
+    caveats = [
+        f"{item.law_id}: {text}" for item in predictions for text in get_law(item.law_id).caveats
+    ]
+    notes = [note for item in predictions for note in item.notes]
+    headers = ("hyperparameter", "rule", "from", "value", "interval")
+    lines: tuple[str | Note, ...] = (*dict.fromkeys(caveats), *dict.fromkeys(notes))
+    return Table("Hyperparameters", headers, rows, left=3, lines=lines)
+
+
 def allocation_tables(allocations: Sequence[Allocation]) -> list[Table]:
     """One table a fit, one line a budget."""
     fits: dict[tuple[str, str, str | None], list[Allocation]] = {}

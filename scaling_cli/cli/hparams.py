@@ -1,0 +1,61 @@
+"""`scalefit hparams`"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from scaling_cli.cli.common import (
+    DEFAULT_STORE,
+    ConfigOption,
+    JsonOption,
+    PublishedOption,
+    StoreOption,
+    answer,
+    command,
+)
+
+
+@command
+def hparams(
+    params: Annotated[
+        str, typer.Option("--params", help="Parameters without embeddings, e.g. 7B.", metavar="N")
+    ],
+    tokens: Annotated[str, typer.Option("--tokens", help="Training tokens, e.g. 2T.", metavar="D")],
+    published: PublishedOption = None,
+    law: Annotated[
+        str | None,
+        typer.Option("--law", help="Newest fits of this rule, e.g. steplaw.", metavar="LAW"),
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The learning rate and the batch that rules give a run.
+
+    Without options the rules of every paper, side by side: they were found under different
+    schedules and batches, and differ. `fit --law steplaw` fits one to your own best runs.
+
+    Example: scalefit hparams --params 1B --tokens 100B --published steplaw2025
+    """
+    from scaling_cli.cli.predict import one_of
+    from scaling_cli.fitting.result import predict_published
+    from scaling_cli.laws import published_rules
+    from scaling_cli.quantities import parse_positive
+    from scaling_cli.report.tables import hparams_table
+
+    inputs = {
+        "params": parse_positive(params, "--params"),
+        "tokens": parse_positive(tokens, "--tokens"),
+    }
+    one_of(published=published, law=law)
+    if law:
+        from scaling_cli.project import open_project
+
+        found = [fit.predict(inputs) for fit in open_project(store, config).saved_fits(law=law)]
+    else:
+        rules = published_rules(published)
+        found = [predict_published(rule, entry, inputs) for rule, entry in rules]
+    document = {"hparams": [{**item.to_json(), "value": item.loss} for item in found]}
+    answer(as_json, document, lambda: [hparams_table(found)])
