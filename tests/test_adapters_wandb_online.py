@@ -266,7 +266,13 @@ def test_secrets_reach_neither_the_store_nor_any_output(
     shown = "".join(traceback.format_exception(refused.exception))
     server.faults = [Fault("RunParquetHistory", 403, times=99)]
     lost = ingest(tmp_path / "s", "wandb:lab/x/r001")
-    outputs = [text for result in (done, refused, lost) for text in (result.stdout, result.stderr)]
+    server.faults = [Fault("Runs", 404, times=99)]  # the client quotes what the server answers
+    odd = ingest(tmp_path / "s", "wandb:lab/x")
+    assert isinstance(odd.exception, UnreachableError)
+    shown += "".join(traceback.format_exception(odd.exception))
+    outputs = [
+        text for result in (done, refused, lost, odd) for text in (result.stdout, result.stderr)
+    ]
     no_secret_in(*outputs, shown, *capfd.readouterr(), caplog.text)
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert written
