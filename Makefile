@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench fuzz clean docs reproduction
+.PHONY: demo test lint bench fuzz faults clean docs reproduction
 
 demo: .venv/core
 	$(BIN)/scalefit demo
@@ -23,6 +23,10 @@ reproduction: .venv/dev
 # 10,000 damaged files over all formats: about 10 minutes of processor time.
 fuzz: .venv/dev
 	$(BIN)/python -m tests.fuzz_sources $(FUZZ)
+
+# Three writers of one store, killed at random moments: about five minutes.
+faults: .venv/dev
+	$(BIN)/python -m tests.faults $(or $(KILLS),200)
 
 lint: .venv/dev
 	$(BIN)/ruff check .

@@ -25,32 +25,6 @@ SAMPLES = Path(__file__).resolve().parents[1] / "sample_runs"
 CSV = b"step,loss\n1,3\n2,2\n"
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[Any]:
-    """An S3 server with an empty bucket `lab`, and the client's settings for it."""
-    s3fs = pytest.importorskip("s3fs")
-    server_module = pytest.importorskip("moto.server")
-    patch = pytest.MonkeyPatch()
-    server = server_module.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "AKIATESTKEY",
-        "AWS_SECRET_ACCESS_KEY": "not-to-be-told",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():
-        patch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()
-    filesystem = s3fs.S3FileSystem()
-    filesystem.mkdir("lab")
-    yield filesystem
-    s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
-    patch.undo()
-
-
 def test_a_bucket_reads_as_the_folder_that_was_copied_to_it(s3: Any, tmp_path: Path) -> None:
     for name in ("csv", "jsonl", "tensorboard", "wandb"):
         s3.put(str(SAMPLES / name), f"lab/ladder/{name}", recursive=True)

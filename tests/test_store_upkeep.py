@@ -351,3 +351,16 @@ def test_a_newer_version_s_store_is_refused_by_every_command(store: Store) -> No
     with pytest.raises(UnreachableError, match="Update scalefit"):
         put(store, make("x", 1))
     assert {path: path.read_bytes() for path in Path(store.location).rglob("*.*")} == before
+
+
+def test_a_file_cleared_away_while_it_is_written_is_written_again(store: Store) -> None:
+    contents = []
+
+    def write(file: Any) -> None:
+        contents.append(file.write(b"all of it"))
+        if len(contents) < 3:
+            open_store(store.location).compact(older_than=0)
+
+    store.files.write("history/x.parquet", write)
+    assert store.files.read(["history/x.parquet"]) == [b"all of it"]
+    assert len(contents) == 3

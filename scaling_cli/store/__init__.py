@@ -235,7 +235,7 @@ class Store:
         """Every stored run in the order of its run_key."""
         from scaling_cli.store import segments
 
-        def read(state: State) -> list[RunRecord]:
+        def found_in(state: State) -> list[RunRecord]:
             files: dict[str, set[str]] = {}
             for key, place in state.places.items():
                 files.setdefault(place.runs, set()).add(key)
@@ -246,18 +246,20 @@ class Store:
                 records += [RunRecord(**row) for row in rows if row["run_key"] in keys]
             return sorted(records, key=lambda record: record.run_key)
 
-        return self._read(read)
+        return self.read(found_in)
 
-    def _read(self, read: Callable[[State], T]) -> T:
-        """What is read of the store as it is, or as it has become if segments went meanwhile."""
+    def read(self, read: Callable[[State], T]) -> T:
+        """What `read` reads of the store; begun again where a compaction cleared away meanwhile
+        what it was at."""
         state = self.log.state()
-        try:
-            return read(state)
-        except GoneError:
-            later = self.log.after(state)
-            if later.number == state.number:
-                raise
-            return read(later)
+        while True:
+            try:
+                return read(state)
+            except GoneError:
+                later = self.log.after(state)
+                if later.number == state.number:
+                    raise
+                state = later
 
     def series(
         self, run_keys: Iterable[str] | None = None, metrics: Iterable[str] | None = None
@@ -268,7 +270,7 @@ class Store:
         keys = None if run_keys is None else set(run_keys)
         names = None if metrics is None else sorted(set(metrics))
 
-        def read(state: State) -> dict[str, dict[str, Series]]:
+        def found_in(state: State) -> dict[str, dict[str, Series]]:
             wanted = state.places.keys() if keys is None else state.places.keys() & keys
             found: dict[str, dict[str, Series]] = {key: {} for key in sorted(wanted)}
             files: dict[str, set[str]] = {}
@@ -281,7 +283,7 @@ class Store:
                     segments.read_history(file, chosen, names, found)
             return found
 
-        return self._read(read)
+        return self.read(found_in)
 
     @contextmanager
     def reading(self, name: str) -> Iterator[Any]:

@@ -47,19 +47,24 @@ def export(
     if target.is_dir() or not target.absolute().parent.is_dir():
         raise InputError(f"{target} cannot be written", "Give a file in a folder that is there.")
     chosen = store.runs() if records is None else records
-    rows = 0
+    folder = LocalFiles(target.absolute().parent)
 
-    def write(file: BinaryIO) -> None:
-        nonlocal rows
+    def export_of(state: State) -> int:
         rows = 0
-        schema, tables = _tables(store, chosen, shape)
-        with _WRITERS[target.suffix.lower()](file, schema) as writer:
-            for table in tables:
-                writer.write_table(table)
-                rows += len(table)
 
-    LocalFiles(target.absolute().parent).write(target.name, write)
-    return rows
+        def write(file: BinaryIO) -> None:
+            nonlocal rows
+            rows = 0
+            schema, tables = _tables(store, state, chosen, shape)
+            with _WRITERS[target.suffix.lower()](file, schema) as writer:
+                for table in tables:
+                    writer.write_table(table)
+                    rows += len(table)
+
+        folder.write(target.name, write)
+        return rows
+
+    return store.read(export_of)
 
 
 _WRITERS: dict[str, Any] = {
@@ -69,17 +74,17 @@ _WRITERS: dict[str, Any] = {
 
 
 def _tables(
-    store: Store, records: Sequence[RunRecord], shape: str
+    store: Store, state: State, records: Sequence[RunRecord], shape: str
 ) -> tuple[pa.Schema, Iterator[pa.Table]]:
     if shape == "runs":
         table = _runs(records)
         return table.schema, iter([table])
     ids = {record.run_key: record.run_id for record in records}
     if shape == "long":
-        return _LONG, _long(store, ids)
-    metrics = _metrics(store, ids)
+        return _LONG, _long(store, state, ids)
+    metrics = _metrics(store, state, ids)
     schema = pa.schema([*_POINT, *((name, pa.float64()) for name in metrics)])
-    return schema, _wide(store, ids, metrics, schema)
+    return schema, _wide(store, state, ids, metrics, schema)
 
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
@@ -99,9 +104,11 @@ def _runs(records: Sequence[RunRecord]) -> pa.Table:
     return pa.table(columns)
 
 
-def _series(store: Store, ids: dict[str, str]) -> Iterator[list[tuple[str, str, Series]]]:
+def _series(
+    store: Store, state: State, ids: dict[str, str]
+) -> Iterator[list[tuple[str, str, Series]]]:
     """The series of the runs, one row group of a segment at a time."""
-    for name, keys in _histories(store.log.state(), ids).items():
+    for name, keys in _histories(state, ids).items():
         with store.reading(name) as file:
             parquet = pq.ParquetFile(file)
             for group in range(parquet.num_row_groups):
@@ -118,9 +125,9 @@ def _histories(state: State, ids: dict[str, str]) -> dict[str, set[str]]:
     return found
 
 
-def _metrics(store: Store, ids: dict[str, str]) -> list[str]:
+def _metrics(store: Store, state: State, ids: dict[str, str]) -> list[str]:
     names: set[str] = set()
-    for name, keys in _histories(store.log.state(), ids).items():
+    for name, keys in _histories(state, ids).items():
         with store.reading(name) as file:
             wanted = [("run_key", "in", sorted(keys))]
             names |= set(
@@ -135,8 +142,8 @@ def _metrics(store: Store, ids: dict[str, str]) -> list[str]:
     return sorted(names)
 
 
-def _long(store: Store, ids: dict[str, str]) -> Iterator[pa.Table]:
-    for found in _series(store, ids):
+def _long(store: Store, state: State, ids: dict[str, str]) -> Iterator[pa.Table]:
+    for found in _series(store, state, ids):
         for part in _portions(found):
             sizes = [len(series.steps) for *_, series in part]
             yield pa.table(
@@ -173,10 +180,10 @@ def _repeated(texts: Sequence[str], sizes: Sequence[int]) -> pa.Array:
 
 
 def _wide(
-    store: Store, ids: dict[str, str], metrics: Sequence[str], schema: pa.Schema
+    store: Store, state: State, ids: dict[str, str], metrics: Sequence[str], schema: pa.Schema
 ) -> Iterator[pa.Table]:
     column_of = {metric: number for number, metric in enumerate(metrics)}
-    for key, series in _whole_runs(store, ids):
+    for key, series in _whole_runs(store, state, ids):
         steps: Steps = np.unique(np.concatenate([one.steps for one in series.values()]))
         at = {metric: np.searchsorted(steps, one.steps) for metric, one in series.items()}
         nothing = pa.nulls(len(steps), pa.float64())
@@ -192,10 +199,12 @@ def _wide(
         )
 
 
-def _whole_runs(store: Store, ids: dict[str, str]) -> Iterator[tuple[str, dict[str, Series]]]:
+def _whole_runs(
+    store: Store, state: State, ids: dict[str, str]
+) -> Iterator[tuple[str, dict[str, Series]]]:
     """Each run with all its series, which stand together but may cross a row group's end."""
     current, series = "", dict[str, Series]()
-    for found in _series(store, ids):
+    for found in _series(store, state, ids):
         for key, metric, one in found:
             if key != current and series:
                 yield current, series

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 from scaling_cli.errors import UnreachableError
 from scaling_cli.remote import NotThereError, filesystem_at, is_url, reaching, without_secrets
 
+_TRIES = 5
 _MEND = "See that the store is there, may be written and has room."
 # What a file system without hard links answers; anything else is a failure.
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
@@ -129,14 +130,19 @@ class LocalFiles(Files):
             return (self.root / name).open("rb")
 
     def write(self, name: str, write: Callable[[BinaryIO], object]) -> None:
-        partial = self._partial(name)
-        try:
-            self._write(partial, write)
-            with self._doing(name):
-                os.replace(self.root / partial, self.root / name)
-                _flush_folder((self.root / name).parent)
-        finally:
-            self.remove(partial)
+        for last in (False,) * (_TRIES - 1) + (True,):
+            partial = self._partial(name)
+            try:
+                self._write(partial, write)
+                with self._doing(name):
+                    os.replace(self.root / partial, self.root / name)
+                    _flush_folder((self.root / name).parent)
+                return
+            except GoneError:  # cleared away by a compaction whose clock is ahead
+                if last:
+                    raise
+            finally:
+                self.remove(partial)
 
     def create(self, name: str, content: bytes) -> bool:
         partial = self._partial(name)

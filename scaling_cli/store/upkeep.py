@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from scaling_cli.errors import UnreachableError
 from scaling_cli.notes import Note
 from scaling_cli.store import SEGMENT_RUNS, segments
+from scaling_cli.store.files import GoneError
 from scaling_cli.store.log import FOLDER, DamagedError, Entry, Place, State, stem
 
 if TYPE_CHECKING:
@@ -183,7 +184,11 @@ def compact(store: Store, older_than: float = DAY) -> Compacted:
     state = store.log.state()
     before = len(state.live)
     for batch in _batches(store, state):
-        _merge(store, state, batch)
+        try:
+            _merge(store, state, batch)
+        except GoneError:  # another process merges the same segments, and has cleared them away
+            if store.log.after(state).number == state.number:
+                raise
     state = store.log.after(state)
     files_removed, bytes_removed = _clear(store, state, older_than)
     return Compacted(store.location, before, len(state.live), files_removed, bytes_removed)

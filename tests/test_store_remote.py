@@ -1,0 +1,109 @@
+"""A store in a bucket of a real S3 server on loopback, and in fsspec's memory."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from scaling_cli.cli import app
+from scaling_cli.errors import UnreachableError
+from scaling_cli.records import Run, Series
+from scaling_cli.resolve import Final
+from scaling_cli.store import Store, open_store
+
+
+def put(store: Store, key: str, version: float) -> None:
+    steps = np.arange(5, dtype=np.int64)
+    run = Run(f"csv:{key}", key, "x.csv", series={"loss": Series(steps, steps + version)})
+    store.put([run], [Final({"loss": version, "params": 1.0}, {})])
+
+
+@pytest.fixture(params=["s3://lab/team/store", "memory://team/store"])
+def url(request: pytest.FixtureRequest) -> Any:
+    if request.param.startswith("s3"):
+        request.getfixturevalue("s3")
+    fsspec = pytest.importorskip("fsspec")
+    yield request.param
+    system, path = fsspec.core.url_to_fs(request.param, use_listings_cache=False)
+    if system.exists(path):
+        system.rm(path, recursive=True)
+
+
+def test_it_does_what_a_folder_does(url: str) -> None:
+    with pytest.raises(UnreachableError, match=f"There is no store at {url}"):
+        open_store(url)
+    store = open_store(url, create=True)
+    for version in range(2):
+        for key in "ab":
+            put(store, key, version)
+    store.save_fits([{"fit_id": "f"}])
+    assert {r.final["loss"] for r in open_store(url).runs()} == {1.0}
+    assert store.series(["csv:b"])["csv:b"]["loss"].values.tolist() == [1, 2, 3, 4, 5]
+    assert store.load_fit("f") == {"fit_id": "f"}
+    assert store.compact(older_than=0).segments_after == 1
+    assert len(store.files.names("runs")) == 1
+    assert store.verify().problems == ()
+    assert {r.final["loss"] for r in store.runs()} == {1.0}
+
+
+def test_of_several_writers_each_commit_stays(url: str) -> None:
+    def write(name: str) -> None:
+        store = open_store(url, create=True)
+        for i in range(4):
+            put(store, f"{name}{i}", i)
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    store = open_store(url)
+    assert store.log.numbers() == list(range(1, 13))
+    assert len(store.runs()) == 12
+
+
+def test_damage_and_loss_there_are_told_by_name(s3: Any) -> None:
+    store = open_store("s3://lab/hurt", create=True)
+    put(store, "a", 1)
+    (name,) = store.files.names("runs")
+    content = s3.cat_file(f"lab/hurt/runs/{name}")
+    s3.pipe_file(f"lab/hurt/runs/{name}", content[:-100])
+    with pytest.raises(UnreachableError, match=f"s3://lab/hurt/runs/{name} is damaged"):
+        store.runs()
+    assert [p.code for p in store.verify().problems] == ["segment_damaged"]
+    s3.rm_file(f"lab/hurt/runs/{name}")
+    with pytest.raises(UnreachableError, match=f"s3://lab/hurt/runs/{name} is not there"):
+        store.runs()
+
+
+def test_a_server_that_does_not_answer_is_unreachable(
+    s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3fs = pytest.importorskip("s3fs")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
+    s3fs.S3FileSystem.clear_instance_cache()
+    try:
+        shown = CliRunner().invoke(app, ["runs", "--store", "s3://lab/x"])
+    finally:
+        s3fs.S3FileSystem.clear_instance_cache()
+    assert shown.exit_code == 3
+    assert "s3://lab/x" in shown.stderr
+    assert "not-to-be-told" not in shown.stderr
+
+
+def test_a_client_that_would_overwrite_is_refused() -> None:
+    fsspec = pytest.importorskip("fsspec")
+
+    class Old(fsspec.AbstractFileSystem):  # type: ignore[misc]
+        protocol = "old"
+
+        def pipe_file(self, path: str, value: bytes) -> None: ...
+
+    fsspec.register_implementation("old", Old, clobber=True)
+    with pytest.raises(UnreachableError, match="cannot refuse to overwrite"):
+        open_store("old://x")
