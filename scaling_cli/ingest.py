@@ -53,6 +53,7 @@ def ingest(
     group: str | None = None,
     select: Selection | None = None,
     progress: Progress | None = None,
+    meta: str | None = None,
 ) -> Ingest:
     """Put the runs of the sources into the store. When it is broken off by an error or by Ctrl-C,
     the runs that had arrived are in the store."""
@@ -63,7 +64,7 @@ def ingest(
         if record.cursor and record.mapping == mapping and group in (None, record.group)
     }
     try:
-        for piece in stream(sources, as_format, mapping, group, select, known, progress):
+        for piece in stream(sources, as_format, mapping, group, select, known, progress, meta):
             landing.take(piece)
     except BaseException:
         landing.commit()

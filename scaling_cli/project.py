@@ -55,13 +55,14 @@ class Project:
         group: str | None = None,
         select: Selection | None = None,
         progress: Progress | None = None,
+        meta: str | None = None,
     ) -> Ingest:
         """Read the sources and put their runs into the store, which is made if it is not there."""
         from scaling_cli.ingest import ingest
 
         store = open_store(self.location, create=True)
         mapping = self.mapping or Mapping()
-        return ingest(store, mapping, sources, as_format, group, select, progress)
+        return ingest(store, mapping, sources, as_format, group, select, progress, meta)
 
     def runs(self, where: str | None = None) -> Observations:
         """Every run in the store that matches, also those without a loss."""

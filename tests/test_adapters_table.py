@@ -131,6 +131,26 @@ def test_a_chart_export_is_split_on_the_last_dash(tmp_path: Path) -> None:
     assert codes(found) == ["sampled"]
 
 
+def test_a_chart_export_takes_the_settings_of_the_table_that_is_named(tmp_path: Path) -> None:
+    (tmp_path / "chart.csv").write_text(
+        '"Step","a - val/loss","b - val/loss","c - val/loss"\n"1","3","2","1"\n'
+    )
+    runs = tmp_path / "export"
+    runs.mkdir()
+    head = '"Name","State","Tags","Created","params","val/loss"\n'
+    row = '"{}","{}","x, y","2026-01-02T03:04:05.000Z","{}","1.5"\n'
+    (runs / "runs.csv").write_text(head + row.format("a", "crashed", 100) + row.format("b", "", 7))
+    found = read_sources([tmp_path / "chart.csv"], meta=str(runs / "runs.csv"))
+    a, b, c = found.runs
+    assert (a.config["params"], a.status, a.tags) == (100, "failed", ("x", "y"))
+    assert (b.config["params"], c.config) == (7, {})
+    assert points(a, "val/loss") == [(1, 3.0)]
+    assert "run_not_described" in codes(found)
+    (runs / "runs.csv").write_text(head + row.format("a", "", 1) + row.format("a", "", 2))
+    with pytest.raises(InputError, match=r"runs\.csv: two rows are named 'a'"):
+        read_sources([tmp_path / "chart.csv"], meta=str(runs / "runs.csv"))
+
+
 def test_a_table_beside_the_histories_describes_them(tmp_path: Path) -> None:
     (tmp_path / "runs.csv").write_text(
         "run_id,params,State,group\na,100,crashed,g\nb,200,finished,g\nlost,300,finished,g\n"

@@ -113,6 +113,7 @@ def stream(
     select: Selection | None = None,
     known: Cursors | None = None,
     progress: Progress | None = None,
+    meta: str | None = None,
 ) -> Iterator[Ingested]:
     """What the sources hold, piece by piece as it is read: files together, as they may describe one
     another, and each run of a service as it arrives. `known` are the cursors of the stored runs."""
@@ -129,7 +130,7 @@ def stream(
                 " read",
                 "Filter what is in the store instead: scalefit runs --where.",
             )
-        found = read_sources(files, as_format, mapping, group)
+        found = read_sources(files, as_format, mapping, group, meta)
         progress.arrived(len(found.runs), sum(map(_rows, found.runs)))
         yield found
     noted: list[tuple[str, Note]] = []
@@ -161,9 +162,11 @@ def read_sources(
     as_format: str | None = None,
     mapping: Mapping | None = None,
     group: str | None = None,
+    meta: str | None = None,
 ) -> Ingested:
     """The runs of files and folders. A folder is walked; what no adapter knows in it is passed
-    over, but a file that was named has to be readable."""
+    over, but a file that was named has to be readable. `meta` is a table with a row for each run,
+    by id or by name, that holds their settings."""
     mapping = mapping or Mapping()
     forced = _adapter(as_format) if as_format else None
     notes: list[Note] = []
@@ -173,7 +176,10 @@ def read_sources(
         door.fetch(file for found_files in files.values() for file in found_files)
         read, lost = _read(files, mapping)
     notes += gather(("", note) for note in lost)
-    found = _unique(_join_run_tables(read, notes))
+    joined = _join_run_tables(read, notes)
+    if meta is not None:
+        joined = _join_meta(joined, meta, mapping, notes)
+    found = _unique(joined)
     if not found:
         told = "".join(f"; {note.message}" for note in notes)
         raise InputError(
@@ -296,6 +302,26 @@ def _join_run_tables(
                 found = (rows.get((folder, run.run_id)) for folder in path.parents)
                 joined.append((source, _described(run, next(filter(None, found), None))))
     return joined
+
+
+def _join_meta(
+    joined: Sequence[tuple[str, Run]], meta: str, mapping: Mapping, notes: list[Note]
+) -> list[tuple[str, Run]]:
+    table = read_sources([meta], mapping=mapping).runs
+    rows: dict[str, Run] = {}
+    for row in table:
+        for key in {row.run_id, row.name}:
+            if rows.setdefault(key, row) is not row:
+                raise InputError(
+                    f"{row.source}: two rows are named {key!r}",
+                    "Names tell runs apart only if they differ: rename one, or keep its row alone.",
+                )
+    found = [(source, run, rows.get(run.run_id) or rows.get(run.name)) for source, run in joined]
+    lacking = [run.run_id for _, run, row in found if row is None]
+    if lacking:
+        message = f"{meta} describes no run {', '.join(lacking[:5])}" + ", ..." * (len(lacking) > 5)
+        notes.append(Note("run_not_described", "warning", message))
+    return [(source, _described(run, row)) for source, run, row in found]
 
 
 def _described(run: Run, row: Run | None) -> Run:

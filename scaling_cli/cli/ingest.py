@@ -37,6 +37,10 @@ def ingest(
     group: Annotated[
         str | None, typer.Option("--group", help="Put the runs in this group.", metavar="NAME")
     ] = None,
+    meta: Annotated[
+        str | None,
+        typer.Option("--meta", help="Table of the runs' settings, by id or name.", metavar="FILE"),
+    ] = None,
     filter: Annotated[
         str,
         typer.Option(
@@ -68,7 +72,7 @@ def ingest(
     with _Bar() if sys.stderr.isatty() else _Count() as progress:
         try:
             project = open_project(store, config)
-            done = project.ingest(sources, as_format, group, select, progress)
+            done = project.ingest(sources, as_format, group, select, progress, meta)
         except KeyboardInterrupt:
             progress.close()
             say(
