@@ -249,22 +249,25 @@ def amplitudes(
 def _clamped_solve(gram: Floats, right: Floats, floor: float) -> Floats:
     """Solve each normal system with every unknown at least `floor`, clamping the worst in turn."""
     batch, size = right.shape
-    clamped = np.zeros((batch, size), dtype=bool)
-    ridge = 1e-10 * np.einsum("bii->b", gram)[:, None, None] * np.eye(size)
     solution = np.full((batch, size), floor)
-    for _ in range(size + 1):
-        fixed = np.where(clamped, floor, 0.0)
-        mask = ~clamped
-        system = np.where(mask[:, :, None] & mask[:, None, :], gram + ridge, 0.0)
-        system = system + np.where(clamped, 1.0, 0.0)[:, :, None] * np.eye(size)
-        side = np.where(mask, right - np.einsum("bij,bj->bi", gram, fixed), floor)
-        finite = np.isfinite(system).all(axis=(1, 2)) & np.isfinite(side).all(axis=1)
-        solution[finite] = solve_symmetric(system[finite], side[finite])
-        lowest = np.argmin(np.where(mask, solution, np.inf), axis=1)
-        worst = np.take_along_axis(solution, lowest[:, None], axis=1)[:, 0]
-        below = finite & (worst < floor)
-        if not below.any():
-            break
-        clamped[np.flatnonzero(below), lowest[below]] = True
+    left = np.flatnonzero(np.isfinite(gram).all(axis=(1, 2)) & np.isfinite(right).all(axis=1))
+    system, side = gram[left], right[left]
+    diagonal = np.einsum("bii->bi", system)
+    diagonal += 1e-10 * np.sum(diagonal, axis=1, keepdims=True)
+    clamped = np.zeros((len(left), size), dtype=bool)
+    while len(left):
+        found = solve_symmetric(system, side)
+        solution[left] = found
+        open_ = np.where(clamped, np.inf, found)
+        worst = np.argmin(open_, axis=1)
+        below = np.flatnonzero(open_[np.arange(len(left)), worst] < floor)
+        left, worst, clamped = left[below], worst[below], clamped[below]
+        system, side = system[below], side[below]
+        rows = np.arange(len(left))
+        side -= floor * system[rows, :, worst]
+        system[rows, :, worst] = system[rows, worst, :] = 0.0
+        system[rows, worst, worst] = 1.0
+        side[rows, worst] = floor
+        clamped[rows, worst] = True
     lifted: Floats = np.fmax(solution, floor)
     return lifted
