@@ -302,8 +302,7 @@ def solve_symmetric(matrix: Floats, right: Floats) -> Floats:
         pivots[j] = np.where(pivot > 0, pivot, np.nan)
         below = lower[j + 1 :, j]
         scaled = below / pivots[j]
-        for i in range(j + 1, size):
-            lower[i:, i] -= below[i - j - 1 :] * scaled[i - j - 1]
+        lower[j + 1 :, j + 1 :] -= below[:, None] * scaled  # the upper half is not looked at
         below[:] = scaled
         solution[j + 1 :] -= scaled * solution[j]
     solution /= pivots
