@@ -286,8 +286,8 @@ def test_after_any_puts_each_run_is_as_it_was_put_last(puts: list[dict[str, Any]
 def test_a_newer_format_is_refused_in_words(store: Store) -> None:
     put(store, make("a"))
     path = Path(store.location, "_log", "000000000002.json")
-    path.write_text(json.dumps({"format": 2, "anything": []}))
-    with pytest.raises(UnreachableError, match=r"format 2, newer than 1.*Update scalefit"):
+    path.write_text(json.dumps({"format": 3, "anything": []}))
+    with pytest.raises(UnreachableError, match=r"format 3, newer than 2.*Update scalefit"):
         store.runs()
 
 

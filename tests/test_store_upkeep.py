@@ -315,8 +315,8 @@ def test_a_read_only_store_is_said_once_and_still_read(store: Store, tmp_path: P
 
 
 def test_a_store_of_the_first_version_still_reads(tmp_path: Path) -> None:
-    """Written by the version that first had stores, before runs had a cursor and logs had
-    checkpoints: two commits, the second of which replaces run a."""
+    """Written by the version that first had stores, when histories were lists, runs had no cursor
+    and logs no checkpoints: two commits, the second of which replaces run a."""
     shutil.copytree(DATA / "store_format_1", tmp_path / "old")
     store = open_store(tmp_path / "old")
     for _ in range(2):
@@ -347,7 +347,10 @@ def test_a_newer_version_s_store_is_refused_by_every_command(store: Store) -> No
         shown = CliRunner().invoke(app, [*command, "--store", store.location])
         assert shown.exit_code == 3
         assert shown.stderr.count("\n") == 1
-        assert "newer than 1, the newest that this version reads. Update scalefit" in shown.stderr
+        assert (
+            f"newer than {log.FORMAT}, the newest that this version reads. Update scalefit"
+            in shown.stderr
+        )
     with pytest.raises(UnreachableError, match="Update scalefit"):
         put(store, make("x", 1))
     assert {path: path.read_bytes() for path in Path(store.location).rglob("*.*")} == before

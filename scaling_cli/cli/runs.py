@@ -36,6 +36,6 @@ def runs(
     keys = names(by)
     answer(
         as_json,
-        {"runs": runs_json(found)},
+        {"runs": runs_json(found)} if as_json else {},
         lambda: [groups_table(found, keys) if keys is not None else runs_table(found)],
     )

@@ -3,7 +3,7 @@
     _log/<n>.json            one commit: its segments, and the revision of each run in them
     _checkpoints/<n>.json    the commits up to n as one
     runs/<uuid>.parquet      a row a run
-    history/<uuid>.parquet   a row a run and metric: step list, value list
+    history/<uuid>.parquet   a row a run and metric: its steps and values as bytes
     fits/<fit_id>.json       a fit's document
 
 Segments never change. A commit makes its segments visible at once; in the folded log the last
@@ -18,7 +18,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -91,6 +91,8 @@ class RunRecord:
 
     @cached_property
     def notes(self) -> tuple[Note, ...]:
+        if self.notes_json == "[]":  # of nearly every run
+            return ()
         return tuple(Note(**note) for note in json.loads(self.notes_json))
 
     @property
@@ -206,9 +208,9 @@ class Store:
         if history is not None:
             entry["history"] = f"history/{name}.parquet"
             written.append(f"history/{name}.parquet")
-            self.files.write(f"history/{name}.parquet", partial(segments.write, history))
+            self.files.write(f"history/{name}.parquet", partial(segments.write_history, history))
         written.append(f"runs/{name}.parquet")
-        self.files.write(f"runs/{name}.parquet", partial(segments.write, runs))
+        self.files.write(f"runs/{name}.parquet", partial(segments.write_runs, runs))
         return entry
 
     def _commit(self, state: State, write: Callable[[list[str]], Iterable[Entry]]) -> None:
@@ -235,6 +237,8 @@ class Store:
         """Every stored run in the order of its run_key."""
         from scaling_cli.store import segments
 
+        names = [field.name for field in fields(RunRecord)]  # the first is run_key
+
         def found_in(state: State) -> list[RunRecord]:
             files: dict[str, set[str]] = {}
             for key, place in state.places.items():
@@ -242,8 +246,9 @@ class Store:
             records: list[RunRecord] = []
             for name, keys in files.items():
                 with self.reading(name) as file:
-                    rows = segments.read_runs(file)
-                records += [RunRecord(**row) for row in rows if row["run_key"] in keys]
+                    columns = segments.read_runs(file)
+                rows = zip(*(columns[name] for name in names), strict=True)
+                records += [RunRecord(*row) for row in rows if row[0] in keys]
             return sorted(records, key=lambda record: record.run_key)
 
         return self.read(found_in)

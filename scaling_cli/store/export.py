@@ -112,8 +112,8 @@ def _series(
         with store.reading(name) as file:
             parquet = pq.ParquetFile(file)
             for group in range(parquet.num_row_groups):
-                for batch in parquet.read_row_group(group).to_batches():
-                    yield [item for item in segments.each_series(batch) if item[0] in keys]
+                table = parquet.read_row_group(group)
+                yield [item for item in segments.each_series(table) if item[0] in keys]
 
 
 def _histories(state: State, ids: dict[str, str]) -> dict[str, set[str]]:

@@ -11,12 +11,13 @@ from collections import Counter
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from scaling_cli.errors import UnreachableError
 from scaling_cli.store.files import Files, GoneError
 
-FORMAT = 1
+# 1 had lists of numbers in its histories; 2 has their bytes
+FORMAT = 2
 FOLDER, CHECKPOINTS = "_log", "_checkpoints"
 # Opening reads one checkpoint and fewer entries than this: about 10 ms on a local disk.
 CHECKPOINT_EVERY = 64
@@ -34,8 +35,7 @@ class DamagedError(UnreachableError):
         )
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a run's current revision is: a file of runs, and one of histories."""
 
     revision: str
@@ -61,13 +61,12 @@ class State:
     def add(self, number: int, entry: Entry) -> None:
         self.number = number
         for segment in entry["segments"]:
-            new = stem(segment["runs"])
-            for key, revision in segment["revisions"].items():
-                old = self.places.get(key)
-                if old is not None:
-                    self._leave(stem(old.runs), number)
-                self.places[key] = Place(revision, segment["runs"], segment["history"])
-                self.live[new] += 1
+            runs, history, revisions = segment["runs"], segment["history"], segment["revisions"]
+            for key in self.places.keys() & revisions.keys():
+                self._leave(stem(self.places[key].runs), number)
+            for key, revision in revisions.items():
+                self.places[key] = Place(revision, runs, history)
+            self.live[stem(runs)] += len(revisions)
         self.retired.update(entry.get("retired", {}))
         for name in entry.get("removed", ()):
             self.retired.pop(name, None)

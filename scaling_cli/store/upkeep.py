@@ -139,7 +139,7 @@ class _Check:
     def _runs(self, name: str, places: dict[str, Place]) -> set[str]:
         with self.store.reading(name) as file:
             table = pq.read_table(file, page_checksum_verification=True)
-            rows = segments.conformed(table).select(["run_key", "revision", "has_history"])
+            rows = segments.conformed_runs(table).select(["run_key", "revision", "has_history"])
         found = {row["run_key"]: row for row in rows.to_pylist()}
         lost = [k for k, p in places.items() if found.get(k, {}).get("revision") != p.revision]
         if lost:
@@ -151,13 +151,13 @@ class _Check:
         with self.store.reading(name) as file:
             parquet = pq.ParquetFile(file, page_checksum_verification=True)
             for group in range(parquet.num_row_groups):
-                for batch in parquet.read_row_group(group).to_batches():
-                    for key, metric, series in segments.each_series(batch):
-                        seen.add(key)
-                        rises = np.all(series.steps[1:] > series.steps[:-1])
-                        if len(series.steps) != len(series.values) or not rises:
-                            self.problem("series_damaged", f"{name}: {metric} of {key}")
-                        points += len(series.values) if key in expected else 0
+                table = parquet.read_row_group(group)
+                for key, metric, series in segments.each_series(table):
+                    seen.add(key)
+                    if not np.all(series.steps[1:] > series.steps[:-1]):
+                        message = f"{name}: the steps of {metric} of {key} do not rise"
+                        self.problem("series_damaged", message)
+                    points += len(series.values) if key in expected else 0
         if expected - seen:
             lost = sorted(expected - seen)
             message = f"{name} lacks {len(lost)} histories, that of {lost[0]} among them"
@@ -228,11 +228,12 @@ def _merge(store: Store, state: State, keys: Sequence[str]) -> None:
     for name, chosen in by_file.items():
         wanted = [("run_key", "in", chosen)]
         with store.reading(name) as file:
-            runs.append(segments.conformed(pq.read_table(file, filters=wanted)))
+            runs.append(segments.conformed_runs(pq.read_table(file, filters=wanted)))
         history = places[chosen[0]].history
         if history is not None:
             with store.reading(history) as file:
-                histories.append(pq.read_table(file, filters=wanted))
+                table = pq.read_table(file, filters=wanted)
+                histories.append(segments.conformed_history(table))
     written: list[str] = []
     try:
         entry = store.write_segment(
