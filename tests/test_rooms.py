@@ -33,6 +33,7 @@ ALLOWED = {
     "progress": set(),
     "remote": {"errors"},
     "selection": set(),
+    "workers": {"errors"},
     "records": {"notes"},
     "expressions": {"errors"},
     "mapping": SHARED | {"expressions"},
@@ -51,7 +52,7 @@ ALLOWED = {
     | {"resolve", "store"},
     "project": SHARED
     | {"adapters", "checks", "curves", "fitting", "ingest", "laws"}
-    | {"mapping", "observe", "planning", "resolve", "store"},
+    | {"mapping", "observe", "planning", "resolve", "store", "workers"},
     "watching": SHARED | {"checks", "project"},
     "report": SHARED
     | {"checks", "contrasts", "curves", "fitting", "ingest", "laws"}

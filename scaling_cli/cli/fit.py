@@ -82,6 +82,15 @@ def fit(
         str | None,
         typer.Option("--y", "--metric", help="The target; the law's own.", metavar="COLUMN"),
     ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers",
+            help="Processes for the groups of --by; pays from about 10 groups on.",
+            min=1,
+            metavar="N",
+        ),
+    ] = 1,
     output: Annotated[
         str | None, typer.Option("--output", "-o", help="Write the fits here.", metavar="FILE")
     ] = None,
@@ -121,7 +130,7 @@ def fit(
         if formula:
             raise InputError("--then needs a law by name", "Name one: --law chinchilla.")
         wanted = [f"{item}+{then}" for item in wanted]
-    results = project.fit(wanted, names(by), where, holdout, options, save=False)
+    results = project.fit(wanted, names(by), where, holdout, options, False, workers)
     fits = [item for item in results if not isinstance(item, FailedFit)]
     try:
         project.save(fits)
