@@ -142,14 +142,20 @@ def solution_notes(
     return notes
 
 
-def resample_notes(found: int, wanted: int) -> list[Note]:
+def resample_notes(found: int, wanted: int, short: int = 0) -> list[Note]:
+    """Too few of the wanted resamples gave a fit; `short` of them had too few distinct rows."""
     if not wanted or 1 - found / wanted <= MAX_FAILED_RESAMPLES:
         return []
+    shares = {
+        "hold fewer distinct rows than the law has free parameters": short / wanted,
+        "did not converge": (wanted - found - short) / wanted,
+    }
+    said = " and ".join(f"{share:.0%} {what}" for what, share in shares.items() if share > 0)
     return [
         Note(
             "resamples_failed",
             "warning",
-            f"{1 - found / wanted:.0%} of the resamples did not converge and are left out.",
+            f"Of the resamples, {said}; these are left out, and the intervals may be too narrow.",
         )
     ]
 

@@ -71,12 +71,17 @@ def fit(
     if not np.isfinite(value):
         raise design.no_number()
     agreement = float(np.mean(solution.objective <= value * (1 + SAME_OPTIMUM)))
-    refits = np.empty((0, len(theta)))
+    refits, short = np.empty((0, len(theta))), 0
     if options.resamples > 0:
         weights = resampled(design.rows, options.resamples, np.random.default_rng(options.seed))
-        found = solve(surface, weights, np.repeat(theta[None], len(weights), axis=0))
-        refits = found.theta[found.converged]
-    fitted = report(design, frame, surface, theta, refits, options, group)
+        # As many distinct rows as parameters are fitted exactly; fewer by any of many surfaces.
+        enough = np.count_nonzero(weights, axis=1) >= len(theta)
+        short = int(np.sum(~enough))
+        if enough.any():
+            weights = weights[enough]
+            found = solve(surface, weights, np.repeat(theta[None], len(weights), axis=0))
+            refits = found.theta[found.converged]
+    fitted = report(design, frame, surface, theta, refits, options, group, short)
     floor = float(np.min(np.abs(design.target))) or float(np.median(np.abs(design.target)))
     decoded = {name: float(item[0, 0]) for name, item in surface.decode(theta[None]).items()}
     shares = {p.name: decoded[p.name] / floor for p in design.law.parameters if p.linear}
@@ -227,8 +232,12 @@ def report(
     refits: Floats,
     options: FitOptions,
     group: Mapping[str, Any] | None,
+    short: int = 0,
 ) -> Fit:
-    """The fit at `theta` [free], with its resamples' refits [resamples, free] and what to doubt."""
+    """The fit at `theta` [free], with its resamples' refits [resamples, free] and what to doubt.
+
+    `short` resamples were not fitted, for they hold fewer distinct rows than free parameters.
+    """
     law, target, log = design.law, design.target, design.objective.log
     values = dict(
         zip(law.parameter_names, frame.raw(surface, theta[None])[0].tolist(), strict=True)
@@ -245,7 +254,7 @@ def report(
     run_ids = [run.run_id for run in design.rows.runs]
     relative = np.expm1(missed) if log else missed / prediction
     notes = [*design.notes, *diagnostics.outlier_notes(missed, noise, relative, run_ids)]
-    notes += diagnostics.resample_notes(len(draws), options.resamples)
+    notes += diagnostics.resample_notes(len(draws), options.resamples, short)
     result = Fit(
         law_id=law.id,
         group=dict(group or {}),

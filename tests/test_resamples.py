@@ -1,0 +1,54 @@
+"""Resamples that are no data set: what becomes of them, and what is said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from scaling_cli.fitting.engine import FitOptions, fit, resampled
+from scaling_cli.laws import get_law
+from scaling_cli.observe import Observations
+from scaling_cli.store import RunRecord
+
+LAW = get_law("chinchilla")
+FREE = len(LAW.parameters)
+EMPTY = ("", "", "", "finished", (), "", "", {}, False, "{}", "{}", "{}", "[]", "{}")
+COUNT = 200
+
+
+def ladder(runs: int, rows: int) -> Observations:
+    """Rows by a Chinchilla surface with noise, in turn of so many runs."""
+    random = np.random.default_rng(5)
+    params = 10 ** random.uniform(7, 9, rows)
+    tokens = params * 10 ** random.uniform(0.7, 2.3, rows)
+    loss = LAW.predict(
+        E=1.8, A=480.0, alpha=0.35, B=2085.0, beta=0.37, params=params, tokens=tokens
+    )
+    loss = loss * np.exp(0.003 * random.standard_normal(rows))
+    records = tuple(RunRecord(f"run{i % runs}", f"run{i % runs}", *EMPTY) for i in range(rows))
+    return Observations({"params": params, "tokens": tokens, "loss": loss}, records)
+
+
+@pytest.mark.parametrize("runs", [5, 6])
+def test_resamples_with_fewer_distinct_rows_than_parameters_are_left_out(runs: int) -> None:
+    rows = ladder(runs, runs)
+    drawn = resampled(rows, COUNT, np.random.default_rng(0))
+    short = sum(len(set(np.flatnonzero(item))) < FREE for item in drawn)
+    assert 0.5 * COUNT < short < COUNT
+    fitted = fit(LAW, rows, FitOptions(resamples=COUNT))
+    assert 0 < len(fitted.draws) <= COUNT - short
+    (note,) = (item for item in fitted.notes if item.code == "resamples_failed")
+    assert f"{short / COUNT:.0%} hold fewer distinct rows" in note.message
+
+
+def test_no_resample_of_sixteen_runs_is_short() -> None:
+    rows = ladder(16, 16)
+    drawn = resampled(rows, COUNT, np.random.default_rng(0))
+    assert np.min(np.count_nonzero(drawn, axis=1)) >= FREE
+    fitted = fit(LAW, rows, FitOptions(resamples=COUNT))
+    assert not any("distinct rows" in item.message for item in fitted.notes)
+
+
+def test_a_run_of_many_rows_is_never_short() -> None:
+    fitted = fit(LAW, ladder(2, 16), FitOptions(resamples=COUNT))
+    assert not any("distinct rows" in item.message for item in fitted.notes)
