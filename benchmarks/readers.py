@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rows import seconds
-from scaling_cli.adapters import read_sources
+from scaling_cli.adapters import read_sources, tensorboard
 
 title = "Readers: TensorBoard, offline W&B, JSON lines"
 SCALARS = 200_000  # in 4 runs of 5 tags
@@ -30,6 +30,27 @@ def event_files(folder: Path) -> None:
             for step in range(SCALARS // 20):
                 for tag in ("train/loss", "val/loss", "lr", "grad_norm", "tokens"):
                     writer.add_scalar(tag, 1 / (step + 1), step)
+
+
+def growth(folder: Path) -> list[float]:
+    """Processor seconds of reading event files for the first time, and after 1 % growth."""
+    whole = {path: path.read_bytes() for path in folder.rglob("*tfevents*")}
+    spent = [0.0, 0.0]
+    for _ in range(3):
+        for path, content in whole.items():
+            path.write_bytes(content[: len(content) * 100 // 101])
+        (first,) = seconds(lambda: first_read(folder), rounds=1)
+        for path, content in whole.items():
+            path.write_bytes(content)
+        (again,) = seconds(ours(folder), rounds=1)
+        spent = [spent[0] + first / 3, spent[1] + again / 3]
+    return spent
+
+
+def first_read(folder: Path) -> object:
+    """A read that finds nothing held from one before it."""
+    tensorboard._HELD = tensorboard._Held()
+    return read_sources([folder])
 
 
 def event_accumulator(folder: Path) -> dict[str, Points]:
@@ -159,10 +180,14 @@ def run() -> str:
             home = folder / "tensorboard"
             event_files(home)
             spent = seconds(
-                lambda: event_accumulator(home), lambda: tbparse_frame(home), ours(home)
+                lambda: event_accumulator(home),
+                lambda: tbparse_frame(home),
+                lambda: first_read(home),
             )
             peers = ("EventAccumulator", "tbparse")
             rows += lines("TensorBoard, checksums verified", SCALARS, spent, *peers)
+            what = "TensorBoard, read again after 1 % growth"
+            rows += lines(what, SCALARS, growth(home), "scalefit, for the first time")
         else:
             rows.append("| TensorBoard | skipped: pip install 'scaling-cli[dev,bench]' | | |")
         if installed("wandb"):

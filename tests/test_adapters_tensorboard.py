@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -282,3 +283,133 @@ def _forge(data: bytearray, at: int, content: bytes) -> None:
             sums = masked(crc32c(held, np.array([len(FRONT)]), np.array([size])))
             data[stop : stop + 4] = int(sums[0]).to_bytes(4, "little")
         pos = stop + 4
+
+
+def shown(folder: Path) -> Any:
+    """Everything that a read gives, in its order."""
+    try:
+        found = read_sources([folder])
+    except InputError as error:
+        return str(error)
+    series = [
+        [(name, s.steps.tolist(), s.values.tobytes()) for name, s in run.series.items()]
+        for run in found.runs
+    ]
+    return found.notes, [replace(run, series={}) for run in found.runs], series
+
+
+def fresh(folder: Path) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tensorboard, "_HELD", tensorboard._Held())
+        return shown(folder)
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A file with all that later records may change: settings that are logged again, a tag whose
+    metadata stand with its first value or come late, sessions that purge, steps that come again."""
+    from tensorboardX.proto.event_pb2 import Event, SessionLog
+    from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
+    from tensorboardX.proto.tensor_pb2 import TensorProto
+    from tensorboardX.summary import hparams
+
+    folder = tmp_path_factory.mktemp("grown") / "r"
+    plugin = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="scalars"))
+    with tensorboardX.SummaryWriter(str(folder)) as writer:
+        for step in range(40):
+            writer.add_scalar("loss", float("nan") if step == 9 else 1 / (step + 1), step % 30)
+            for tag, described in (("first", 0), ("late", 20)):
+                metadata = plugin if step == described else None
+                tensor = TensorProto(dtype="DT_FLOAT", float_val=[step])
+                held = Summary.Value(tag=tag, tensor=tensor, metadata=metadata)
+                writer.file_writer.add_summary(Summary(value=[held]), step)
+            if step % 12 == 5:
+                for summary in hparams({"n": step}, {"final": 1.0}):
+                    writer.file_writer.add_summary(summary)
+                writer.add_text("note", "hello", step)
+            if step in (15, 30):
+                log = SessionLog(status=SessionLog.START)
+                writer.file_writer.add_event(Event(session_log=log), step - 5)
+    (file,) = folder.iterdir()
+    return file.read_bytes()
+
+
+def test_a_file_reads_the_same_in_whatever_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grown: bytes
+) -> None:
+    (tmp_path / "events.out.tfevents.1.h").write_bytes(grown)
+    whole = fresh(tmp_path)
+    assert whole[1][0].config == {"n": 5}
+    assert [name for name, *_ in whole[2][0]] == ["loss", "first", "late"]
+    for size in (50, 1000):
+        monkeypatch.setattr(tensorboard, "_PIECE", size)
+        assert fresh(tmp_path) == whole
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_file_that_changes_reads_as_if_for_the_first_time(
+    grown: bytes, sample: bytes, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("d")
+    file = folder / "events.out.tfevents.1.h"
+    content, size = grown, data.draw(st.integers(0, len(grown)))
+    for _ in range(data.draw(st.integers(2, 6))):
+        kind = data.draw(st.sampled_from(["grow", "grow", "grow", "cut", "replace", "flip"]))
+        if kind == "grow":
+            size = data.draw(st.integers(min(size, len(content)), len(content)))
+        elif kind == "cut":
+            size = data.draw(st.integers(0, min(size, len(content))))
+        elif kind == "replace":
+            content = sample if content is grown else grown
+        else:
+            at = data.draw(st.integers(0, len(content) - 1))
+            content = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+        file.write_bytes(content[:size])
+        assert shown(folder) == fresh(folder)
+
+
+def test_only_what_is_new_in_a_file_is_parsed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(tmp_path / "r", range(100))
+    whole = file.read_bytes()
+    parsed = []
+    take = tensorboard._File.take
+
+    def counting(self: Any, data: Any, start: Any, stop: Any) -> None:
+        parsed.append(len(start))
+        take(self, data, start, stop)
+
+    monkeypatch.setattr(tensorboard._File, "take", counting)
+
+    def events_of(content: bytes) -> int:
+        file.write_bytes(content)
+        parsed.clear()
+        run = only(read_sources([tmp_path]))
+        run.series["lr"].values[:] = 0  # what a caller does with a run stays with the caller
+        assert run.series["loss"].values[0] == 1.0
+        return sum(parsed)
+
+    assert events_of(whole[:-5]) == 200  # one for the version of the file, and the last is cut
+    assert events_of(whole) == 1
+    assert events_of(whole) == 0
+    assert points(only(read_sources([tmp_path])), "lr") == dict.fromkeys(range(100), 0.5)
+    assert events_of(whole[:1000]) < 50
+
+
+def test_what_is_held_of_growing_files_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(8):
+        write(tmp_path / f"r{number}", range(50))
+    held = tensorboard._Held()
+    monkeypatch.setattr(tensorboard, "_HELD", held)
+    monkeypatch.setattr(tensorboard, "_HELD_BYTES", 20000)
+    for _ in range(2):
+        assert len(read_sources([tmp_path]).runs) == 8
+        assert [Path(source).parent.name for source in held.files] == ["r5", "r6", "r7"]
+        assert 0 < held.size == sum(size for _, size in held.files.values()) <= 20000
+    monkeypatch.setattr(tensorboard, "_HELD_BYTES", 100)
+    assert len(read_sources([tmp_path]).runs) == 8
+    assert (held.files, held.size) == ({}, 0)

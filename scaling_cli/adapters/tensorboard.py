@@ -1,7 +1,8 @@
 """TensorBoard event files: the scalars and hyperparameters of each folder below the log folder.
 
 A run is a folder. Its files are in the order of the times in their names, and what a restart
-logged again replaces what was logged before.
+logged again replaces what was logged before. A file that has grown is read from where the last read
+of this process ended.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any, BinaryIO
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +50,9 @@ from scaling_cli.records import Floats, Run, Status
 name = "tensorboard"
 
 _PIECE = 1 << 23  # bytes read at a time: about 150,000 scalars
+_COMPARED = 1 << 18  # bytes compared at a time: they stay in the processor's cache
+_HELD_BYTES = 1 << 27  # what is held of files that may grow: up to eight million points
+_POINT_BYTES, _ENTRY_BYTES = 16, 500  # a step and a value; a tag, or the arrays of its points
 _HPARAMS = "_hparams_/"
 _TIME = re.compile(r"tfevents\.(\d+)")
 _FAILURE = 2  # of the hparams plugin's Status
@@ -93,21 +100,25 @@ class _Log:
         others: dict[str, None] = {}
         again = 0
         for found in files:
-            file = _File()
+            file = _HELD.take(found.source)
             with reading(found.path, found.source) as opened:
+                if not file.begins(opened):
+                    file = _File()
+                    opened.seek(0)
                 damage = file.load(opened)
             firsts = dict[str, int]()
             for segment in file.segments:
                 if segment.purge is not None:
                     again += drop_from(self.points, dict.fromkeys(self.points, segment.purge))
-                points = {tag: join(arrays) for tag, arrays in segment.points.items()}
+                parts = segment.points
+                points = {tag: join(parts[tag]) for tag in file.tags if tag in parts}
                 new = {tag: int(p[0].min()) for tag, p in points.items() if tag not in firsts}
                 again += drop_from(self.points, new)
                 firsts |= new
                 for tag, found_points in points.items():
                     held = self.points.get(tag)
                     self.points[tag] = join([held, found_points]) if held else found_points
-            self.config |= file.config
+            self.config |= deepcopy(file.config)  # the file is held, and runs are the caller's
             self.failed |= file.failed
             self.began = self.began or file.began
             self.cut = damage is not None if file.events or damage else self.cut
@@ -115,6 +126,7 @@ class _Log:
             if damage is not None:
                 message = f"{found.source}: {damage}; what stands before it is read"
                 self.notes.append(Note("damaged", "warning", message))
+            _HELD.put(found.source, file)
         if again:
             message = f"{again} points from before a restart were logged again and are replaced"
             self.notes.append(Note("restarted", "info", message))
@@ -157,9 +169,11 @@ class _Segment:
 
 
 class _File:
-    """What one event file holds."""
+    """What one event file holds, as far as it is read: the same in whatever pieces that was."""
 
     def __init__(self) -> None:
+        self.offset = 0  # of the first record that is not read
+        self.checksum = 0  # of all bytes before it
         self.segments = [_Segment()]
         self.config: dict[str, Any] = {}
         self.tags: dict[str, bool] = {}  # tag -> whether it was read
@@ -168,9 +182,21 @@ class _File:
         self.began = 0.0
         self.events = 0
 
+    def begins(self, file: BinaryIO) -> bool:
+        """Whether a file begins with the bytes that were read; if so it stands behind them.
+
+        All of them are compared, which takes a fiftieth of the time of reading them: a file that
+        was replaced may have the same head. Another file passes once in 4e9.
+        """
+        left, found = self.offset, 0
+        while left and (piece := file.read(min(left, _COMPARED))):
+            found = crc32(piece, found)
+            left -= len(piece)
+        return not left and found == self.checksum
+
     def load(self, file: BinaryIO) -> str | None:
-        """Read the records up to the first that is damaged; says what that is."""
-        rest, offset = b"", 0
+        """Read on, up to the first record that is damaged; says what that is."""
+        rest = b""
         unpack = struct.Struct("<Q").unpack_from
         while True:
             piece = file.read(_PIECE)
@@ -189,14 +215,16 @@ class _File:
             good = _whole(data, start, stop)
             with np.errstate(all="ignore"):  # of a NaN whose bits say "signal me"
                 self.take(data, start[:good] + 12, stop[:good] - 4)
+            read = int(start[good]) if good < len(start) else pos
+            self.offset += read - len(FRONT)
+            self.checksum = crc32(memoryview(buffer)[len(FRONT) : read], self.checksum)
             if good < len(start):
-                return f"the record at byte {offset + int(start[good]) - len(FRONT)} is damaged"
+                return f"the record at byte {self.offset} is damaged"
             rest = buffer[pos:end]
-            offset += pos - len(FRONT)
             # A length that is damaged would have the rest of the file read as one record.
             broken = len(rest) >= 12 and not _good_lengths(data, np.array([pos]))[0]
             if broken or (rest and not piece):
-                return f"the record at byte {offset} is {'damaged' if broken else 'cut off'}"
+                return f"the record at byte {self.offset} is {'damaged' if broken else 'cut off'}"
             if not piece:
                 return None
 
@@ -205,7 +233,7 @@ class _File:
         step, begin, end = (np.zeros(len(start), dtype=np.int64) for _ in range(3))
         sessions: list[tuple[int, bytes]] = []
         for event, key, pos, value in walk(data, start, stop):
-            if not self.began and key[0] == 1 << 3 | 1:
+            if not (self.events or event[0] or self.began) and key[0] == 1 << 3 | 1:
                 self.began = float(at(data, "<f8", pos[:1])[0])
             _put(step, event, value, key == 2 << 3)
             _put(begin, event, pos, key == 5 << 3 | 2)
@@ -248,16 +276,25 @@ class _File:
             data[tag_at[i] : tag_at[i] + tag_size[i]].tobytes().decode("utf-8", "replace")
             for i in first.tolist()
         ]
-        # Metadata may stand with the first value of a tag only, or with every one, all the same.
+        numbers = {tag: number for number, tag in enumerate(dict.fromkeys(tags))}
+        if len(numbers) < len(tags):  # bytes that are no UTF-8 all read the same
+            code = np.array([numbers[tag] for tag in tags], dtype=np.int32)[code]
+            tags = list(numbers)
+        # Metadata stand with the first value of a tag only, or with every one; the first count.
+        since = np.array([0 if tag in self.plugins else len(start) for tag in tags], dtype=np.int64)
         described = np.flatnonzero(meta_size)
         for i in described[np.unique(code[described], return_index=True)[1]].tolist():
-            self.describe(tags[code[i]], data[meta_at[i] : meta_at[i] + meta_size[i]].tobytes())
+            if since[code[i]]:
+                since[code[i]] = i
+                self.describe(tags[code[i]], data[meta_at[i] : meta_at[i] + meta_size[i]].tobytes())
         plain = np.array([self.plugins.get(tag) == "scalars" for tag in tags], dtype=bool)
         value = np.full(len(start), np.nan)
         rows = np.flatnonzero(simple)
         value[rows] = at(data, "<f4", simple[rows])
         scalar = simple > 0
-        rows = np.flatnonzero((tensor_size > 0) & plain[code])
+        rows = np.flatnonzero(
+            (tensor_size > 0) & plain[code] & (np.arange(len(code)) >= since[code])
+        )
         if len(rows):
             value[rows], scalar[rows] = _tensors(data, tensor_at[rows], tensor_size[rows])
         read = np.zeros(len(tags), dtype=bool)
@@ -288,6 +325,48 @@ class _File:
             if low < high:
                 held = self.segments[-1].points.setdefault(tag, [])
                 held.append((step[low:high], value[low:high]))
+
+    def compact(self) -> int:
+        """Join what was read in pieces; about how many bytes of memory all of it takes."""
+        entries, points = 4 + len(self.tags), 0
+        for segment in self.segments:
+            for parts in segment.points.values():
+                if len(parts) > 1:
+                    parts[:] = [join(parts)]
+                points += len(parts[0][0])
+            entries += 1 + len(segment.points)
+        return _ENTRY_BYTES * entries + _POINT_BYTES * points
+
+
+class _Held:
+    """Files as far as they have been read, by what they are called, for the next read of the same.
+
+    `watch` reads a source at each poll, and a notebook ingests again: what has grown by a hundredth
+    is not parsed as a whole. The files that were read last are held, _HELD_BYTES of them.
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[str, tuple[_File, int]] = {}
+        self.size = 0
+        self.lock = Lock()
+
+    def take(self, source: str) -> _File:
+        """The file, for one reader alone until it is put back; an empty one if it is not held."""
+        with self.lock:
+            file, size = self.files.pop(source, (None, 0))
+            self.size -= size
+        return file or _File()
+
+    def put(self, source: str, file: _File) -> None:
+        size = file.compact()
+        with self.lock:
+            self.size += size - self.files.pop(source, (None, 0))[1]
+            self.files[source] = file, size
+            while self.size > _HELD_BYTES:
+                self.size -= self.files.pop(next(iter(self.files)))[1]
+
+
+_HELD = _Held()
 
 
 def _whole(data: Bytes, start: Ints, stop: Ints) -> int:
@@ -340,7 +419,8 @@ def _tensors(data: Bytes, start: Ints, size: Ints) -> tuple[Floats, NDArray[np.b
         _put(content, lane, pos, key == 4 << 3 | 2)
         _put(length, lane, number, key == 4 << 3 | 2)
         for fixed, kind, bits in ((5, "<f4", 5), (6, "<f8", 1)):
-            chosen = (field_number == fixed) & ((wire == bits) | ((wire == 2) & (number > 0)))
+            whole = (wire == bits) | ((wire == 2) & (number >= np.dtype(kind).itemsize))
+            chosen = (field_number == fixed) & whole
             value[lane[chosen]] = at(data, kind, pos[chosen])
         chosen = np.isin(field_number, (7, 10, 11, 13, 16, 17)) & ((wire == 0) | (number > 0))
         chosen &= (wire == 0) | (wire == 2)
