@@ -86,7 +86,7 @@ def fit(
         int,
         typer.Option(
             "--workers",
-            help="Processes for the groups of --by; pays from about 10 groups on.",
+            help="Processes for many groups of --by, one a free core.",
             min=1,
             metavar="N",
         ),
