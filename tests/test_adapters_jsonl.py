@@ -207,7 +207,7 @@ rows = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(rows, st.sampled_from(["\n", "\n\n", " \n", "\r\n"]))
 def test_by_columns_and_by_lines_the_same_is_read(
     rows: list[dict[str, Any]], separator: str

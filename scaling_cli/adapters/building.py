@@ -149,7 +149,7 @@ def make_run(
         if non_finite:
             broken[name] = non_finite
     if repeated:
-        count, names = max(repeated.values()), ", ".join(repeated)
+        count, names = max(repeated.values()), ", ".join(sorted(repeated))
         message = f"{count} steps were logged again in {names}; the last value of each counts"
         found.append(Note("repeated_steps", "warning", message))
     if broken:
