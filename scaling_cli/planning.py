@@ -124,9 +124,11 @@ def allocate_fit(fitted: Fit, budget_flops: float, ratio: float | None = None) -
                 params_range=_bounds(fitted, params),
                 tokens_range=_bounds(fitted, tokens),
             )
-        band = fitted.band({name: np.array([value]) for name, value in point.items()})
-        if found.loss is not None and band:
-            found = replace(found, loss_range=(float(band[0][0]), float(band[1][0])))
+        if found.loss is not None:
+            band = fitted.band({name: np.array([value]) for name, value in point.items()})
+            found = replace(
+                found, loss_range=(float(band[0][0]), float(band[1][0])) if band else None
+            )
     return replace(found, notes=tuple(notes))
 
 
