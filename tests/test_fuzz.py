@@ -7,9 +7,9 @@ from tests import fuzz_sources
 
 
 def test_damaged_files_are_read_or_refused_and_keep_no_other_run_out() -> None:
-    outcomes, findings, slowest, peak = fuzz_sources.campaign(first=380, count=120, seed=0)
+    outcomes, findings, slowest, peak = fuzz_sources.campaign(first=380, count=60, seed=0)
     assert findings == []
-    assert sum(outcomes.values()) == 120
+    assert sum(outcomes.values()) == 60
     assert set(outcomes) <= {"read", "refused", "left out"}
     assert min(outcomes["read"], outcomes["refused"]) > 20  # both ways out are taken
     assert slowest < fuzz_sources.SECONDS
