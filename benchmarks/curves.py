@@ -233,7 +233,9 @@ def forecasts() -> str:
             "The last logged loss, foreseen from the first 30, 50 and 70 % of each run, its"
             " schedule known: with the other runs of its recipe or size as finished siblings, and"
             " alone. Mean relative error, bias, share inside the 90 % band and its width; beside"
-            " two baselines, the last value and a power law through what is known.",
+            " two baselines, the last value and a power law through what is known. In sample: the"
+            " structure of the method was chosen on these same runs, so that new runs may be"
+            " foreseen worse.",
             "",
             "| runs | from | known | n | error | bias | covered | width | last value | power law |",
             "|---|---|---|---|---|---|---|---|---|---|",
