@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks.rows import TABLE
 from scaling_cli.fitting.engine import FitOptions, fit
+from scaling_cli.fitting.isoflop import fit_isoflop
 from scaling_cli.fitting.objective import get_objective
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import get_law, get_published
@@ -326,6 +327,19 @@ def nmt(laws: Sequence[str] = ("power", "power_offset", "m3", "m4")) -> Iterator
         yield Line(paper, f"held-out error, {law}", published, float(np.mean(errors)), note)
 
 
+def protocols() -> Iterator[Line]:
+    """The exponent of compute-optimal params under each protocol, from the runs at each budget."""
+    optima = Table("porian_isoflop/porian_optima.csv")
+    points = Table("porian_isoflop/porian_isoflop_points.csv")
+    columns = {"params": "params", "flops": "isoflop", "loss": "loss"}
+    for group in dict.fromkeys(row["group"] for row in optima.rows):
+        published = float(optima.where(group=group).numbers("published_n_exponent")[0])
+        rows = points.where(group=group).observations(**columns)
+        found = fit_isoflop(rows, FitOptions(resamples=0), method="akima")
+        paper = "IsoFLOP protocols (2406.19146)"
+        yield Line(paper, f"a, {group}", published, found.values["a"])
+
+
 STUDIES: tuple[Callable[[], Iterator[Line]], ...] = (
     chinchilla,
     data_constrained,
@@ -337,6 +351,7 @@ STUDIES: tuple[Callable[[], Iterator[Line]], ...] = (
     gemstones,
     laion,
     nmt,
+    protocols,
 )
 
 
