@@ -226,7 +226,9 @@ class _Resolver:
 
     @cached_property
     def axis(self) -> Series:
-        steps = np.unique(np.concatenate([s.steps for s in self.run.series.values()]))
+        steps, *others = (series.steps for series in self.run.series.values())
+        if any(other is not steps for other in others):
+            steps = np.unique(np.concatenate([steps, *others]))
         return Series(steps, steps.astype(np.float64))
 
     @cached_property

@@ -283,3 +283,10 @@ def test_any_table_is_read_or_refused_politely(rows: list[list[str]]) -> None:
         for run in read_sources([path]).runs:
             for series in run.series.values():
                 assert np.all(np.diff(series.steps) > 0)
+
+
+def test_metrics_that_are_always_logged_hold_their_steps_once(tmp_path: Path) -> None:
+    """Half the memory of a long history."""
+    (run,) = ingest(tmp_path, "step,loss,lr,eval\n1,3,1,5\n2,2,1.5,\n").runs
+    assert run.series["loss"].steps is run.series["lr"].steps
+    assert run.series["eval"].steps.tolist() == [1]

@@ -327,6 +327,7 @@ def _histories(
             continue
         config: dict[str, Any] = {}
         points = {}
+        run_steps = steps[rows]  # one array for all metrics that are always logged
         for column, cells in columns.items():
             held = rows[cells.filled[rows]]
             if not len(held):
@@ -341,7 +342,8 @@ def _histories(
                 if cells.kind == "text":
                     left_out[column] = None
                     continue
-            points[column] = (steps[held], cells.values[held].astype(np.float64))
+            at = run_steps if len(held) == len(rows) else steps[held]
+            points[column] = (at, cells.values[held].astype(np.float64, copy=False))
         runs.append(make_run(table.adapter, identity, table.source, config, points))
     if left_out:
         message = (

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SEGMENT_RUNS = 512  # many small files are what makes a store slow to scan
-SEGMENT_POINTS = 1 << 24  # list offsets are 32 bits, and a segment is built in memory
+SEGMENT_POINTS = 1 << 22  # a segment is built in memory: 64 MB, and as much again to write it
 _FIT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
