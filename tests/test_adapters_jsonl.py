@@ -9,7 +9,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from scaling_cli.adapters import Ingested, jsonl, read_sources
@@ -173,6 +173,7 @@ json_values = st.recursive(
 )
 
 
+@example([{"step": [None, "0"]}])
 @settings(deadline=None)
 @given(st.lists(st.dictionaries(keys, json_values, max_size=4), min_size=1, max_size=5))
 def test_any_lines_are_read_or_refused_politely(rows: list[dict[str, Any]]) -> None:

@@ -294,6 +294,10 @@ def _columns(data: bytes) -> tuple[dict[str, Column], NDArray[np.bool_]] | None:
             arrow_json.ReadOptions(use_threads=False, block_size=_BLOCK),
             arrow_json.ParseOptions(explicit_schema=schema),
         )
+        for column in table.columns:
+            # A list that begins with null comes out of Arrow 26.0.1 an element short.
+            if pa.types.is_nested(column.type):
+                column.validate(full=True)
         has_config = np.zeros(table.num_rows, dtype=bool)
         if "config" in table.column_names and pa.types.is_struct(table.schema.field("config").type):
             has_config = np.asarray(table.column("config").is_valid())
