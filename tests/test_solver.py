@@ -144,7 +144,7 @@ def test_digits_do_not_depend_on_the_batch(law_id: str, monkeypatch: pytest.Monk
     weights = np.random.default_rng(0).multinomial(40, np.full(40, 1 / 40), size=5).astype(float)
     found = []
     for elements in (1, 3 * 40, 2**20):
-        monkeypatch.setattr(solver, "BATCH_ELEMENTS", elements)
+        monkeypatch.setattr(solver, "BATCH", elements)
         found.append(solve(surface, weights, np.repeat(best, 5, axis=0)))
     for other in found[1:]:
         assert (other.theta == found[0].theta).all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from scaling_cli.records import Floats
@@ -17,24 +19,26 @@ class Scratch:
         self._parts: dict[int, Scratch] = {}
 
     def __call__(self, name: str, shape: tuple[int, ...]) -> Floats:
-        """The first shape[0] rows of the buffer, holding whatever was left there."""
+        """The buffer's beginning in this shape, holding whatever was left there."""
+        size = prod(shape)
         held = self._held.get(name)
-        if held is None or len(held) < shape[0] or held.shape[1:] != shape[1:]:
-            held = self._held[name] = np.empty(shape)
-        return held[: shape[0]]
+        if held is None or len(held) < size:
+            held = self._held[name] = np.empty(size)
+        return held[:size].reshape(shape)
 
     def of(self, part: int) -> Scratch:
         """Buffers of its own for a part of the work."""
         return self._parts.setdefault(part, Scratch())
 
 
-def products(left: Floats, right: Floats) -> Floats:
+def products(left: Floats, right: Floats, result: Floats | None = None) -> Floats:
     """left [batch, rows] @ right [rows, columns], each row's digits the same in every batch.
 
     BLAS rounds by the shape of a product, so all are made in blocks of one shape.
     """
     (batch, rows), columns = left.shape, right.shape[1]
-    result = np.empty((batch, columns))
+    if result is None:
+        result = np.empty((batch, columns))
     blocks, rest = divmod(batch, BLOCK)
     whole = blocks * BLOCK
     if blocks:

@@ -1,6 +1,6 @@
 """Derivatives of laws declared as a `PowerSum`: ln prediction is a nested log-sum-exp.
 
-Its inputs (the log of the floor, the log of each monomial, the power) are linear in the parameters
+Its inputs (the floor, the log of each monomial, the power) are linear in the parameters
 with the logs of the columns as coefficients, so that sums over rows of second derivatives are
 products with a few fixed features, and Newton's matrix costs little more than a prediction.
 """
@@ -25,21 +25,23 @@ Rows = np.ndarray[Any, Any]  # a choice of problems of a batch, by mask or by nu
 class Parts:
     """What a prediction is made of, each [batch, rows]: floor + raised, raised = total**power.
 
-    `log_total` is there only where the law has a power. What is the same is the same array.
+    `inputs` [inputs, batch, rows] holds the monomials, between the places of the floor and the
+    power. `log_total` is there only where the law has a power. What is the same is the same array.
     """
 
-    terms: list[Floats]
+    inputs: Floats
     total: Floats
     log_total: Floats | None
     raised: Floats
     prediction: Floats
 
     def put(self, rows: Rows, other: Parts) -> None:
-        for mine, theirs in zip(self._all(), other._all(), strict=True):
+        self.inputs[:, rows] = other.inputs
+        for mine, theirs in zip(self._sums(), other._sums(), strict=True):
             mine[rows] = theirs
 
-    def _all(self) -> list[Floats]:
-        found = [*self.terms, self.total, self.raised, self.prediction]
+    def _sums(self) -> list[Floats]:
+        found = [self.total, self.raised, self.prediction]
         return found if self.log_total is None else [*found, self.log_total]
 
 
@@ -52,6 +54,13 @@ class PowerSumModel:
         self.terms = [item for item in law.parameters if item.centre]
         self.logs = {name: np.log(columns[name]) for name in law.variables}
         self.rows = len(columns[law.variables[0]])
+        # A monomial's log is its amplitude's and the exponents, times these [1 + columns, rows].
+        places = {name: place for place, name in enumerate(self.logs)}
+        self._minus_logs = np.array([np.ones(self.rows), *(-log for log in self.logs.values())])
+        self._monomials = [
+            (item.name, [(by, 1 + places[column]) for column, by in item.exponents.items()])
+            for item in self.terms
+        ]
         exponents = [name for item in self.terms for name in item.exponents.values()]
         # Whether starts can be had from a grid: all free, and an exponent of its own to each term.
         self.separable = (
@@ -69,52 +78,67 @@ class PowerSumModel:
             designs.append([(self.power, ())])
         at = {name: i for i, name in enumerate(free)}
         designs = [[(name, by) for name, by in design if name in at] for design in designs]
+        self.inputs, first = len(designs), 1 if self.floor else 0
+        self.among = slice(first, first + len(self.terms))
+        pairs = list(combinations_with_replacement(range(self.inputs), 2))
+
+        features: dict[tuple[str, ...], int] = {}
+        for i, j in pairs:
+            for _, left in designs[i]:
+                for _, right in designs[j]:
+                    features.setdefault(tuple(sorted(left + right)), len(features))
+        for _, by in [item for design in designs for item in design]:
+            features.setdefault(by, len(features))
+        # [rows, features]: products of the columns' logs, negated.
+        self.features = np.ones((self.rows, len(features)))
+        for names, place in features.items():
+            for name in names:
+                self.features[:, place] *= -self.logs[name]
 
         count = len(free)
-        self.slopes: list[Floats] = []  # of each input: its features [rows, features]
-        to_gradient: list[Floats] = []  # [features, free]
-        for design in designs:
-            self.slopes.append(self._features([by for _, by in design]))
-            to_gradient.append(np.eye(count)[[at[name] for name, _ in design]])
-        self.bends: list[Floats] = []  # the same of each pair of inputs
-        to_matrix: list[Floats] = []  # [features, free * free]
-        for left, right in combinations_with_replacement(designs, 2):
-            spread: dict[tuple[str, ...], Floats] = {}
-            for name, by_left in left:
-                for other, by_right in right:
-                    to = spread.setdefault(
-                        tuple(sorted(by_left + by_right)), np.zeros((count, count))
-                    )
+        # The matrix is summed from the pairs' products of slopes, from each monomial's own second
+        # derivative, which is its slope, and from what it has together with the power.
+        last = self.among.stop
+        sources: list[tuple[int, int] | None] = [*pairs]
+        sources += [(i, i) if first <= i < last else None for i in range(self.inputs)]
+        if self.power:
+            sources += [(i, last) if first <= i < last else None for i in range(self.inputs)]
+        to_gradient = np.zeros((self.inputs, len(features), count))
+        to_matrix = np.zeros((len(sources), len(features), count, count))
+        for i, design in enumerate(designs):
+            for name, by in design:
+                to_gradient[i, features[by], at[name]] += 1
+        for place, pair in enumerate(sources):
+            i, j = pair or (0, 0)
+            for name, left in designs[i] if pair else []:
+                for other, right in designs[j]:
+                    to = to_matrix[place, features[tuple(sorted(left + right))]]
                     to[at[name], at[other]] += 1
-                    if left is not right:
+                    if i != j:
                         to[at[other], at[name]] += 1
-            self.bends.append(self._features(list(spread)))
-            to_matrix.append(np.array(list(spread.values())).reshape(-1, count * count))
-        self.to_gradient, self.to_matrix = np.concatenate(to_gradient), np.concatenate(to_matrix)
-        inside = {item.name for item in self.terms} | {self.floor}
+        self.pairs = len(pairs)
+        self.to_gradient = to_gradient.reshape(-1, count)
+        self.to_matrix = to_matrix.reshape(-1, count * count)
         # Coordinates that are the log of what enters linearly: the chain rule's second term.
+        monomials = {item.name for item in self.terms}
         self.chained = np.array(
-            [name not in inside and law.parameter(name).transform == "log" for name in free]
+            [name not in monomials and law.parameter(name).transform == "log" for name in free]
         )
-
-    def _features(self, by: list[tuple[str, ...]]) -> Floats:
-        features = np.ones((self.rows, len(by)))
-        for i, names in enumerate(by):
-            for name in names:
-                features[:, i] *= -self.logs[name]
-        return features
 
     def parts(self, values: Mapping[str, Floats], scratch: Scratch) -> Parts:
         """At parameters [batch, 1] on the columns."""
         batch = max(len(value) for value in values.values())
         shape = (batch, self.rows)
-        terms = []
-        for i, term in enumerate(self.terms):
-            log = scratch(f"term {i}", shape)
-            log[:] = np.log(values[term.name])
-            for column, exponent in term.exponents.items():
-                log -= values[exponent] * self.logs[column]
-            terms.append(np.exp(log, out=log))
+        inputs = scratch("inputs", (self.inputs, *shape))
+        terms = inputs[self.among]
+        coefficients = np.zeros((len(terms), batch, len(self._minus_logs)))
+        for (name, exponents), those in zip(self._monomials, coefficients, strict=True):
+            those[:, :1] = np.log(values[name])
+            for exponent, place in exponents:
+                those[:, place : place + 1] = values[exponent]
+        flat = coefficients.reshape(-1, len(self._minus_logs))
+        products(flat, self._minus_logs, terms.reshape(-1, self.rows))
+        np.exp(terms, out=terms)
         total = terms[0]
         if len(terms) > 1:
             total = np.add(terms[0], terms[1], out=scratch("total", shape))
@@ -128,7 +152,7 @@ class PowerSumModel:
         prediction = raised
         if self.floor:
             prediction = np.add(raised, values[self.floor], out=scratch("prediction", shape))
-        return Parts(terms, total, log_total, raised, prediction)
+        return Parts(inputs, total, log_total, raised, prediction)
 
     def sums(
         self,
@@ -146,58 +170,62 @@ class PowerSumModel:
         `gauss` times their products plus (1 - mix) pull times second derivatives. `values` are as
         in `parts`, `free` [batch, free] the free ones among them. Overwrites `at`.
         """
-        shape = pull.shape
+        shape, exact = pull.shape, (1.0 - mix)[:, None]
         bend = pull
         if mix.any():
-            bend = np.multiply(pull, (1.0 - mix)[:, None], out=scratch("bend", shape))
+            bend = np.multiply(pull, exact, out=scratch("bend", shape))
         # A product of two slopes has one weight among monomials, another with the floor or power.
         with_floor = np.subtract(gauss, bend, out=scratch("with floor", shape))
-        with_power = among = with_floor
-        inverse = np.divide(1.0, at.prediction, out=scratch("inverse", shape))
-        inputs = []
-        if self.floor:
-            inputs.append(np.multiply(inverse, values[self.floor], out=scratch("floor", shape)))
+        among = with_power = with_floor
+        inputs = at.inputs
+        inverse = inputs[0] if self.floor else scratch("inverse", shape)
+        np.divide(1.0, at.prediction, out=inverse)
         if at.log_total is None:
-            inputs += [np.multiply(term, inverse, out=term) for term in at.terms]
+            inputs[self.among] *= inverse
         else:
             power = values[self.power or ""]
             # The power's share of the prediction; the rest is the floor's.
-            share = np.multiply(at.raised, inverse, out=inverse)
+            share = np.multiply(at.raised, inverse, out=scratch("share", shape))
             lifted = np.divide(bend, share, out=scratch("lifted", shape))
             with_power = np.add(with_floor, lifted, out=scratch("with power", shape))
             lifted /= power
             among = np.subtract(with_power, lifted, out=lifted)
             outer = np.divide(share, at.total, out=scratch("outer", shape))
             outer *= power
-            inputs += [np.multiply(term, outer, out=term) for term in at.terms]
-            inputs.append(np.multiply(at.log_total, share, out=at.log_total))
+            inputs[self.among] *= outer
+            np.multiply(at.log_total, share, out=inputs[-1])
 
-        slope, left, both = (scratch(name, shape) for name in ("slope", "left", "both"))
-        slopes, bends = [], []
-        last = len(inputs) - 1 if self.power else len(inputs)
-        features = iter(self.bends)
-        for i, (first, own) in enumerate(zip(inputs, self.slopes, strict=True)):
-            slopes.append(products(np.multiply(pull, first, out=slope), own))
-            if bend is not pull:
-                slope *= (1.0 - mix)[:, None]
-            floor = i == 0 and bool(self.floor)
-            for j in range(i, len(inputs)):
-                weight = with_floor if floor else with_power if j == last else among
-                if j in (i, last):
-                    np.multiply(weight, first, out=left)
-                np.multiply(left, inputs[j], out=both)
-                if j == i and j != last:
-                    both += slope
-                elif j == last and j != i and not floor:
-                    slope /= values[self.power or ""]
-                    both += slope
-                bends.append(products(both, next(features)))
-        gradient = products(np.concatenate(slopes, axis=1), self.to_gradient)
-        matrix = products(np.concatenate(bends, axis=1), self.to_matrix)
+        # What is summed: the slope of each input, and the product of each pair's.
+        summed = scratch("summed", (self.inputs + self.pairs, *shape))
+        np.multiply(pull, inputs, out=summed[: self.inputs])
+        left, place, last = scratch("left", shape), self.inputs, self.among.stop
+        if self.power:
+            by_power = np.multiply(with_power, inputs[-1], out=scratch("by power", shape))
+        for i, first in enumerate(inputs):
+            pairs = summed[place : place + self.inputs - i]
+            place += len(pairs)
+            if i == last:
+                np.multiply(by_power, first, out=pairs[0])
+            elif i < self.among.start:
+                np.multiply(np.multiply(with_floor, first, out=left), inputs, out=pairs)
+            else:
+                np.multiply(among, first, out=left)
+                np.multiply(left, inputs[i:last], out=pairs[: last - i])
+                if self.power:
+                    np.multiply(by_power, first, out=pairs[-1])
+        sums = products(summed.reshape(-1, self.rows), self.features)
+        sums = sums.reshape(len(summed), shape[0], -1).transpose(1, 0, 2)
+        slopes = sums[:, : self.inputs]
+        gradient = products(slopes.reshape(shape[0], -1), self.to_gradient)
+        # An input's own second derivative is its slope; that by a monomial and the power is too.
+        bends = [sums[:, self.inputs :], exact[..., None] * slopes]
+        if self.power:
+            bends.append(bends[1] / values[self.power][..., None])
+        matrix = products(np.concatenate(bends, axis=1).reshape(shape[0], -1), self.to_matrix)
         matrix = matrix.reshape(-1, *2 * gradient.shape[1:])
         chain = np.where(self.chained, free, 1.0)
         gradient *= chain
         matrix *= chain[:, :, None] * chain[:, None, :]
         diagonal = np.einsum("bii->bi", matrix)
-        diagonal += (1.0 - mix)[:, None] * np.where(self.chained, gradient, 0.0)
+        diagonal += exact * np.where(self.chained, gradient, 0.0)
         return gradient, matrix

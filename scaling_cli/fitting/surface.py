@@ -77,14 +77,15 @@ class Surface:
         return tuple(TRANSFORMS[self.law.parameter(name).transform] for name in self.free)
 
     @cached_property
-    def _straight(self) -> tuple[bool, ...]:
+    def _straight(self) -> slice | Rows:
         """Coordinates that a step moves as their parameter, not as its log: a declared floor.
 
         Where a floor and an amplitude all but cancel, the valley between them is straight in the
         floor itself; a floor that wants to be zero gets there in one step, not thirty.
         """
         floor = self.law.form.floor if self.law.form else None
-        return tuple(name == floor for name in self.free)
+        at = np.flatnonzero([name == floor for name in self.free])
+        return slice(at[0], at[0] + 1) if len(at) == 1 else at
 
     def decode(self, theta: Floats) -> dict[str, Floats]:
         """Coordinates [batch, free] -> parameters [batch, 1] on scaled columns."""
@@ -106,19 +107,28 @@ class Surface:
     def for_steps(
         self, theta: Floats, gradient: Floats, matrix: Floats, mix: Floats
     ) -> tuple[Floats, Floats]:
-        """Gradient and matrix by the coordinates that `moved` takes a step in."""
-        lift = np.where(self._straight, self._unit * np.exp(-theta), 1.0)
-        bent = (1.0 - mix)[:, None] * np.where(self._straight, gradient, 0.0)
-        matrix = matrix - bent[:, :, None] * np.eye(bent.shape[1])
-        return gradient * lift, matrix * lift[:, :, None] * lift[:, None, :]
+        """Gradient and matrix by the coordinates that `moved` takes a step in; changes them."""
+        at = self._straight
+        lift = self._unit * np.exp(-theta[:, at])
+        diagonal = np.einsum("bii->bi", matrix)
+        diagonal[:, at] -= (1.0 - mix)[:, None] * gradient[:, at]
+        gradient[:, at] *= lift
+        matrix[:, at] *= lift[:, :, None]
+        matrix[:, :, at] *= lift[:, None]
+        return gradient, matrix
 
     def lowest_step(self, theta: Floats) -> Floats:
         """The step [batch, free] that takes a coordinate to its bound."""
-        return np.where(self._straight, LEAST_FLOOR - np.exp(theta) / self._unit, -np.inf)
+        lowest = np.full(theta.shape, -np.inf)
+        lowest[:, self._straight] = LEAST_FLOOR - np.exp(theta[:, self._straight]) / self._unit
+        return lowest
 
     def moved(self, theta: Floats, step: Floats) -> Floats:
-        level = np.maximum(np.exp(theta) / self._unit + step, LEAST_FLOOR)
-        return np.where(self._straight, np.log(level * self._unit), theta + step)
+        at = self._straight
+        level = np.exp(theta[:, at]) / self._unit + step[:, at]
+        moved: Floats = theta + step
+        moved[:, at] = np.log(np.maximum(level, LEAST_FLOOR) * self._unit)
+        return moved
 
     @cached_property
     def form(self) -> PowerSumModel | None:
