@@ -9,6 +9,7 @@ from scaling_cli.errors import InputError
 
 SUFFIXES = {"K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
 LARGE_SHARE = 100.0  # from 10,000 % on a share is told by its power of ten
+_SCALES = (("T", 1e12), ("B", 1e9), ("M", 1e6), ("K", 1e3))
 _QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([KMBGTkmbgt]?)\s*")
 
 
@@ -34,8 +35,9 @@ def count(value: float | None, digits: int = 3) -> str:
     """A count for people: `7.24B`."""
     if value is None or not math.isfinite(value):
         return "-"
-    for suffix, scale in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("K", 1e3)):
-        if abs(value) >= scale * (1 - 0.5 * 10**-digits):
+    size = abs(value) / (1 - 0.5 * 10**-digits)  # 999,999 is told as 1.00M
+    for suffix, scale in _SCALES:
+        if size >= scale:
             scaled = value / scale
             if scaled >= 1000:
                 return power(value, digits)

@@ -15,9 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from pyarrow import parquet as pq
 
 from scaling_cli.errors import InputError, UnreachableError
 from scaling_cli.mapping import Mapping
+from scaling_cli.observe import listed
 from scaling_cli.records import Run, Series
 from scaling_cli.resolve import Final
 from scaling_cli.store import PutSummary, Store, open_store
@@ -322,13 +324,56 @@ def test_fits_come_newest_first_and_by_id(store: Store) -> None:
             store.save_fits([{"fit_id": bad}])
 
 
-def test_a_store_of_many_runs_lists_quickly(store: Store) -> None:
-    config = {f"optim.setting_{i}": i * 0.5 for i in range(30)}
-    put(store, *(make(f"{i:05}", points=2, n_params=i, **config) for i in range(2000)))
-    started = time.perf_counter()
-    records = store.runs()
+def test_a_listing_opens_each_file_of_runs_once_and_decodes_no_config(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for first in range(0, 2000, 500):
+        put(store, *(make(f"{i:05}", points=2, n_params=i) for i in range(first, first + 500)))
+    opened = []
+    read = store.files.open
+    monkeypatch.setattr(store.files, "open", lambda name: opened.append(name) or read(name))
+    records = listed(store).runs
     assert len(records) == 2000
-    assert time.perf_counter() - started < 1.0  # 10,000 runs take about twice the limit's fifth
+    assert sorted(opened) == sorted(f"runs/{name}" for name in store.files.names("runs"))
+    assert len(opened) == 4
+    assert not any("config" in vars(record) or "summary" in vars(record) for record in records)
+
+
+def test_the_command_that_lists_loads_what_it_needs(store: Store) -> None:
+    """pyarrow.dataset and pyarrow.compute would add half as much again to its time."""
+    put(store, make("a"))
+    code = (
+        "import sys\nfrom scaling_cli.cli import app\n"
+        f"app(['runs', '--store', {store.location!r}], standalone_mode=False)\n"
+        "print('LOADED', *sys.modules)\n"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    listing, _, loaded = shown.stdout.rpartition("LOADED")
+    assert "1 runs" in listing
+    for module in ("pyarrow.dataset", "pyarrow.compute", "pandas", "scipy", "rich", "fsspec"):
+        assert module not in loaded.split()
+    assert "scaling_cli.laws" not in loaded.split()
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_series_come_back_whether_they_share_their_steps(
+    store: Store, monkeypatch: pytest.MonkeyPatch, apart: bool
+) -> None:
+    """Steps are kept in a dictionary, up to a size beyond which they are kept as they come."""
+    monkeypatch.setattr("scaling_cli.store.segments.STEPS_BYTES", 4000)
+    runs = []
+    for number in range(40):
+        steps = np.arange(100, dtype=np.int64) + (number if apart else 0)
+        series = {name: Series(steps, steps * number + 0.5) for name in ("loss", "lr")}
+        runs.append(Run(f"csv:{number:02}", f"{number:02}", "x.csv", series=series))
+    put(store, *runs)
+    got = store.series()
+    assert all(equal(got[run.run_key], run.series) for run in runs)
+    assert store.verify().points == 40 * 2 * 100
+    (name,) = store.files.names("history")
+    pages = pq.ParquetFile(Path(store.location, "history", name)).metadata.row_group(0).column(2)
+    assert pages.path_in_schema == "step"
+    assert (pages.total_uncompressed_size < 4000) is not apart
 
 
 def test_importing_the_store_loads_no_pyarrow() -> None:

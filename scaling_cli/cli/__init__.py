@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+from collections.abc import Iterable
+from types import ModuleType
 from typing import Annotated
 
 import typer
@@ -29,15 +32,6 @@ from scaling_cli.cli import (
 from scaling_cli.cli.common import INTERRUPTED
 from scaling_cli.version import VERSION
 
-app = typer.Typer(
-    name="scalefit",
-    help="Neural scaling laws from your own training runs: ingest logs, fit laws, split compute.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,  # rich would double the time of --help
-    pretty_exceptions_enable=False,
-)
-
 COMMANDS = (
     ingest,
     runs,
@@ -55,12 +49,9 @@ COMMANDS = (
     watch,
     report,
     demo,
+    store,
 )
-
-for module in COMMANDS:
-    name = module.__name__.rpartition(".")[2]
-    app.command(name)(getattr(module, name))
-app.add_typer(store.store, name="store")
+COLLECT_EVERY = 100_000  # new objects, 700 by default
 
 
 def _version(wanted: bool) -> None:
@@ -69,8 +60,7 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
-def options(
+def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -79,10 +69,42 @@ def options(
     """Neural scaling laws from your own training runs."""
 
 
+def _app(modules: Iterable[ModuleType]) -> typer.Typer:
+    """The commands of these modules."""
+    made = typer.Typer(
+        name="scalefit",
+        help="Neural scaling laws from your own training runs: ingest logs, fit laws,"
+        " split compute.",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,  # rich would double the time of --help
+        pretty_exceptions_enable=False,
+    )
+    made.callback()(_options)
+    for module in modules:
+        name = _name(module)
+        if module is store:
+            made.add_typer(store.store, name=name)
+        else:
+            made.command(name)(getattr(module, name))
+    return made
+
+
+def _name(module: ModuleType) -> str:
+    return module.__name__.rpartition(".")[2]
+
+
+app = _app(COMMANDS)
+
+
 def main() -> None:
     """The `scalefit` command. `--debug` may stand anywhere on the line."""
+    # Its many small objects hold few cycles: to look for them as often is a tenth of `runs`.
+    gc.set_threshold(COLLECT_EVERY)
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    # Only the one that is asked for: reading the options of all takes as long as `--version`.
+    asked = [module for module in COMMANDS if _name(module) in arguments[:1]]
     try:
-        app(args=arguments, prog_name="scalefit")
+        _app(asked or COMMANDS)(args=arguments, prog_name="scalefit")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

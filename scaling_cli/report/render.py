@@ -48,12 +48,10 @@ def to_text(tables: Iterable[Table]) -> str:
         rows = [table.headers, *table.rows]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         parts.append(table.title)
-        for row in rows:
-            cells = [
-                cell.ljust(width) if i < table.left else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ]
-            parts.append("  ".join(cells).rstrip())
+        line = "  ".join(
+            f"{{:{'<' if i < table.left else '>'}{width}}}" for i, width in enumerate(widths)
+        )
+        parts += [line.format(*row).rstrip() for row in rows]
         parts += [f"  {_said(line)}" for line in table.lines]
         parts.append("")
     return "\n".join(parts)

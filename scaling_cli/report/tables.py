@@ -133,16 +133,11 @@ def groups_table(rows: Observations, by: Sequence[str]) -> Table:
     lines = []
     for group, members in rows.groups(by):
         cells = []
-        for name, shape in (
-            ("params", count),
-            ("tokens", count),
-            ("flops", power),
-            ("loss", number),
-        ):
+        for name, shape in RANGES:
             values = [v for v in members.columns.get(name, ()) if v == v]
             cells.append(span(min(values), max(values), shape) if values else "-")
         lines.append((group_name(group), str(len(members)), *cells))
-    headers = (", ".join(by) or "group", "runs", "params", "tokens", "flops", "loss")
+    headers = (", ".join(by) or "group", "runs", *(name for name, _ in RANGES))
     title = f"{len(rows)} runs in {len(lines)} group{'s' if len(lines) != 1 else ''}"
     return Table(title, headers, tuple(lines))
 
@@ -150,18 +145,15 @@ def groups_table(rows: Observations, by: Sequence[str]) -> Table:
 def runs_table(rows: Observations) -> Table:
     lines = tuple(
         (
-            item["name"] or item["run_id"],
-            item["group"],
-            item["status"],
-            count(item["steps"]),
-            count(item["params"]),
-            count(item["tokens"]),
-            power(item["flops"]),
-            number(item["loss"]),
+            record.name or record.run_id,
+            group,
+            record.status,
+            count(record.final.get("steps")),
+            *(shape(record.final.get(name)) for name, shape in RANGES),
         )
-        for item in runs_json(rows)
+        for record, group in zip(rows.runs, _groups(rows), strict=True)
     )
-    headers = ("run", "group", "status", "steps", "params", "tokens", "flops", "loss")
+    headers = ("run", "group", "status", "steps", *(name for name, _ in RANGES))
     return Table(f"{len(rows)} runs", headers, lines, left=3)
 
 

@@ -110,9 +110,7 @@ def _series(
     """The series of the runs, one row group of a segment at a time."""
     for name, keys in _histories(state, ids).items():
         with store.reading(name) as file:
-            parquet = pq.ParquetFile(file)
-            for group in range(parquet.num_row_groups):
-                table = parquet.read_row_group(group)
+            for table in segments.row_groups(file, keys):
                 yield [item for item in segments.each_series(table) if item[0] in keys]
 
 

@@ -149,9 +149,7 @@ class _Check:
     def _history(self, name: str, expected: set[str]) -> int:
         points, seen = 0, set[str]()
         with self.store.reading(name) as file:
-            parquet = pq.ParquetFile(file, page_checksum_verification=True)
-            for group in range(parquet.num_row_groups):
-                table = parquet.read_row_group(group)
+            for table in segments.row_groups(file, verified=True):
                 for key, metric, series in segments.each_series(table):
                     seen.add(key)
                     if not np.all(series.steps[1:] > series.steps[:-1]):
