@@ -205,6 +205,7 @@ def test_after_any_puts_and_compactions_the_last_put_counts(steps: list[Any]) ->
         ("flip history", "segment_damaged"),
         ("flip runs", "segment_damaged"),
         ("cut history", "segment_damaged"),
+        ("misplace history", "segment_damaged"),
         ("lose runs", "segment_damaged"),
         ("swap runs", "runs_missing"),
         ("lose commit", "commit_missing"),
@@ -223,6 +224,10 @@ def test_verify_finds_damage(store: Store, damage: str, code: str) -> None:
         path.write_bytes(content[:middle] + bytes([content[middle] ^ 16]) + content[middle + 1 :])
     elif how == "cut":
         path.write_bytes(content[: len(content) // 2])
+    elif how == "misplace":  # the range of run keys in the footer, by which readers skip
+        footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+        assert b"csv:25" in content[footer:]
+        path.write_bytes(content[:footer] + content[footer:].replace(b"csv:25", b"csv:05"))
     elif how == "swap":
         other = store.log.state().places["csv:06"]
         shutil.copy(Path(store.location, other.runs), path)

@@ -16,6 +16,7 @@ import difflib
 import json
 import re
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -240,9 +241,9 @@ class Store:
         names = [field.name for field in fields(RunRecord)]  # the first is run_key
 
         def found_in(state: State) -> list[RunRecord]:
-            files: dict[str, set[str]] = {}
+            files = defaultdict[str, set[str]](set)
             for key, place in state.places.items():
-                files.setdefault(place.runs, set()).add(key)
+                files[place.runs].add(key)
             records: list[RunRecord] = []
             for name, keys in files.items():
                 with self.reading(name) as file:
@@ -278,11 +279,11 @@ class Store:
         def found_in(state: State) -> dict[str, dict[str, Series]]:
             wanted = state.places.keys() if keys is None else state.places.keys() & keys
             found: dict[str, dict[str, Series]] = {key: {} for key in sorted(wanted)}
-            files: dict[str, set[str]] = {}
+            files = defaultdict[str, set[str]](set)
             for key in found:
                 history = state.places[key].history
                 if history is not None:
-                    files.setdefault(history, set()).add(key)
+                    files[history].add(key)
             for name, chosen in files.items():
                 with self.reading(name) as file:
                     segments.read_history(file, chosen, names, found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, BinaryIO
@@ -215,8 +216,16 @@ def row_groups(
         page_checksum_verification=verified,
     )
     for number in range(parquet.num_row_groups):
-        if keys is None or _may_hold(parquet.metadata.row_group(number), keys):
-            yield parquet.read_row_group(number)
+        group = parquet.metadata.row_group(number)
+        if keys is None or _may_hold(group, keys):
+            table = parquet.read_row_group(number)
+            if verified and not all(_may_hold(group, {key}) for key in _keys(table)):
+                raise ValueError("a row group's range of run keys is not that of its rows")
+            yield table
+
+
+def _keys(table: pa.Table) -> set[str]:
+    return set(table.column("run_key").to_pylist())
 
 
 def _may_hold(group: pq.RowGroupMetaData, keys: Collection[str]) -> bool:
@@ -243,27 +252,25 @@ def each_series(table: pa.Table) -> Iterator[tuple[str, str, Series]]:
     Raises ValueError for a row that this program cannot have written.
     """
     for batch in conformed_history(table).to_batches():
-        steps, *step_at = _unpacked(batch.column("step"), "<i8")
-        values, *value_at = _unpacked(batch.column("value"), "<f8")
-        if not np.array_equal(step_at[1] - step_at[0], value_at[1] - value_at[0]):
+        steps, values = (
+            _unpacked(batch.column("step"), "<i8"),
+            _unpacked(batch.column("value"), "<f8"),
+        )
+        if list(map(len, steps)) != list(map(len, values)):
             raise ValueError("a series has more steps than values, or fewer")
         run_keys, names = batch.column("run_key").to_pylist(), batch.column("metric").to_pylist()
-        places = (at.tolist() for at in (*step_at, *value_at))
-        for key, name, i, j, k, n in zip(run_keys, names, *places, strict=True):
-            yield key, name, Series(steps[i:j], values[k:n])
+        yield from zip(run_keys, names, map(Series, steps, values), strict=True)
 
 
-def _unpacked(
-    column: pa.Array, dtype: str
-) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
-    """The numbers of all rows, and where each row's begin and end."""
-    rows: Any = slice(None)
+def _unpacked(column: pa.Array, dtype: str) -> list[NDArray[Any]]:
+    """The numbers of each row; rows of one dictionary entry share them."""
     if pa.types.is_dictionary(column.type):
-        rows, column = column.indices.to_numpy(), column.dictionary
+        entries = _unpacked(column.dictionary, dtype)
+        return [entries[number] for number in column.indices.to_pylist()]
     _, ends, content = column.buffers()
     offsets = np.frombuffer(ends, np.int32)[column.offset : column.offset + len(column) + 1]
     if np.any(offsets % 8):
         raise ValueError("a series is cut within a number")
-    at = offsets.astype(np.int64) // 8
-    numbers = np.frombuffer(content if content is not None else b"", dtype, int(at[-1]))
-    return numbers, at[:-1][rows], at[1:][rows]
+    at = (offsets // 8).tolist()
+    numbers = np.frombuffer(content if content is not None else b"", dtype, at[-1])
+    return [numbers[i:j] for i, j in itertools.pairwise(at)]
