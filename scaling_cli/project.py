@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from scaling_cli.checks.base import Bench
     from scaling_cli.curves.curve import Curve
     from scaling_cli.curves.forecast import Forecast
+    from scaling_cli.curves.plan import SchedulePlan
     from scaling_cli.fitting.backtest import Comparison
     from scaling_cli.fitting.engine import FitOptions
     from scaling_cli.fitting.recipes import Recipe
@@ -177,6 +178,17 @@ class Project:
 
         among = None if where is None else self.runs(where)
         return ask(self.store, self.runs(), run, self.mapping, among=among, **asked)
+
+    def schedule(
+        self, steps: int, run: str | None = None, where: str | None = None, **asked: Any
+    ) -> SchedulePlan:
+        """The schedule of the lowest final loss, foreseen from the finished runs of one size: those
+        like `run`, or all that match; `asked` as in `scaling_cli.curves.plan.plan_schedule`."""
+        from scaling_cli.curves.ask import alike
+        from scaling_cli.curves.plan import plan_schedule
+
+        curves = alike(self.store, self.runs(where), run, self.mapping)
+        return plan_schedule(curves, steps, **asked)
 
     def check(self, runs: Sequence[str] = ()) -> list[Result]:
         """What the mapping's [[check]] tables find on every run, or on those named.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import replace
+from math import isnan, log, nan
 
 import numpy as np
 
@@ -14,9 +15,11 @@ from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
 from scaling_cli.observe import Observations
+from scaling_cli.quantities import count
 from scaling_cli.records import Steps
 from scaling_cli.store import RunRecord, Store
 
+SAME_SIZE = 0.01  # relative difference of params of runs that one curve law holds for
 SHOWN = 100  # steps at which what has not been logged yet is foreseen
 
 
@@ -67,6 +70,41 @@ def curves_of(store: Store, records: list[RunRecord], mapping: Mapping | None) -
         except InputError:
             continue
     return found
+
+
+def alike(
+    store: Store, rows: Observations, asked: str | None, mapping: Mapping | None
+) -> list[Curve]:
+    """The curves of the finished runs of one size: those of the run's group, or all of `rows`."""
+    if asked is None:
+        records = [r for r in rows.runs if r.has_history and r.status == "finished"]
+        found, size = list(curves_of(store, records, mapping).values()), nan
+    else:
+        record = find_run(rows, asked)
+        used = mapping or record.mapping
+        own = curve_of(record.to_run(store.series([record.run_key])[record.run_key]), used)
+        found, size = [own, *siblings_of(store, rows, record, mapping)], own.params
+    finished = [curve for curve in found if curve.finished]
+    if not finished:
+        raise InputError(
+            "no finished run with a loss and a learning rate is left",
+            "Widen --where, or ingest finished runs; see `scalefit runs`.",
+        )
+    return of_one_size(finished, size)
+
+
+def of_one_size(curves: list[Curve], params: float) -> list[Curve]:
+    """The curves of `params`, or all where it is NaN and they share one size."""
+    if not isnan(params):
+        return [curve for curve in curves if not abs(log(curve.params / params)) > SAME_SIZE]
+    sizes = sorted({curve.params for curve in curves if not isnan(curve.params)})
+    if sizes and log(sizes[-1] / sizes[0]) > SAME_SIZE:
+        told = ", ".join(count(size) for size in sizes[:5]) + (" ..." if len(sizes) > 5 else "")
+        raise InputError(
+            f"the runs have {len(sizes)} sizes ({told} params), and a curve law holds for one",
+            "Name a run with --run, or narrow them: --where 'params < ...'.",
+        )
+    return curves
 
 
 def ask(

@@ -10,7 +10,7 @@ about its values; the shape of the pay-off has one about the paper's own startin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from scaling_cli.curves.curve import Curve
 from scaling_cli.curves.history import DECAY, curve_columns, stacked
 from scaling_cli.errors import FitError
 from scaling_cli.fitting.objective import get_objective
+from scaling_cli.fitting.result import Estimate
 from scaling_cli.fitting.solver import Prior, Solution, solve
 from scaling_cli.fitting.starts import amplitudes
 from scaling_cli.fitting.surface import Surface, on_scale
@@ -39,20 +40,41 @@ TEMPERATURE = 1e-5
 
 @dataclass(frozen=True)
 class CurveFit:
-    """A curve law's parameters over `runs`; `decay` is the memory of `lr_anneal`."""
+    """A curve law's parameters over `runs`; `decay` is the memory of `lr_anneal`.
+
+    `draws` [resamples, parameters] are the bootstrap's, in the law's order; none before one.
+    """
 
     law: Law
     values: Mapping[str, float]
     decay: float
     objective: float
     runs: tuple[str, ...]
+    draws: Floats = field(default_factory=lambda: np.empty((0, 0)), compare=False, repr=False)
 
-    def predict(self, curve: Curve, steps: Sequence[int] | None = None) -> Floats:
+    def predict(self, curve: Curve, steps: Sequence[int] | Steps | None = None) -> Floats:
         """The loss [rows] at `steps` of the curve's schedule (its logged steps)."""
-        at = curve.steps if steps is None else np.array(steps, dtype=np.int64)
-        columns = columns_of(self.law, [curve], self.decay, [at])
-        loss: Floats = self.law.predict(**self.values, **columns)
+        loss: Floats = self.law.predict(**self.values, **self._columns(curve, steps))
         return loss
+
+    def predict_draws(self, curve: Curve, steps: Sequence[int] | Steps | None = None) -> Floats:
+        """The same by each of the bootstrap's draws [resamples, rows]."""
+        values = {name: self.draws[:, [i]] for i, name in enumerate(self.law.parameter_names)}
+        loss: Floats = self.law.predict(**values, **self._columns(curve, steps))
+        return loss
+
+    def parameters(self, level: float = 0.90) -> dict[str, Estimate]:
+        """Each parameter with the central `level` of its draws."""
+        names = self.law.parameter_names
+        if not len(self.draws):
+            return {name: Estimate(self.values[name], None, None) for name in names}
+        tail = (1 - level) / 2
+        low, high = np.quantile(self.draws, [tail, 1 - tail], axis=0).tolist()
+        return {name: Estimate(self.values[name], low[i], high[i]) for i, name in enumerate(names)}
+
+    def _columns(self, curve: Curve, steps: Sequence[int] | Steps | None) -> Mapping[str, Floats]:
+        at = curve.steps if steps is None else np.array(steps, dtype=np.int64)
+        return columns_of(self.law, [curve], self.decay, [at])
 
 
 def columns_of(

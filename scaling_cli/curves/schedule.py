@@ -273,10 +273,10 @@ def _wsd(settings: _Settings) -> Schedule:
     if start < warmup:
         raise InputError(f"--schedule {settings.spec}: it decays before its warmup ends", SHOWN)
     shape = settings.given.get("shape", "linear")
-    if shape not in _SHAPES:
+    if shape not in SHAPES:
         raise InputError(
             f"--schedule {settings.spec}: there is no shape '{shape}'",
-            f"Choose one of {', '.join(_SHAPES)}.",
+            f"Choose one of {', '.join(SHAPES)}.",
         )
     if shape == "exponential" and least <= 0:
         raise InputError(
@@ -286,7 +286,7 @@ def _wsd(settings: _Settings) -> Schedule:
     fallen = (
         peak * (least / peak) ** done
         if shape == "exponential"
-        else least + (peak - least) * _SHAPES[shape](done)
+        else least + (peak - least) * SHAPES[shape](done)
     )
     return _made(settings, _risen(peak, warmup, fallen), warmup)
 
@@ -316,7 +316,7 @@ def _is_step(key: str) -> bool:
     return key[:1].isdigit()
 
 
-_SHAPES: dict[str, Callable[[Floats], Floats]] = {
+SHAPES: dict[str, Callable[[Floats], Floats]] = {
     "linear": lambda done: 1.0 - done,
     "cosine": lambda done: 0.5 * (1.0 + np.cos(np.pi * done)),
     "sqrt": lambda done: 1.0 - np.sqrt(done),
@@ -325,8 +325,8 @@ _SHAPES: dict[str, Callable[[Floats], Floats]] = {
 _FRAME = ("peak", "warmup", "total")
 # name -> what builds it, and the settings that it knows
 _BUILDERS: dict[str, tuple[Callable[[_Settings], Schedule], tuple[str, ...]]] = {
-    "cosine": (_decaying(_SHAPES["cosine"]), (*_FRAME, "min")),
-    "linear": (_decaying(_SHAPES["linear"]), (*_FRAME, "min")),
+    "cosine": (_decaying(SHAPES["cosine"]), (*_FRAME, "min")),
+    "linear": (_decaying(SHAPES["linear"]), (*_FRAME, "min")),
     "wsd": (_wsd, (*_FRAME, "min", "decay", "shape")),
     "inv_sqrt": (_inv_sqrt, _FRAME),
     "constant": (_constant, _FRAME),

@@ -12,6 +12,7 @@ from scaling_cli.quantities import count, number, percent, power
 if TYPE_CHECKING:
     from scaling_cli.contrasts import Crossing, Equivalence, Slope
     from scaling_cli.curves.forecast import Forecast
+    from scaling_cli.curves.plan import SchedulePlan
     from scaling_cli.fitting.backtest import Comparison
     from scaling_cli.fitting.result import FailedFit, Fit, Prediction
     from scaling_cli.ingest import Ingest
@@ -329,6 +330,25 @@ def curve_table(forecast: Forecast) -> Table:
     title = f"{forecast.run_id}: {told}, {rests}"
     headers = ("step", "loss", f"{forecast.level:.0%} band")
     return Table(title, headers, rows, left=0, lines=forecast.notes)
+
+
+def schedule_table(plan: SchedulePlan) -> Table:
+    """One line a schedule, the lowest foreseen loss first."""
+    rows = tuple(
+        (
+            item.schedule,
+            number(item.loss, 5),
+            span(item.low, item.high),
+            "best" if item is plan.best else percent(item.behind, 2, sign=True),
+            "" if item is plan.best else "decided" if item.decided else "cannot tell",
+            ", ".join(item.beyond),
+        )
+        for item in plan.candidates
+    )
+    runs = len(plan.fitted.runs)
+    title = f"Final loss after {count(plan.steps)} steps, by {plan.fitted.law.id} on {runs} runs"
+    headers = ("schedule", "loss", f"{plan.level:.0%} band", "behind", "", "beyond the runs")
+    return Table(title, headers, rows, lines=plan.notes)
 
 
 def hparams_table(predictions: Sequence[Prediction]) -> Table:
