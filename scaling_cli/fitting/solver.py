@@ -145,7 +145,7 @@ def rough(surface: Surface, weights: Floats, starts: Floats) -> Floats:
     objective = replace(surface.objective, delta=surface.objective.delta * DELTA_FACTOR**2)
     wide = replace(surface, objective=objective)
     limit = np.full(len(starts), ROUGH_ITERATIONS)
-    return _solve_batch(wide, weights, starts, None, limit, LOOSE_TOLERANCE).theta
+    return _solve_batch(wide, weights, starts, None, limit, LOOSE_TOLERANCE, bends=False).theta
 
 
 def _solve_batch(
@@ -156,6 +156,7 @@ def _solve_batch(
     limit: Floats,
     tolerance: float = RELATIVE_TOLERANCE,
     first_damping: float = FIRST_DAMPING,
+    bends: bool = True,
 ) -> Solution:
     """One width of delta, at most `limit` [batch] iterations; no limit leaves a start as it is.
 
@@ -194,10 +195,12 @@ def _solve_batch(
                     np.where(better, damp, np.maximum(4 * damp, NO_DAMPING)),
                 )
                 damp = damping[chosen] = np.where(np.isinf(old), first_damping, damp)
-                gradient[at], matrix[at] = _sums(surface, here, pull, point, damp, scratch)
+                mix = np.minimum(damp, 1.0) if bends else np.ones(len(damp))
+                gradient[at], matrix[at] = _sums(surface, here, pull, point, mix, scratch)
 
             damp, held = damping[active], prior and prior.take(active)
-            step, predicted = _step(surface, theta[active], gradient, matrix, held, damp)
+            mix = np.minimum(damp, 1.0) if bends else np.ones(count)
+            step, predicted = _step(surface, theta[active], gradient, matrix, held, damp, mix)
             exact = value[active] <= (nothing[active] if len(nothing) > 1 else nothing)
             small = exact | (predicted <= tolerance * value[active])
             small &= (damp <= 1.0) | exact
@@ -239,15 +242,15 @@ def _sums(
     weights: Floats,
     pull: Floats,
     point: Point,
-    damping: Floats,
+    mix: Floats,
     scratch: Scratch,
 ) -> tuple[Floats, Floats]:
     """Gradient [batch, free] and matrix [batch, free, free] at a point.
 
-    The matrix is Newton's at no damping and that of reweighted least squares, which is positive,
-    from a damping of one on. `pull` [batch, rows] is weight times slope.
+    The matrix is Newton's at a `mix` [batch] of zero and that of reweighted least squares, which is
+    positive, at one. `pull` [batch, rows] is weight times slope.
     """
-    delta, mix = surface.objective.delta, np.minimum(damping, 1.0)
+    delta = surface.objective.delta
     if np.isinf(delta):
         return surface.sums(point, pull, np.broadcast_to(weights, pull.shape), mix, scratch)
     # Slope over residual: one for inliers, and less for outliers, of which `mix` is taken.
@@ -271,6 +274,7 @@ def _step(
     matrix: Floats,
     prior: Prior | None,
     damping: Floats,
+    mix: Floats,
 ) -> tuple[Floats, Floats]:
     """The damped step [batch, free] and the decrease that it predicts [batch].
 
@@ -282,7 +286,6 @@ def _step(
         square = prior.precision**2
         gradient += (theta - prior.mean) * square
         diagonal += square
-    mix = np.minimum(damping, 1.0)
     gradient, matrix = surface.for_steps(theta, gradient, matrix, mix)
     scale = np.abs(diagonal)
     scale = np.maximum(scale, 1e-10 * np.max(scale, axis=1, keepdims=True) + 1e-300)
