@@ -4,13 +4,15 @@ The multi-power law has two directions that a few schedules hardly see: how a fa
 in the long run, and where the curve ends. Left free, a better optimum predicts other schedules
 worse. It is therefore held to the simpler law: `lr_anneal` is fitted first, and the floor and the
 gain of a drop once it has paid off (B of `mpl`, C / (1 - decay) of `lr_anneal`) have normal priors
-about its values; the shape of the pay-off has one about the paper's own starting point.
+about its values, as wide as it fits badly; the shape of the pay-off has one about the paper's own
+starting point.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import nan
 
 import numpy as np
 
@@ -26,23 +28,43 @@ from scaling_cli.laws import Law, get_law
 from scaling_cli.records import Floats, Steps
 
 OBJECTIVE = "huber_log"
-ALPHAS = (0.3, 0.5, 0.7)  # of the starts; on the public curves all three end in one optimum
+ALPHAS = (0.3, 0.5, 0.7)  # of the starts of a law without a simpler one; all end in one optimum
 SHAPE = {"C": 1.0, "beta": 0.5, "gamma": 0.5}  # where Luo et al. 2025 start it
-SHAPE_SPREAD = {"C": 0.2, "beta": 0.1, "gamma": 0.1}  # of their logs
-# Of the logs of floor and gain about lr_anneal's. Chosen on the nine `schedule` sample runs, fitted
-# on the short lengths and scored on the long ones: the widest within 1 % of the best error. Errors
-# on the longest: 0.0199 without, 0.0171 at 0.03, 0.0164 at 0.01, 0.0164 at 0.003.
-FLOOR_SPREAD = GAIN_SPREAD = 0.01
 # What a unit of the objective is worth: delta 1e-3 times a typical log residual of 2e-3, and five
 # rows that move together count as one.
 TEMPERATURE = 1e-5
+LEAST_MISFIT = 1e-5  # of `lr_anneal`, so that an exact fit is no infinite precision
+
+
+@dataclass(frozen=True)
+class Hold:
+    """How far `mpl` may go from its prior, as standard deviations of logs.
+
+    `shape`: of beta and gamma, and twice that of C. `trust`: of floor and gain, over the mean
+    absolute log residual of `lr_anneal` on the same rows. The narrowest, in factors of two, within
+    1 % of the least error on the nine `schedule` sample runs, each of three schedules foreseen
+    from the other two: 0.0143; half of `trust` costs 80 % more, twice is no better.
+    """
+
+    shape: float = 0.01
+    trust: float = 16.0
+
+    def spreads(self, misfit: float) -> Mapping[str, float]:
+        """Of each parameter that is held."""
+        wide = self.trust * max(misfit, LEAST_MISFIT)
+        shape = {"C": 2 * self.shape, "beta": self.shape, "gamma": self.shape}
+        return shape | {"L0": wide, "B": wide}
+
+
+HOLD = Hold()
 
 
 @dataclass(frozen=True)
 class CurveFit:
     """A curve law's parameters over `runs`; `decay` is the memory of `lr_anneal`.
 
-    `draws` [resamples, parameters] are the bootstrap's, in the law's order; none before one.
+    `misfit` is the mean absolute log residual. `draws` [resamples, parameters] are the bootstrap's,
+    in the law's order; none before one.
     """
 
     law: Law
@@ -50,6 +72,7 @@ class CurveFit:
     decay: float
     objective: float
     runs: tuple[str, ...]
+    misfit: float = nan
     draws: Floats = field(default_factory=lambda: np.empty((0, 0)), compare=False, repr=False)
 
     def predict(self, curve: Curve, steps: Sequence[int] | Steps | None = None) -> Floats:
@@ -89,9 +112,11 @@ def columns_of(
     return stacked(parts)
 
 
-def fit_curves(law_id: str, curves: Sequence[Curve], decay: float = DECAY) -> CurveFit:
+def fit_curves(
+    law_id: str, curves: Sequence[Curve], decay: float = DECAY, hold: Hold = HOLD
+) -> CurveFit:
     """`lr_anneal` or `mpl` on every row of the curves: the sum of Huber's function (delta 1e-3) of
-    the log residuals, for `mpl` with the priors of the module's docstring.
+    the log residuals, for `mpl` with the priors of the module's docstring, `hold` wide.
 
     Raises FitError where there are fewer rows than parameters.
     """
@@ -103,15 +128,18 @@ def fit_curves(law_id: str, curves: Sequence[Curve], decay: float = DECAY) -> Cu
             f" {len(surface.target)} rows",
             "Give longer or more runs.",
         )
-    prior = None
+    prior, alphas = None, list(ALPHAS)
     if law.id == "mpl":
-        prior = held_to(fit_curves("lr_anneal", curves, decay), surface)
-    solution = solve_curves(surface, prior)
+        simple = fit_curves("lr_anneal", curves, decay)
+        prior, alphas = held_to(simple, surface, hold), [simple.values["alpha"]]
+    solution = solve_curves(surface, prior, alphas)
     best = solution.best()
-    raw = law.to_raw(surface.decode(solution.theta[best : best + 1]), scales)
+    theta = solution.theta[best : best + 1]
+    raw, misfit = law.to_raw(surface.decode(theta), scales), np.abs(surface.residuals(theta))
     values = {name: float(np.ravel(raw[name])[0]) for name in law.parameter_names}
     ids = tuple(curve.run_id for curve in curves)
-    return CurveFit(law, values, decay, float(solution.objective[best]), ids)
+    objective = float(solution.objective[best])
+    return CurveFit(law, values, decay, objective, ids, float(np.mean(misfit)))
 
 
 def surface_of(
@@ -123,15 +151,18 @@ def surface_of(
     return Surface(law, scaled, target, get_objective(OBJECTIVE), constants), scales
 
 
-def solve_curves(surface: Surface, prior: Prior | None = None) -> Solution:
+def solve_curves(
+    surface: Surface, prior: Prior | None = None, alphas: Sequence[float] = ALPHAS
+) -> Solution:
     """The optimum from each start."""
-    return solve(surface, np.ones((1, len(surface.target))), curve_starts(surface), prior)
+    starts = curve_starts(surface, alphas)
+    return solve(surface, np.ones((1, len(surface.target))), starts, prior)
 
 
-def curve_starts(surface: Surface) -> Floats:
+def curve_starts(surface: Surface, alphas: Sequence[float] = ALPHAS) -> Floats:
     """A start for each exponent [starts, free], the linear parameters eliminated."""
-    law, count = surface.law, len(ALPHAS)
-    start = {"alpha": np.array(ALPHAS)[:, None]}
+    law, count = surface.law, len(alphas)
+    start = {"alpha": np.array(alphas)[:, None]}
     for item in law.parameters:
         if item.name not in start and not item.linear:
             middle = np.sqrt(item.low * item.high) if item.transform == "log" else 0.0
@@ -141,14 +172,13 @@ def curve_starts(surface: Surface) -> Floats:
     return surface.encode({name: start[name][:, 0] for name in surface.free})
 
 
-def held_to(simple: CurveFit, surface: Surface) -> Prior:
+def held_to(simple: CurveFit, surface: Surface, hold: Hold = HOLD) -> Prior:
     """The prior on `mpl` that a fit of `lr_anneal` to the same rows gives."""
     gain = simple.values["C"] / (1.0 - simple.decay)
-    about = {name: (value, SHAPE_SPREAD[name]) for name, value in SHAPE.items()}
-    about |= {"L0": (simple.values["L0"], FLOOR_SPREAD), "B": (gain, GAIN_SPREAD)}
+    about = SHAPE | {"L0": simple.values["L0"], "B": gain}
     mean, precision = np.zeros(len(surface.free)), np.zeros(len(surface.free))
-    for i, name in enumerate(surface.free):
-        if name in about and about[name][0] > 0:
-            mean[i] = np.log(about[name][0])
-            precision[i] = np.sqrt(TEMPERATURE) / about[name][1]
+    for name, spread in hold.spreads(simple.misfit).items():
+        if about[name] > 0:
+            i = surface.free.index(name)
+            mean[i], precision[i] = np.log(about[name]), np.sqrt(TEMPERATURE) / spread
     return Prior(mean, precision)

@@ -12,6 +12,7 @@ from scaling_cli.laws.curve import RateDrops
 from scaling_cli.records import Floats, Steps
 
 BLOCK = 64  # steps that the annealing's recursion takes at once, as one product of matrices
+NEAREST = 16  # steps behind a row in the first stretch of changes; 1 is no closer to the full sum
 NO_CHANGE = 1e-12  # of the highest rate: rounding in the differences of sums
 
 
@@ -47,8 +48,10 @@ def rate_drops(rates: Floats, sums: Floats, steps: Sequence[int] | Steps) -> Rat
     falls = -np.diff(rates, prepend=rates[0])
     falls[rates <= 0.0] = 0.0  # a rate of zero teaches nothing, and has no power
     before = sums - rates
+    taught = np.maximum.accumulate(np.where(rates > 0.0, np.arange(len(rates)), 0))
     log_rates = np.log(np.maximum(rates, 1e-300))
-    back = np.append(0, 2 ** np.arange(int(at.max()).bit_length() + 1))
+    longest = max(int(at.max()).bit_length() + 1, NEAREST.bit_length())
+    back = np.append(0, 2 ** np.arange(NEAREST.bit_length() - 1, longest))
     newest, oldest = at[:, None] - back[:-1], np.maximum(at[:, None] - back[1:], -1)
     row = np.broadcast_to(np.arange(len(at))[:, None], newest.shape)[newest > oldest]
     newest, oldest = newest[newest > oldest], oldest[newest > oldest]  # steps (oldest, newest]
@@ -60,7 +63,7 @@ def rate_drops(rates: Floats, sums: Floats, steps: Sequence[int] | Steps) -> Rat
         at_row, drop = row[kept], drop[kept]
         middle = first[kept] / drop
         spread = np.sqrt(np.maximum(second[kept] / drop - middle**2, 0.0))
-        low, high = before[oldest[kept] + 1], before[newest[kept]]
+        low, high = before[oldest[kept] + 1], before[taught[newest[kept]]]
         for place in (middle - spread, middle + spread):
             place = np.clip(place, low, high)
             logs = np.interp(place, before, log_rates)
