@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 Key = tuple[tuple[str, str], ...]
 
+LAST, PREDICTED = FINALS = ("last", "predicted")  # which point of an unfinished run is its final
 CONFIG_FILE = "scalefit.toml"
 CHUNK = 4  # groups that a worker gets at a time: their sending costs under 1 % of their fits
 
@@ -89,9 +90,11 @@ class Project:
         options: FitOptions | None = None,
         save: bool = True,
         workers: int = 1,
+        finals: str = LAST,
     ) -> list[Fit | FailedFit]:
         """Fit each law, or the recipe `auto`, to each group of runs; a failed one says why.
 
+        With `finals` "predicted" a run that has not ended enters at the end that is foreseen.
         The groups are spread over `workers` processes; their number changes no digit.
         Raises the first group's FitError if nothing could be fitted.
         """
@@ -99,9 +102,17 @@ class Project:
         from scaling_cli.fitting.recipes import recipe
         from scaling_cli.fitting.result import FailedFit
 
+        if finals not in FINALS:
+            raise InputError(f"--finals {finals} is not known", f"Give {' or '.join(FINALS)}.")
         chosen = [recipe(name) for name in laws]
+        for item in chosen:
+            if finals == PREDICTED and item.every_point:
+                raise InputError(
+                    f"{item.id} reads every logged point, and so has no use for --finals predicted",
+                    "Leave it out.",
+                )
         parts = {
-            every: self._parts(by, where, holdout, every)
+            every: self._parts(by, where, holdout, every, finals)
             for every in dict.fromkeys(item.every_point for item in chosen)
         }
         by_law = []
@@ -123,19 +134,30 @@ class Project:
         return results
 
     def _parts(
-        self, by: Sequence[str] | None, where: str | None, holdout: str | None, every_point: bool
+        self,
+        by: Sequence[str] | None,
+        where: str | None,
+        holdout: str | None,
+        every_point: bool,
+        finals: str,
     ) -> tuple[Groups, dict[Key, Observations]]:
         """The groups to fit, and by group the runs that are held out."""
         observations = self.observations(where, every_point)
         keys = observations.by if by is None else by
         if not holdout:
-            return observations.groups(keys), {}
+            return self._ended(observations, finals).groups(keys), {}
         held_out = observations.matches(holdout)
         if not held_out.any():
             raise InputError(f"--holdout '{holdout}' matches no run", "See `scalefit runs`.")
         unseen = observations.select(held_out).groups(keys)
-        fitted = observations.select(~held_out).groups(keys)
+        fitted = self._ended(observations.select(~held_out), finals).groups(keys)
         return fitted, {_key(group): rows for group, rows in unseen}
+
+    def _ended(self, rows: Observations, finals: str) -> Observations:
+        """The rows, those of unfinished runs at their predicted end if that is asked for."""
+        from scaling_cli.curves.finals import with_predicted
+
+        return with_predicted(self.store, rows, self.mapping) if finals == PREDICTED else rows
 
     def compare(
         self,
@@ -337,7 +359,7 @@ def _fit_groups(
     chosen: Recipe, groups: Groups, options: FitOptions, mapped: Mapper
 ) -> list[Fit | FailedFit]:
     """The recipe fitted to each group, or to all at once where a parameter is tied."""
-    from scaling_cli.fitting import tied
+    from scaling_cli.fitting import imputed, tied
     from scaling_cli.fitting.recipes import RECIPES
     from scaling_cli.fitting.result import PAPER
 
@@ -346,6 +368,8 @@ def _fit_groups(
         raise InputError(
             f"{bent} is for a law, and {chosen.id} is a recipe", f"Give --law {chosen.law.id}."
         )
+    if options.tied and any(imputed.SPREAD in rows.columns for _, rows in groups):
+        raise InputError("--tie does not know of --finals predicted", "Leave one of them out.")
     if options.tied:
         return tied.fit(chosen.law, groups, options)
     chunks = (groups[start : start + CHUNK] for start in range(0, len(groups), CHUNK))
@@ -355,6 +379,7 @@ def _fit_groups(
 
 def _fit_chunk(name: str, options: FitOptions, groups: Groups) -> list[Fit | FailedFit]:
     """The recipe of this name fitted to each group: a recipe itself cannot be sent to a worker."""
+    from scaling_cli.fitting import imputed
     from scaling_cli.fitting.recipes import recipe
     from scaling_cli.fitting.result import FailedFit
 
@@ -362,7 +387,9 @@ def _fit_chunk(name: str, options: FitOptions, groups: Groups) -> list[Fit | Fai
     found: list[Fit | FailedFit] = []
     for group, rows in groups:
         try:
-            found.append(chosen.fit(rows, options, group))
+            unsure = imputed.SPREAD in rows.columns
+            fit = partial(imputed.fit, chosen.fit) if unsure else chosen.fit
+            found.append(fit(rows, options, group))
         except FitError as error:
             found.append(FailedFit(chosen.id, group, len(rows), str(error)))
     return found

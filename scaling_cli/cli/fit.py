@@ -82,6 +82,14 @@ def fit(
         str | None,
         typer.Option("--y", "--metric", help="The target; the law's own.", metavar="COLUMN"),
     ] = None,
+    finals: Annotated[
+        str,
+        typer.Option(
+            "--finals",
+            help="Of a run that has not ended: its last point, or the predicted end.",
+            metavar="last|predicted",
+        ),
+    ] = "last",
     workers: Annotated[
         int,
         typer.Option(
@@ -130,7 +138,7 @@ def fit(
         if formula:
             raise InputError("--then needs a law by name", "Name one: --law chinchilla.")
         wanted = [f"{item}+{then}" for item in wanted]
-    results = project.fit(wanted, names(by), where, holdout, options, False, workers)
+    results = project.fit(wanted, names(by), where, holdout, options, False, workers, finals)
     fits = [item for item in results if not isinstance(item, FailedFit)]
     try:
         project.save(fits)

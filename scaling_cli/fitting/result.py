@@ -110,7 +110,8 @@ class Fit:
     is set where parameters are shared with other groups: which, what that costs and what the group
     has untied. `domain` holds the smallest and largest value of each column among the fitted runs,
     `flops` and `tokens_per_param` included. `then` is a link from what the law predicts to a score:
-    `curve` and `band` are the score's.
+    `curve` and `band` are the score's. `predicted_finals` names the runs that had not ended, with
+    the foreseen `loss` that each entered by and its relative `spread`.
     """
 
     law_id: str
@@ -137,6 +138,7 @@ class Fit:
     holdout: Mapping[str, float | None] | None = None
     holdout_rows: tuple[Mapping[str, Any], ...] = ()
     then: Fit | None = None
+    predicted_finals: tuple[Mapping[str, Any], ...] = ()
 
     @cached_property
     def law(self) -> Law:
@@ -349,6 +351,7 @@ class Fit:
             "group": dict(self.group),
             "n_observations": self.n_observations,
             "n_runs": self.n_runs,
+            "predicted_finals": [dict(item) for item in self.predicted_finals],
             "status": "ok",
             "objective": {"name": self.objective, "value": self.objective_value},
             "parameters": {
@@ -423,6 +426,7 @@ class Fit:
                 notes=tuple(Note(**note) for note in document["warnings"]),
                 holdout=document["holdout"],
                 holdout_rows=tuple(document["holdout_rows"]),
+                predicted_finals=tuple(document.get("predicted_finals", ())),
                 then=cls.from_document(document["then"], where) if document.get("then") else None,
             )
         except (KeyError, TypeError, ValueError) as error:

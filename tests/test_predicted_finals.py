@@ -1,0 +1,166 @@
+"""Runs that have not ended enter a law at the end that is foreseen, with its uncertainty."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from scaling_cli.cli import app
+from scaling_cli.curves import finals
+from scaling_cli.curves.finals import with_predicted
+from scaling_cli.errors import InputError
+from scaling_cli.fitting.engine import FitOptions
+from scaling_cli.fitting.imputed import SPREAD
+from scaling_cli.fitting.result import Fit
+from scaling_cli.observe import Observations
+from scaling_cli.project import Project, load_fit, open_project
+
+SAMPLES = Path(__file__).resolve().parents[1] / "sample_runs"
+LADDER = 'recipe == "baseline" and split != "holdout"'
+STOPPED = (
+    "baseline-ladder-d48l2-8.1e12",
+    "baseline-ladder-d80l3-8.1e12",
+    "baseline-ladder-d80l3-2.7e12",
+    "baseline-ladder-d48l2-2.7e12",
+)
+TARGET = {"params": 2.2e5, "tokens": 2.5e7}  # of the compute of the held-out runs
+
+
+def ingested(folder: Path, place: Path) -> Project:
+    project = open_project(str(place), folder / "scalefit.toml")
+    project.ingest([str(folder)])
+    return project
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return ingested(SAMPLES, tmp_path_factory.mktemp("whole") / "store")
+
+
+@pytest.fixture(scope="module")
+def going(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The sample runs as they were when four of the longest had done two thirds."""
+    place = tmp_path_factory.mktemp("going")
+    folder = place / "runs"
+    shutil.copytree(SAMPLES, folder)
+    for name in STOPPED:
+        path = folder / "jsonl" / f"{name}.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        path.write_text("".join(lines[: 2 * len(lines) // 3]), encoding="utf-8")
+    return ingested(folder, place / "store")
+
+
+def fitted(project: Project, which: str, resamples: int, law: str) -> Fit:
+    options = FitOptions(resamples=resamples)
+    (found,) = project.fit([law], [], LADDER, None, options, save=False, finals=which)
+    assert isinstance(found, Fit)
+    return found
+
+
+def test_a_predicted_end_is_near_the_real_one(whole: Project, going: Project) -> None:
+    real = whole.observations(LADDER)
+    there = {run.run_id: i for i, run in enumerate(real.runs)}
+    rows = with_predicted(going.store, going.observations(LADDER), None)
+    spread = rows.columns[SPREAD]
+    assert {rows.runs[i].run_id for i in np.flatnonzero(spread)} == set(STOPPED)
+    for i in np.flatnonzero(spread):
+        at = there[rows.runs[i].run_id]
+        for name in ("tokens", "flops"):
+            assert rows.columns[name][i] == pytest.approx(real.columns[name][at], rel=0.01)
+        missed = np.log(rows.columns["loss"][i] / real.columns["loss"][at])
+        assert abs(missed) < 3 * spread[i] < 0.1
+    same = spread == 0
+    assert all(
+        rows.columns["loss"][i] == real.columns["loss"][there[rows.runs[i].run_id]]
+        for i in np.flatnonzero(same)
+    )
+
+
+@pytest.mark.parametrize("law", ["auto", "chinchilla"])
+def test_they_bring_a_fit_nearer_to_that_of_the_whole_runs(
+    whole: Project, going: Project, law: str
+) -> None:
+    cases = ((whole, "last"), (going, "last"), (going, "predicted"))
+    real, last, predicted = (fitted(project, which, 0, law) for project, which in cases)
+    rows = whole.observations(LADDER)
+    columns = {name: rows.columns[name] for name in ("params", "tokens")}
+
+    def apart(other: Fit) -> float:
+        return float(np.sqrt(np.mean(np.log(other.curve(columns) / real.curve(columns)) ** 2)))
+
+    assert apart(predicted) < 0.85 * apart(last)
+
+
+def test_the_interval_holds_that_the_ends_are_not_known(
+    whole: Project, going: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def width(project: Project, which: str) -> float:
+        found = fitted(project, which, 100, "chinchilla").predict(TARGET)
+        return float(np.log((found.high or 0.0) / (found.low or 1.0)))
+
+    narrow = width(going, "predicted")
+    assert narrow > 0.95 * width(whole, "last")  # resamples know a width to some 5 %
+
+    def wide(*arguments: Any) -> Observations:
+        rows = with_predicted(*arguments)
+        return replace(rows, columns={**rows.columns, SPREAD: 5 * rows.columns[SPREAD]})
+
+    monkeypatch.setattr(finals, "with_predicted", wide)
+    assert width(going, "predicted") > 1.1 * narrow
+
+
+def test_runs_that_ended_are_left_as_they_are(whole: Project) -> None:
+    rows = whole.observations(LADDER)
+    same = with_predicted(whole.store, rows, None)
+    assert not same.columns[SPREAD].any()
+    found = fitted(whole, "predicted", 20, "chinchilla")
+    plain = fitted(whole, "last", 20, "chinchilla")
+    assert found.predicted_finals == ()
+    assert found.values == plain.values
+    assert np.array_equal(found.draws, plain.draws)
+
+
+def test_command_names_the_runs_and_keeps_them(going: Project, tmp_path: Path) -> None:
+    asked = ["fit", "--store", going.location, "--law", "chinchilla", "--where", LADDER]
+    path = tmp_path / "ladder.fit.json"
+    more = ["--by", "", "--bootstrap", "40", "--finals", "predicted", "--json", "-o", str(path)]
+    found = CliRunner().invoke(app, [*asked, *more])
+    assert found.exit_code == 0, found.stderr
+    (document,) = json.loads(found.stdout)["fits"]
+    named = {item["run_id"] for item in document["predicted_finals"]}
+    assert named == set(STOPPED)
+    assert "predicted_finals" in {note["code"] for note in document["warnings"]}
+    kept = load_fit(str(path))
+    assert {item["run_id"] for item in kept.predicted_finals} == named
+    assert len(kept.draws) == 40
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--finals", "guessed"), "last or predicted"),
+        (("--law", "envelope", "--finals", "predicted"), "every logged point"),
+        (("--law", "chinchilla", "--y", "accuracy", "--finals", "predicted"), "accuracy"),
+        (
+            ("--law", "chinchilla", "--by", "recipe", "--tie", "alpha", "--finals", "predicted"),
+            "--tie",
+        ),
+    ],
+)
+def test_refusals_say_what_and_how(whole: Project, more: tuple[str, ...], said: str) -> None:
+    asked = ["fit", "--store", whole.location, "--bootstrap", "0", *more]
+    found = CliRunner().invoke(app, asked)
+    assert found.exit_code == 2, found.output
+    assert said in found.stderr
+
+
+def test_library_refuses_what_it_does_not_know(whole: Project) -> None:
+    with pytest.raises(InputError, match="--finals"):
+        whole.fit(["chinchilla"], finals="guessed")
