@@ -65,7 +65,8 @@ class Writer:
             self.process = subprocess.Popen(command, stdout=out, stderr=err)
 
     def lines(self) -> list[list[str]]:
-        return [line.split() for line in self.told.read_text().splitlines()]
+        whole = self.told.read_text().rpartition("\n")[0]  # the last may be just being written
+        return [line.split() for line in whole.splitlines()]
 
     @property
     def working(self) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
@@ -48,6 +50,20 @@ def test_it_does_what_a_folder_does(url: str) -> None:
     assert len(store.files.names("runs")) == 1
     assert store.verify().problems == ()
     assert {r.final["loss"] for r in store.runs()} == {1.0}
+
+
+def test_pyarrow_reads_from_what_outlives_the_interpreter(url: str, tmp_path: Path) -> None:
+    """Its threads may hold what they read until after Python's end, where a Python file or buffer
+    aborts the process."""
+    for store in (open_store(url, create=True), open_store(tmp_path / "store", create=True)):
+        put(store, "a", 1)
+        (name,) = store.files.names("runs")
+        with store.files.open(f"runs/{name}") as file:
+            assert isinstance(file, pa.OSFile | pa.BufferReader)
+            content = file.read()
+        assert content[:4] == b"PAR1"
+        ours = b"".join(store.files.read([f"runs/{name}"]))
+        assert content == ours
 
 
 def test_of_several_writers_each_commit_stays(url: str) -> None:
