@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -231,6 +232,7 @@ def plain_evaluation(curves: Sequence[Curve]) -> float:
     return seconds(once, rounds=2)[0]
 
 
+@cache
 def sample_curves() -> list[tuple[str, Curve]]:
     with TemporaryDirectory() as folder:
         project = open_project(folder + "/store", ROOT / "sample_runs" / "scalefit.toml")
@@ -276,8 +278,9 @@ def forecasts() -> str:
     for mode in ("siblings", "alone"):
         pooled: dict[tuple[str, float], list[tuple[float, ...]]] = {}
         for name, curves in groups.items():
+            thin = [usable(curve) for curve in curves]
             for curve in curves:
-                others = [item for item in curves if item.run_id != curve.run_id]
+                others = [item for item in thin if item.run_id != curve.run_id]
                 ladder = learn(others) if mode == "siblings" else None
                 for share in SHARES:
                     upto, final = int(share * curve.total), float(curve.loss[-1])

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 from math import isnan, log
 from statistics import NormalDist
@@ -128,6 +129,11 @@ class Ladder:
     curves: tuple[Curve, ...] = ()
     rows: tuple[_Rows, ...] = ()
 
+    @cached_property
+    def without(self) -> list[Ladder]:
+        """The ladder without each of its runs, which says how well it foresees one."""
+        return left_out(self)
+
     def expected(self, curve: Curve) -> tuple[Floats, Floats]:
         """Mean [3] and covariance [3, 3] of a run's (level, fall, gain): those of its kind, wider
         by what a run outside of the siblings' sizes and lengths leans on the slopes."""
@@ -206,62 +212,83 @@ def learn(siblings: Sequence[Curve]) -> Ladder:
                 basis = np.stack([np.ones(len(gain)), fall, gain], axis=1)
                 for misfit, root in roots.items():
                     rows[shapes[alpha, memory, misfit]].append(_whitened(curve, basis, root))
-    best: tuple[float, Any] = (-np.inf, None)
-    for shape, items in rows.items():
-        likelihood, found = _mixed(traits, items)
-        if likelihood > best[0]:
-            best = (likelihood, (shape, *found))
-    shape, slopes, spread, noise = best[1]
-    return Ladder(shape, slopes, spread, noise, origin, scale, tuple(curves), tuple(rows[shape]))
+    likelihood, slopes, spread, noise = _mixed(traits, list(rows.values()))
+    best = int(np.argmax(likelihood))
+    shape = list(rows)[best]
+    known = (tuple(curves), tuple(rows[shape]))
+    return Ladder(shape, slopes[best], spread[best], float(noise[best]), origin, scale, *known)
 
 
-def without(ladder: Ladder, left_out: int) -> Ladder:
-    """The ladder of the other runs, by the same shape."""
-    curves = [curve for i, curve in enumerate(ladder.curves) if i != left_out]
-    rows = [row for i, row in enumerate(ladder.rows) if i != left_out]
-    _, (slopes, spread, noise) = _mixed(_traits(curves, ladder.origin, ladder.scale), rows)
-    return replace(
-        ladder, slopes=slopes, spread=spread, noise=noise, curves=tuple(curves), rows=tuple(rows)
-    )
+def left_out(ladder: Ladder) -> list[Ladder]:
+    """The ladder without each of its runs in turn, by the same shape."""
+    count = len(ladder.curves)
+    traits = _traits(ladder.curves, ladder.origin, ladder.scale)
+    _, slopes, spread, noise = _mixed(traits, [ladder.rows], 1.0 - np.eye(count))
+    return [
+        replace(
+            ladder,
+            slopes=slopes[i],
+            spread=spread[i],
+            noise=float(noise[i]),
+            curves=ladder.curves[:i] + ladder.curves[i + 1 :],
+            rows=ladder.rows[:i] + ladder.rows[i + 1 :],
+        )
+        for i in range(count)
+    ]
 
 
-def _mixed(traits: Floats, rows: Sequence[_Rows]) -> tuple[float, tuple[Floats, Floats, float]]:
-    """Expectation maximisation: log likelihood, and slopes, spread and noise."""
-    gram = np.stack([item.gram for item in rows])
-    side = np.stack([item.side for item in rows])
-    square = np.array([item.square for item in rows])
-    count = np.array([item.count for item in rows])
-    ridge = 1e-3 * np.eye(traits.shape[1])
+def _mixed(
+    traits: Floats, rows: Sequence[Sequence[_Rows]], weights: Floats | None = None
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Expectation maximisation for many tables of the same runs at once: log likelihoods [batch],
+    slopes [batch, traits, 3], spreads [batch, 3, 3] and noises [batch].
+
+    `rows` [batch or 1, runs]; `weights` [batch, runs] say how much each run counts.
+    """
+    gram = np.array([[item.gram for item in items] for items in rows])
+    side = np.array([[item.side for item in items] for items in rows])
+    square = np.array([[item.square for item in items] for items in rows])
+    count = np.array([[item.count for item in items] for items in rows], dtype=float)
+    logdet = np.array([[item.logdet for item in items] for items in rows])
+    if weights is None:
+        weights = np.ones(square.shape)
+    runs, kinds = weights.sum(axis=1)[:, None, None], traits.shape[1]
+    ridge = 1e-3 * np.eye(kinds)
     ridge[0, 0] = 0.0
+    weighted = traits.T * weights[:, None, :]
+    project = np.linalg.solve(weighted @ traits + ridge, weighted)
     prior = np.diag(ALONE_SPREAD**2)
     prior[0, 0] = 0.01
-    slopes = np.zeros((traits.shape[1], 3))
-    slopes[0] = ALONE_MEAN
-    slopes[0, 0] = float(np.mean(side[:, 0] / gram[:, 0, 0]))
-    spread, variance = prior.copy(), LEAST_NOISE**2
+    slopes = np.zeros((len(weights), kinds, 3))
+    slopes[:, 0] = ALONE_MEAN
+    level = side[..., 0] / gram[..., 0, 0]
+    slopes[:, 0, 0] = np.sum(weights * level, axis=1) / runs[:, 0, 0]
+    spread = np.broadcast_to(prior, (len(weights), 3, 3))
+    variance = np.full((len(weights), 1), LEAST_NOISE**2)
     for _ in range(ITERATIONS):
-        inverse = np.linalg.inv(spread)
-        mean = traits @ slopes
-        cover = np.linalg.inv(gram / variance + inverse)
-        beta = np.einsum("nij,nj->ni", cover, side / variance + mean @ inverse)
-        slopes = np.linalg.solve(traits.T @ traits + ridge, traits.T @ beta)
+        inverse, mean = np.linalg.inv(spread), traits @ slopes
+        per_noise = variance[:, :, None]
+        cover = np.linalg.inv(gram / per_noise[..., None] + inverse[:, None])
+        beta = np.einsum("bnij,bnj->bni", cover, side / per_noise + mean @ inverse)
+        slopes = project @ beta
         off = beta - traits @ slopes
-        spread = (off.T @ off + cover.sum(axis=0) + SHRINK * prior) / (len(rows) + SHRINK)
-        misfit = square - 2 * np.einsum("ni,ni->n", beta, side)
-        misfit += np.einsum("ni,nij,nj->n", beta, gram, beta) + np.einsum("nij,nji->n", gram, cover)
-        variance = max(float(np.sum(misfit) / np.sum(count)), 1e-10)
-    inverse, mean = np.linalg.inv(spread), traits @ slopes
-    precision = gram / variance + inverse
-    rest = side - np.einsum("nij,nj->ni", gram, mean)
-    total = square - 2 * np.einsum("ni,ni->n", mean, side)
-    total += np.einsum("ni,nij,nj->n", mean, gram, mean)
-    fit = np.einsum("ni,ni->n", rest, np.linalg.solve(precision, rest[:, :, None])[:, :, 0])
-    logdet = np.linalg.slogdet(precision @ spread)[1]
-    likelihood = -0.5 * np.sum(
-        total / variance - fit / variance**2 + logdet + count * np.log(variance)
-    )
-    likelihood -= 0.5 * sum(item.logdet for item in rows)
-    return float(likelihood), (slopes, spread, float(np.sqrt(variance)))
+        spread = (off * weights[:, :, None]).transpose(0, 2, 1) @ off + SHRINK * prior
+        spread = (spread + np.einsum("bn,bnij->bij", weights, cover)) / (runs + SHRINK)
+        misfit = square - 2 * np.sum(beta * side, axis=2)
+        misfit = misfit + np.einsum("bni,bnij,bnj->bn", beta, gram, beta)
+        misfit += np.einsum("bnij,bnji->bn", gram, cover)
+        variance = np.sum(weights * misfit, axis=1) / np.sum(weights * count, axis=1)
+        variance = np.maximum(variance, 1e-10)[:, None]
+    inverse, mean = np.linalg.inv(spread)[:, None], traits @ slopes
+    precision = gram / variance[:, :, None, None] + inverse
+    rest = side - np.einsum("bnij,bnj->bni", gram, mean)
+    total = square - 2 * np.sum(mean * side, axis=2)
+    total = total + np.einsum("bni,bnij,bnj->bn", mean, gram, mean)
+    fit = np.sum(rest * np.linalg.solve(precision, rest[..., None])[..., 0], axis=2)
+    each = total / variance - fit / variance**2 + count * np.log(variance) + logdet
+    each += np.linalg.slogdet(precision @ spread[:, None])[1]
+    likelihood = -0.5 * np.sum(weights * each, axis=1)
+    return likelihood, slopes, spread, np.sqrt(variance[:, 0])
 
 
 def conditional(
@@ -417,7 +444,7 @@ def calibration(ladder: Ladder, share: float, free: bool, level: float) -> tuple
         part = curve.until(min(step, int(last[0]) - 1))
         if share and len(usable(part).steps) < LEAST_ROWS:
             continue
-        mean, deviation = conditional(without(ladder, i), part, last, free)
+        mean, deviation = conditional(ladder.without[i], part, last, free)
         scores.append(float((mean[0] - np.log(curve.loss[-1])) / deviation[0]))
     if len(scores) < 2:
         return 0.0, ALONE_STRETCH
