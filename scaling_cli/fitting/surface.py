@@ -77,6 +77,11 @@ class Surface:
         return tuple(TRANSFORMS[self.law.parameter(name).transform] for name in self.free)
 
     @cached_property
+    def _all_logs(self) -> bool:
+        """Whether one exponential decodes all coordinates, as it does for power sums."""
+        return all(transform is TRANSFORMS["log"] for transform in self._transforms)
+
+    @cached_property
     def _straight(self) -> slice | Rows:
         """Coordinates that a step moves as their parameter, not as its log: a declared floor.
 
@@ -90,9 +95,11 @@ class Surface:
     def decode(self, theta: Floats) -> dict[str, Floats]:
         """Coordinates [batch, free] -> parameters [batch, 1] on scaled columns."""
         values = {name: np.full((1, 1), value) for name, value in self.constants.items()}
+        if self._all_logs:
+            theta = np.exp(theta)
         for i, name in enumerate(self.free):
             column = theta[:, i : i + 1]
-            values[name] = self._transforms[i].decode(column)
+            values[name] = column if self._all_logs else self._transforms[i].decode(column)
         return values
 
     def encode(self, values: Mapping[str, float | Floats]) -> Floats:
