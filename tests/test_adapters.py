@@ -77,6 +77,18 @@ def test_addresses_and_empty_folders(tmp_path: Path) -> None:
         read_sources([tmp_path])
 
 
+@pytest.mark.parametrize(
+    "damaged", [b"\0" * 900, bytes(range(256)) * 9, "s,l\n1,2".encode("utf-16")]
+)
+def test_a_damaged_table_in_a_folder_is_a_note(tmp_path: Path, damaged: bytes) -> None:
+    (tmp_path / "a.csv").write_text("step,loss\n1,2\n2,1\n")
+    (tmp_path / "b.csv").write_bytes(damaged)
+    found = read_sources([tmp_path])
+    assert [run.run_id for run in found.runs] == ["a"]
+    assert [note.code for note in found.notes] == ["unreadable"]
+    assert "b.csv" in found.notes[0].message
+
+
 def test_an_empty_file_in_a_folder_is_a_note(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(HISTORY)
     (tmp_path / "b.csv").write_text("")
