@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 
 from scaling_cli.curves.curve import Curve, curve_of, planned_steps
-from scaling_cli.curves.forecast import foresee, learn
+from scaling_cli.curves.forecast import calibration, conditional, foresee, learn
 from scaling_cli.curves.history import annealing
 from scaling_cli.curves.schedule import parse_schedule
 from scaling_cli.errors import FitError, InputError
@@ -67,6 +68,18 @@ def test_band_narrows_as_the_run_goes_on_and_widens_with_the_level() -> None:
         foresee(run, siblings, upto=1500, ladder=ladder, level=level) for level in (0.5, 0.99)
     )
     assert wide.final["low"] < narrow.final["low"]
+
+
+def test_band_is_as_wide_as_the_siblings_need_and_no_wider() -> None:
+    """Of twenty left out in turn, the conformal rank of 90 % is the nineteenth error."""
+    ladder, inside = learn(family(20)), 0
+    bias, stretch = calibration(ladder, 0.3, False, 0.90)
+    for curve, others in zip(ladder.curves, ladder.without, strict=True):
+        part = curve.until(int(np.searchsorted(curve.sums, 0.3 * curve.sums[-1])))
+        mean, deviation = conditional(others, part, curve.steps[-1:], False)
+        missed = abs(mean[0] - bias * deviation[0] - np.log(curve.loss[-1]))
+        inside += missed <= NormalDist().inv_cdf(0.95) * stretch * deviation[0] * (1 + 1e-9)
+    assert inside == 19
 
 
 def test_nothing_of_the_future_is_used() -> None:

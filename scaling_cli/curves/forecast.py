@@ -373,7 +373,7 @@ def foresee(
     It is told the rows up to step `upto`: all of them by default, none with 0. With fewer than six
     siblings the level is the run's own; with more theirs has a say, and before the run has rows the
     only one. `siblings` are finished runs whose curves look alike; `ladder` saves
-    learning from them again. The band is widened by the errors that the same forecast makes of each
+    learning from them again. The band is fitted to the errors that the same forecast makes of each
     sibling, left out in turn, from as much of it.
 
     Raises FitError where there is too little to say anything.
@@ -433,9 +433,12 @@ def foresee(
 
 
 def calibration(ladder: Ladder, share: float, free: bool, level: float) -> tuple[float, float]:
-    """Mean error in deviations, and by how much the band of the final loss is to be widened.
+    """Mean error in deviations, and by how much the band of the final loss is to be wider.
 
     From each sibling's final loss, foreseen from `share` of its rate sum by the other siblings.
+    With siblings enough for the level that is the conformal rank of their errors and may narrow
+    the band: early in a run the deviations are too large, and 99 % of the 90 % bands from 30 % of
+    the sample runs held when they could not. With fewer it only widens.
     """
     scores = []
     for i, curve in enumerate(ladder.curves):
@@ -453,4 +456,4 @@ def calibration(ladder: Ladder, share: float, free: bool, level: float) -> tuple
     wide = float(np.sqrt((np.sum((z - bias) ** 2) + SHRINK) / (count + SHRINK - 1)))
     rank = min(count, int(np.ceil((count + 1) * level)))  # the conformal one: Vovk et al. 2005
     tail = float(np.sort(np.abs(z - bias))[rank - 1]) / NormalDist().inv_cdf(0.5 + level / 2)
-    return bias, max(tail, wide if rank == count else 1.0, 1.0)
+    return bias, tail if rank < count else max(tail, wide, 1.0)
