@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
+import warnings
+from collections.abc import Callable
+from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 from scipy.optimize import least_squares, minimize
@@ -29,6 +34,39 @@ def notebook_starts() -> Floats:
     exponents, amplitudes = np.arange(0, 2.1, 0.5), np.arange(0, 26, 5)
     grid = np.meshgrid(amplitudes, amplitudes, np.arange(-1, 1.1, 0.5), exponents, exponents)
     return np.stack([item.ravel() for item in grid], axis=1)
+
+
+def package(
+    rows: tuple[Floats, ...], objective: Callable[[Floats, Floats], float], loop: float
+) -> str:
+    """The `chinchilla` package on a coarse grid; its finest documented one takes half an hour."""
+    if not find_spec("chinchilla"):
+        return "| chinchilla | | not installed | | |"
+    from chinchilla import Chinchilla
+    from chinchilla._metrics import log_huber
+
+    params, tokens, loss = rows
+    ends = {"e": (-1, 0, 1), "a": (0, 12.5, 25), "b": (0, 12.5, 25)}
+    grid = ends | {"alpha": (0, 1, 2), "beta": (0, 1, 2)}
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with (Path(folder) / "df.csv").open("w") as file:
+            print("C,N,D,loss", file=file)
+            for n, d, value in zip(params, tokens, loss, strict=True):
+                print(f"{6 * n * d},{n},{d},{value}", file=file)
+        peer = Chinchilla(
+            folder,
+            param_grid=grid,
+            loss_fn=lambda seen, made: log_huber(seen, made, DELTA),
+            log_level=50,
+        )
+        (spent,) = seconds(lambda: peer.fit(parallel=False), rounds=1)
+    point = np.array([np.log(peer.A), np.log(peer.B), np.log(peer.E), peer.alpha, peer.beta], float)
+    reached = objective(point, np.ones(len(loss)))
+    return (
+        f"| chinchilla {version('chinchilla')}, log_huber | {3**5} | {spent:.1f} s |"
+        f" {loop / spent:.0f} | {reached:.10e} |"
+    )
 
 
 def run() -> str:
@@ -106,10 +144,7 @@ def run() -> str:
         f" {loop:.1f} s | 1 | |",
         f"| scalefit | grid, {len(found.objective)} polished, {agreeing:.0%} agree |"
         f" {ours * 1e3:.2f} ms | {loop / ours:,.0f} | {found.objective.min():.10e} |",
-        *(
-            f"| {peer} | | {'not measured' if find_spec(peer) else 'not installed'} | | |"
-            for peer in ("chinchilla", "vpnls")
-        ),
+        package(rows, notebook, loop),
         "",
         "| 4000 resamples | a resample | BFGS loop / time | least_squares / time |",
         "|---|---|---|---|",

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-PACKAGES = ("numpy", "scipy", "pyarrow", "chinchilla", "vpnls")
+PACKAGES = ("numpy", "scipy", "pyarrow", "chinchilla")
 
 
 def machine() -> str:

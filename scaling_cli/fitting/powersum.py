@@ -172,7 +172,7 @@ class PowerSumModel:
         """
         shape, exact = pull.shape, (1.0 - mix)[:, None]
         bend = pull
-        if mix.any():
+        if np.count_nonzero(mix):
             bend = np.multiply(pull, exact, out=scratch("bend", shape))
         # A product of two slopes has one weight among monomials, another with the floor or power.
         with_floor = np.subtract(gauss, bend, out=scratch("with floor", shape))

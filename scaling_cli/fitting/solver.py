@@ -183,7 +183,7 @@ def _solve_batch(
                 held = prior and prior.take(chosen)
                 new, old, damp = _values(pull, point, held), value[chosen], damping[chosen]
                 better = new < old
-                worse = np.flatnonzero(~better)
+                (worse,) = (~better).nonzero()
                 if len(worse):
                     point.put(worse, surface.at(theta[chosen[worse]]))
                     pull[worse] = (here if len(here) == 1 else here[worse]) * point.slope[worse]
@@ -207,9 +207,9 @@ def _solve_batch(
             done = small | (damp > MAX_DAMPING) | np.isinf(value[active]) | (left[active] == 0)
             converged[active] = small
             left[active] -= 1
-            moved = surface.moved(theta[active], step)
-            moved = np.clip(moved, -COORDINATE_LIMIT, COORDINATE_LIMIT)
-            if done.any():
+            moved = np.minimum(surface.moved(theta[active], step), COORDINATE_LIMIT)
+            moved = np.maximum(moved, -COORDINATE_LIMIT)
+            if np.count_nonzero(done):
                 fresh = queue[: np.count_nonzero(done)]
                 queue = queue[len(fresh) :]
                 active = np.concatenate([active[~done], fresh])
@@ -257,7 +257,7 @@ def _sums(
     gauss = np.abs(point.residuals, out=scratch("gauss", pull.shape))
     np.divide(delta, np.maximum(gauss, delta, out=gauss), out=gauss)
     inlier = np.floor(gauss, out=scratch("inlier", pull.shape))
-    if mix.any():
+    if np.count_nonzero(mix):
         gauss -= inlier
         gauss *= mix[:, None]
         gauss += inlier
@@ -288,15 +288,16 @@ def _step(
         diagonal += square
     gradient, matrix = surface.for_steps(theta, gradient, matrix, mix)
     scale = np.abs(diagonal)
-    scale = np.maximum(scale, 1e-10 * np.max(scale, axis=1, keepdims=True) + 1e-300)
+    scale = np.maximum(scale, 1e-10 * scale.max(axis=1, keepdims=True) + 1e-300)
     diagonal += (RIDGE * damping + 1e-12)[:, None] * scale
     step = solve_symmetric(matrix, -gradient)
-    bad = ~np.isfinite(step).all(axis=1) & np.isfinite(matrix).all(axis=(1, 2))
-    if bad.any():
+    bad = ~np.isfinite(step).all(axis=1)
+    if np.count_nonzero(bad):
+        bad &= np.isfinite(matrix).all(axis=(1, 2))
         matrix[bad] = _positive(matrix[bad], scale[bad])
         step[bad] = solve_symmetric(matrix[bad], -gradient[bad])
     _hold_above(surface.lowest_step(theta), step, matrix, gradient)
-    largest = np.max(np.abs(step), axis=1, keepdims=True)
+    largest = np.abs(step).max(axis=1, keepdims=True)
     step *= np.minimum(1.0, MAX_STEP / np.maximum(largest, 1e-300))
     slope = np.einsum("bi,bi->b", step, gradient)
     bend = np.einsum("bi,bij,bj->b", step, matrix, step)
@@ -307,9 +308,9 @@ def _step(
 def _hold_above(lowest: Floats, step: Floats, matrix: Floats, gradient: Floats) -> None:
     """Hold the coordinates that a step takes below their bound at it, and step in the others."""
     held = step < lowest
-    rows = np.flatnonzero(held.any(axis=1))
-    if not len(rows):
+    if not np.count_nonzero(held):
         return
+    rows = np.flatnonzero(held.any(axis=1))
     held = held[rows]
     there = np.where(held, lowest[rows], 0.0)
     side = -gradient[rows] - np.einsum("bij,bj->bi", matrix[rows], there)
