@@ -18,6 +18,7 @@ from scaling_cli.workers import mapper
 if TYPE_CHECKING:
     from scaling_cli.checks import Result
     from scaling_cli.checks.base import Bench
+    from scaling_cli.curves.assessed import Assessed
     from scaling_cli.curves.curve import Curve
     from scaling_cli.curves.forecast import Forecast
     from scaling_cli.curves.plan import SchedulePlan
@@ -194,12 +195,36 @@ class Project:
             raise errors[0]
         return found
 
-    def curve(self, run: str, where: str | None = None, **asked: Any) -> tuple[Curve, Forecast]:
-        """The curve of a run and what it will log; `asked` as in `scaling_cli.curves.ask.ask`."""
-        from scaling_cli.curves.ask import ask
+    def curve(
+        self,
+        run: str,
+        where: str | None = None,
+        law: str | None = None,
+        fit: str | None = None,
+        **asked: Any,
+    ) -> tuple[Curve, Forecast, Assessed | None]:
+        """The curve of a run and what it will log; `asked` as in `scaling_cli.curves.ask.ask`.
 
-        among = None if where is None else self.runs(where)
-        return ask(self.store, self.runs(), run, self.mapping, among=among, **asked)
+        By a curve `law` fitted to the finished runs like it, or by the saved `fit` of one, where
+        either is named; that is then the third.
+        """
+        from scaling_cli.curves.ask import ask, learnt
+
+        rows, among = self.runs(), None if where is None else self.runs(where)
+        known = None
+        if fit is not None:
+            known = self.curve_fit(fit)
+        elif law is not None:
+            upto = asked.get("upto")
+            known = learnt(self.store, rows, run, self.mapping, law, among, upto)
+        return *ask(self.store, rows, run, self.mapping, among=among, known=known, **asked), known
+
+    def curve_fit(self, path: str) -> Assessed:
+        """The curve fit of a file; its path may be relative to that of the mapping."""
+        from scaling_cli.curves.assessed import Assessed
+
+        beside = Path(self.mapping.path).parent / path if self.mapping else Path(path)
+        return Assessed.load(beside if beside.is_file() else Path(path))
 
     def schedule(
         self, steps: int, run: str | None = None, where: str | None = None, **asked: Any
@@ -229,7 +254,7 @@ class Project:
 
         rows = every_run(self.store, self.mapping)
         mapping = None if self.mapping is None or not self.mapping.columns else self.mapping
-        return Bench(rows, self.store, mapping, cache(self.frozen_fits))
+        return Bench(rows, self.store, mapping, cache(self.frozen_fits), cache(self.curve_fit))
 
     def frozen_fits(self, fit: str | None = None) -> list[Fit]:
         """The fits of a file (its path may be relative to that of the mapping) or of an id, which

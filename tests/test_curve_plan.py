@@ -68,7 +68,10 @@ def test_best_is_that_of_a_search_of_everything(plan: SchedulePlan) -> None:
     """Every shape, decay and final rate on a finer grid than the first one tried."""
     grid = product(SHAPES, np.geomspace(0.02, 0.96, 40), np.geomspace(3e-5, 3e-4, 4))
     losses = [
-        final(plan.fitted, family("wsd", 3e-4, 100, 3000, float(least), decay=decay, shape=shape))
+        final(
+            plan.known.fitted,
+            family("wsd", 3e-4, 100, 3000, float(least), decay=decay, shape=shape),
+        )
         for shape, decay, least in grid
     ]
     assert plan.best.loss <= min(losses) * (1 + 2e-6)
@@ -79,7 +82,7 @@ def test_the_printed_schedule_is_the_one_that_was_scored(plan: SchedulePlan) -> 
     for item in plan.candidates:
         made = parse_schedule(item.schedule)
         assert made.total == 3000
-        assert final(plan.fitted, made) == pytest.approx(item.loss, rel=1e-12)
+        assert final(plan.known.fitted, made) == pytest.approx(item.loss, rel=1e-12)
         assert item.low < item.loss < item.high
     losses = [item.loss for item in plan.candidates]
     assert losses == sorted(losses)
@@ -102,7 +105,7 @@ def test_a_difference_is_decided_where_it_is_larger_than_its_uncertainty(
     plan: SchedulePlan,
 ) -> None:
     """Curves without noise: what is left is the law's error on a new schedule, twice."""
-    certain = 1.645 * np.sqrt(2) * plan.missed
+    certain = 1.645 * np.sqrt(2) * plan.known.missed
     for item in plan.candidates:
         if not 1 < np.log1p(item.behind) / certain < 1.1:
             assert item.decided == (np.log1p(item.behind) > certain)
@@ -125,7 +128,7 @@ def test_extrapolation_is_said() -> None:
     assert {note.code for note in far.notes} >= {"extrapolation", "outside_schedules"}
     few = plan_schedule(curves[:1], 3000, ["cosine"], "lr_anneal", resamples=20)
     assert "few_schedules" in {note.code for note in few.notes}
-    assert few.missed == pytest.approx(bootstrap.MISS)
+    assert few.known.missed == pytest.approx(bootstrap.MISS)
 
 
 def test_what_cannot_be_known_is_refused() -> None:

@@ -23,6 +23,7 @@ from scaling_cli.resolve import Resolved, resolve, sample
 from scaling_cli.store import RunRecord, Store
 
 if TYPE_CHECKING:
+    from scaling_cli.curves.assessed import Assessed
     from scaling_cli.fitting.result import Fit
 
 Status = Literal["pass", "fail", "skip"]
@@ -188,13 +189,15 @@ class Subject:
 class Bench:
     """All runs of a store at their final points, and where their histories and fits come from.
 
-    `fits` gives the fits of an id or a file, or the newest ones for None.
+    `fits` gives the fits of an id or a file, or the newest ones for None; `curve_fit` the curve fit
+    of a file.
     """
 
     rows: Observations
     store: Store
     mapping: Mapping | None
     fits: Callable[[str | None], Sequence[Fit]]
+    curve_fit: Callable[[str], Assessed]
 
     def subjects(self, chosen: Sequence[int]) -> list[Subject]:
         """The runs of these rows with their histories, in that order."""

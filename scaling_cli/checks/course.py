@@ -16,6 +16,7 @@ POINTS = 8  # the last ones, of which most have to be outside: one bad row is no
 
 def judge(run: Subject, settings: Settings) -> Finding:
     bench = run.bench
+    known = bench.curve_fit(settings["fit"]) if settings["fit"] else None
     upto = int(settings["share"] * run.step)
     try:
         curve, foreseen = ask(
@@ -25,6 +26,7 @@ def judge(run: Subject, settings: Settings) -> Finding:
             bench.mapping,
             upto=upto,
             level=settings["level"],
+            known=known,
         )
     except ScalefitError as error:
         raise Undecided(str(error)) from None
@@ -38,10 +40,11 @@ def judge(run: Subject, settings: Settings) -> Finding:
     last, expected = float(loss[-1]), f"{number(float(low[-1]))}..{number(float(high[-1]))}"
     left = max(above, below) > 0.5
     side = "inside" if not left else "above" if above > below else "below"
+    told = f" and the run itself up to step {upto}" if known is None else f" by {settings['fit']}"
     text = (
         f"loss {number(last)} at step {int(steps[-1])}: most of the last {POINTS} points are {side}"
         f" the {percent(settings['level'], 0)} band ({expected} there), foreseen from"
-        f" {len(foreseen.siblings)} finished runs and the run itself up to step {upto}."
+        f" {len(foreseen.siblings)} finished runs{told}."
     )
     details = {"low": float(low[-1]), "high": float(high[-1]), "final": foreseen.final}
     return Finding("fail" if left else "pass", text, last, expected, int(steps[-1]), details)
@@ -52,6 +55,7 @@ RULE = Rule(
     "The loss is on the course foreseen by a curve law",
     judge,
     (
+        Setting("fit", "text", "a file of `scalefit curve --law`; without it, the group's runs"),
         Setting("share", "number", "share of the steps so far that the forecast is told", SHARE),
         Setting("level", "number", "central share of the band", LEVEL),
     ),

@@ -155,6 +155,17 @@ def finite(value: Any) -> Any:
     return value
 
 
+def write_json(path: str, content: dict[str, Any]) -> None:
+    """A document in a file that --output names."""
+    import json
+    from pathlib import Path
+
+    try:
+        Path(path).write_text(json.dumps(finite(content), indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--output {path} cannot be written ({error.strerror})") from None
+
+
 def names(text: str | None) -> list[str] | None:
     """`a, b` -> ["a", "b"]; None stays None, and an empty text is no key at all."""
     if text is None:

@@ -16,7 +16,9 @@ from scaling_cli.cli.common import (
     check_level,
     command,
     say,
+    write_json,
 )
+from scaling_cli.errors import InputError
 
 
 @command
@@ -40,12 +42,21 @@ def curve(
         str | None,
         typer.Option("--upto", help="As if the run had logged no further.", metavar="STEP"),
     ] = None,
+    law: Annotated[
+        str | None,
+        typer.Option("--law", help="By a curve law alone: mpl or lr_anneal.", metavar="LAW"),
+    ] = None,
+    fit: Annotated[
+        str | None,
+        typer.Option("--fit", help="By a curve fit that -o FILE.json wrote.", metavar="FILE"),
+    ] = None,
     where: WhereOption = None,
     level: Annotated[
         float, typer.Option("--level", help="Central share of the band.", metavar="SHARE")
     ] = 0.90,
     output: Annotated[
-        str | None, typer.Option("--output", "-o", help="Write a figure here.", metavar="FILE")
+        str | None,
+        typer.Option("--output", "-o", help="A figure; as .json the fit of --law.", metavar="FILE"),
     ] = None,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
@@ -54,21 +65,27 @@ def curve(
     """Foresee the rest of a run, or the same run otherwise.
 
     From its own losses, its schedule, and the finished runs of its group (--where narrows them).
-    Another schedule, length or size is answered from the finished runs.
+    Another schedule, length or size is answered from the finished runs. With --law a curve law
+    fitted to those of its size answers alone; -o FILE.json keeps it for --fit.
 
     Example: scalefit curve --run cosine-2 --upto 1000
     """
     from scaling_cli.project import open_project
     from scaling_cli.quantities import parse_positive
     from scaling_cli.report.plot import save_figure, text_plot
-    from scaling_cli.report.tables import curve_table
+    from scaling_cli.report.tables import curve_fit_table, curve_table
 
     check_level(level)
     numbers = {
         name: None if text is None else parse_positive(text, f"--{name}")
         for name, text in (("steps", steps), ("params", params), ("upto", upto))
     }
-    shown, found = open_project(store, config).curve(
+    keeps = output is not None and output.endswith(".json")
+    if law and fit:
+        raise InputError("--law fits anew, and --fit takes a saved fit", "Give one of them.")
+    if keeps and not law:
+        raise InputError(f"-o {output} keeps a curve law, and none is named", "Add --law mpl.")
+    shown, found, known = open_project(store, config).curve(
         run,
         schedule=schedule,
         steps=None if numbers["steps"] is None else int(numbers["steps"]),
@@ -76,11 +93,22 @@ def curve(
         upto=None if numbers["upto"] is None else int(numbers["upto"]),
         where=where,
         level=level,
+        law=law,
+        fit=fit,
     )
-    if output:
+    if output and known and keeps:
+        write_json(output, known.to_document())
+    elif output:
         save_figure(shown, found, output)
     if not as_json:
         print(text_plot(shown, found), end="\n\n")
-    answer(as_json, found.to_json(), lambda: [curve_table(found)])
+    document = found.to_json()
+    if known:
+        document["parameters"] = known.parameters_json(level)
+    answer(
+        as_json,
+        document,
+        lambda: [curve_table(found), *([curve_fit_table(known, level)] if known else [])],
+    )
     if output:
-        say(f"The figure is in {output}.")
+        say(f"The {'fit' if keeps else 'figure'} is in {output}.")

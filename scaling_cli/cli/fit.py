@@ -18,10 +18,10 @@ from scaling_cli.cli.common import (
     assignments,
     check_level,
     command,
-    finite,
     many,
     names,
     say,
+    write_json,
 )
 from scaling_cli.errors import InputError, UnreachableError
 
@@ -180,11 +180,4 @@ def ranges(texts: list[str]) -> dict[str, tuple[float, float]]:
 
 def write_fits(path: str, documents: list[dict[str, object]]) -> None:
     """One fit is its own document; several stand in a list."""
-    import json
-    from pathlib import Path
-
-    content = documents[0] if len(documents) == 1 else {"fits": documents}
-    try:
-        Path(path).write_text(json.dumps(finite(content), indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"--output {path} cannot be written ({error.strerror})") from None
+    write_json(path, documents[0] if len(documents) == 1 else {"fits": documents})

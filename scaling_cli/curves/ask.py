@@ -8,6 +8,7 @@ from math import isnan, log, nan
 
 import numpy as np
 
+from scaling_cli.curves.assessed import SAME_SIZE, Assessed, assess
 from scaling_cli.curves.curve import Curve, curve_of
 from scaling_cli.curves.forecast import Forecast, foresee
 from scaling_cli.curves.schedule import SAME_RATE, Schedule, parse_schedule
@@ -19,7 +20,6 @@ from scaling_cli.quantities import count
 from scaling_cli.records import Steps
 from scaling_cli.store import RunRecord, Store
 
-SAME_SIZE = 0.01  # relative difference of params of runs that one curve law holds for
 SHOWN = 100  # steps at which what has not been logged yet is foreseen
 
 
@@ -73,17 +73,27 @@ def curves_of(store: Store, records: list[RunRecord], mapping: Mapping | None) -
 
 
 def alike(
-    store: Store, rows: Observations, asked: str | None, mapping: Mapping | None
+    store: Store,
+    rows: Observations,
+    asked: str | None,
+    mapping: Mapping | None,
+    among: Observations | None = None,
 ) -> list[Curve]:
-    """The curves of the finished runs of one size: those of the run's group, or all of `rows`."""
+    """The curves of the finished runs of one size: those of the run's group, or all of `among`, or
+    without a run all of `rows`."""
     if asked is None:
-        records = [r for r in rows.runs if r.has_history and r.status == "finished"]
-        found, size = list(curves_of(store, records, mapping).values()), nan
+        size = nan
     else:
         record = find_run(rows, asked)
         used = mapping or record.mapping
         own = curve_of(record.to_run(store.series([record.run_key])[record.run_key]), used)
-        found, size = [own, *siblings_of(store, rows, record, mapping)], own.params
+        size = own.params
+    if asked is None or among is not None:
+        chosen = (among or rows).runs
+        records = [run for run in chosen if run.has_history and run.status == "finished"]
+        found = list(curves_of(store, records, mapping).values())
+    else:
+        found = [own, *siblings_of(store, rows, record, mapping)]
     finished = [curve for curve in found if curve.finished]
     if not finished:
         raise InputError(
@@ -91,6 +101,22 @@ def alike(
             "Widen --where, or ingest finished runs; see `scalefit runs`.",
         )
     return of_one_size(finished, size)
+
+
+def learnt(
+    store: Store,
+    rows: Observations,
+    asked: str,
+    mapping: Mapping | None,
+    law: str,
+    among: Observations | None = None,
+    upto: int | None = None,
+) -> Assessed:
+    """`law` fitted to the finished runs of this one's group and size, or to those of `among`; with
+    `upto` as if it were not finished itself."""
+    curves = alike(store, rows, asked, mapping, among)
+    own = find_run(rows, asked).run_id
+    return assess(law, [curve for curve in curves if upto is None or curve.run_id != own])
 
 
 def of_one_size(curves: list[Curve], params: float) -> list[Curve]:
@@ -119,9 +145,11 @@ def ask(
     params: float | None = None,
     upto: int | None = None,
     level: float = 0.90,
+    known: Assessed | None = None,
 ) -> tuple[Curve, Forecast]:
     """The run's curve and what it will log; `among` are the runs to learn from, if not its group.
 
+    With `known`, a curve law that has been fitted, that is by the law alone.
     Another `schedule`, number of `steps` or `params` asks for the same run otherwise: what it has
     logged counts as far as the learning rates agree, and not at all for another size.
     """
@@ -139,7 +167,7 @@ def ask(
         )
     )
     if schedule is None and steps is None and params is None:
-        return own, _foresee(own, others, upto, level)
+        return own, _foresee(own, others, upto, level, known)
     if schedule is not None:
         planned = parse_schedule(schedule, steps)
     elif steps is not None:
@@ -159,7 +187,7 @@ def ask(
         params=own.params if params is None else params,
         notes=planned.notes,
     )
-    if len(asked_for.steps) < len(own.steps):
+    if len(asked_for.steps) < len(own.steps) and known is None:
         note = Note(
             "other_run",
             "info",
@@ -167,7 +195,7 @@ def ask(
             + (", it among them." if own.finished else "."),
         )
         asked_for = replace(asked_for, notes=(*asked_for.notes, note))
-    return asked_for, _foresee(asked_for, [*others, own], upto, level)
+    return asked_for, _foresee(asked_for, [*others, own], upto, level, known)
 
 
 def _of_length(curve: Curve, steps: int) -> Schedule:
@@ -181,9 +209,13 @@ def _of_length(curve: Curve, steps: int) -> Schedule:
     return Schedule(made, warmup, f"{curve.schedule.name} in {steps} steps")
 
 
-def _foresee(curve: Curve, others: list[Curve], upto: int | None, level: float) -> Forecast:
+def _foresee(
+    curve: Curve, others: list[Curve], upto: int | None, level: float, law: Assessed | None
+) -> Forecast:
     known = curve if upto is None else curve.until(upto)
     last = int(known.steps[-1]) if len(known.steps) else curve.schedule.warmup
     ahead = np.linspace(last, curve.total, SHOWN + 1).astype(np.int64)[1:]
     at: Steps = np.union1d(curve.steps, ahead) if last < curve.total else curve.steps
+    if law is not None:
+        return law.foresee(curve, at, level)
     return foresee(curve, others, upto=upto, level=level, steps=at)

@@ -10,16 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from scaling_cli.curves.bootstrap import RESAMPLES, missed_by, resampled
+from scaling_cli.curves.assessed import SAME, Assessed, Range, assess
+from scaling_cli.curves.bootstrap import RESAMPLES
 from scaling_cli.curves.curve import Curve
-from scaling_cli.curves.fit import CurveFit, fit_curves
-from scaling_cli.curves.forecast import LEAST_ROWS, usable
+from scaling_cli.curves.fit import CurveFit
 from scaling_cli.curves.schedule import SHAPES, Schedule, family
 from scaling_cli.errors import InputError
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats
 
-LAWS = ("mpl", "lr_anneal")
 FREE = {  # the numbers of a family that are chosen; its peak too, where the runs' peaks differ
     "wsd": ("decay", "min"),
     "cosine": ("min",),
@@ -40,9 +39,6 @@ LEAST_DECAY = 0.02  # of the steps: a shorter decay is a drop, which `piecewise`
 LONGEST_DECAY = 0.995  # of the steps after the warmup, so that three digits do not reach into it
 GRID = 6  # values of each free number that are tried first
 FINEST = 0.01  # step of a number's log at which the search ends: the loss is flat about the best
-SAME = 0.02  # relative distance beyond the fitted runs' range that is none
-NEAR_PEAK = 0.99  # of the peak: a rate below it has begun to fall
-FALLEN = 0.9  # of the peak: a run that ends above it says nothing of annealing
 
 
 @dataclass(frozen=True)
@@ -70,100 +66,28 @@ class Candidate:
 
 @dataclass(frozen=True)
 class SchedulePlan:
-    """The candidates by their foreseen final loss, lowest first; `best` is that of the families.
+    """The candidates by the final loss that the `known` law foresees, lowest first; `best` is that
+    of the families."""
 
-    `missed` is the law's relative error on a schedule that it was not fitted to.
-    """
-
-    fitted: CurveFit
+    known: Assessed
     steps: int
     level: float
     best: Candidate
     candidates: tuple[Candidate, ...]
-    missed: float
     notes: tuple[Note, ...]
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "law": self.fitted.law.id,
+            "law": self.known.fitted.law.id,
             "steps": self.steps,
             "level": self.level,
-            "runs": list(self.fitted.runs),
-            "parameters": {
-                name: item.__dict__ for name, item in self.fitted.parameters(self.level).items()
-            },
-            "missed": self.missed,
+            "runs": list(self.known.fitted.runs),
+            "parameters": self.known.parameters_json(self.level),
+            "missed": self.known.missed,
             "best": self.best.to_json(),
             "schedules": [item.to_json() for item in self.candidates],
             "warnings": [note.to_json() for note in self.notes],
         }
-
-
-@dataclass(frozen=True)
-class Range:
-    """What the schedules of the fitted runs span: what a candidate is held to, or said to leave.
-
-    `tails` are the shares of the steps from the start of the decay on, of the runs that have one.
-    """
-
-    steps: tuple[int, int]
-    peaks: tuple[float, float]
-    lowest: float
-    tails: tuple[float, float]
-    warmup: int
-
-    @classmethod
-    def of(cls, curves: Sequence[Curve]) -> Range:
-        """InputError where no run lowers its rate."""
-        plans = [curve.schedule for curve in curves]
-        tails = [_tail(plan) for plan in plans if plan.rates[-1] < FALLEN * plan.peak]
-        if not tails:
-            raise InputError(
-                "no run lowers its learning rate, so nothing is known of what that gains",
-                "Add a finished run with a decay (cosine, linear, wsd) to the runs.",
-            )
-        peaks = [plan.peak for plan in plans]
-        lowest = min(float(np.min(rates[rates > 0])) for rates in map(_after_warmup, plans))
-        totals = [plan.total for plan in plans]
-        return cls(
-            (min(totals), max(totals)),
-            (min(peaks), max(peaks)),
-            lowest,
-            (min(tails), max(tails)),
-            int(np.median([plan.warmup for plan in plans])),
-        )
-
-    def beyond(self, plan: Schedule) -> tuple[str, ...]:
-        """In what a schedule leaves it, in words."""
-        found = []
-        if not self.peaks[0] / (1 + SAME) <= plan.peak <= self.peaks[1] * (1 + SAME):
-            found.append("peak")
-        after = _after_warmup(plan)
-        if np.min(after) < self.lowest / (1 + SAME):
-            found.append("rates below those fitted")
-        tail = _tail(plan) if plan.rates[-1] < FALLEN * plan.peak else self.tails[0]
-        if tail < self.tails[0] * (1 - SAME):
-            found.append("a shorter decay than those fitted")
-        return tuple(found)
-
-
-def _after_warmup(plan: Schedule) -> Floats:
-    return plan.rates[max(plan.warmup, 1) :]
-
-
-def _tail(plan: Schedule) -> float:
-    """Share of the steps from the start of the decay on."""
-    return 1.0 - float(np.flatnonzero(plan.rates >= NEAR_PEAK * plan.peak)[-1]) / plan.total
-
-
-def fit_assessed(
-    law_id: str, curves: Sequence[Curve], resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[CurveFit, float, int]:
-    """The law on the rows of the curves after their warmup, with draws; and `missed_by`."""
-    rows = [usable(curve) for curve in curves]
-    rows = [curve for curve in rows if len(curve.steps) >= LEAST_ROWS]
-    fitted = fit_curves(law_id, rows)
-    return resampled(fitted, rows, resamples, seed), *missed_by(fitted, rows)
 
 
 def plan_schedule(
@@ -184,8 +108,6 @@ def plan_schedule(
     fitted; a difference holds that error twice, as two schedules are missed apart.
     InputError where nothing is known of annealing, FitError where the rows are too few.
     """
-    if law not in LAWS:
-        raise InputError(f"--law {law} plans no schedule", f"Choose one of {', '.join(LAWS)}.")
     for name in families:
         if name not in FREE:
             raise InputError(f"there is no family '{name}'", f"Choose from {', '.join(FREE)}.")
@@ -195,7 +117,8 @@ def plan_schedule(
         raise InputError(
             f"--steps {steps} ends within the warmup of {warmup}", "Give more, or --warmup."
         )
-    fitted, missed, said_by = fit_assessed(law, curves, resamples, seed)
+    known = assess(law, curves, resamples, seed)
+    fitted, missed = known.fitted, known.missed
     search = _Search(fitted, within, warmup, steps)
     usual = [search.made(name, _absolute(more, within)) for name, more in USUAL]
     found = [search.best(name) for name in families]
@@ -224,8 +147,8 @@ def plan_schedule(
             )
         )
     (chosen,) = (item for item in candidates if item.schedule == best)
-    notes = tuple(_notes(curves, within, steps, chosen, candidates, missed, said_by))
-    return SchedulePlan(fitted, steps, level, chosen, tuple(candidates), missed, notes)
+    notes = tuple(_notes(curves, steps, chosen, candidates, known))
+    return SchedulePlan(known, steps, level, chosen, tuple(candidates), notes)
 
 
 def _absolute(more: Mapping[str, float], within: Range) -> dict[str, float]:
@@ -320,20 +243,12 @@ def _planned(plan: Schedule) -> Curve:
 
 def _notes(
     curves: Sequence[Curve],
-    within: Range,
     steps: int,
     best: Candidate,
     candidates: Sequence[Candidate],
-    missed: float,
-    said_by: int,
+    known: Assessed,
 ) -> Iterator[Note]:
-    if steps > within.steps[1] * (1 + SAME):
-        yield Note(
-            "extrapolation",
-            "warning",
-            f"{steps} steps are {steps / within.steps[1]:.2g} times the longest fitted run"
-            f" ({within.steps[1]}): the law has not seen a rate sum that large.",
-        )
+    yield from known.within.length_notes(steps)
     kinds = {(curve.schedule.name, curve.total) for curve in curves}
     if len(kinds) < 3:
         yield Note(
@@ -356,10 +271,4 @@ def _notes(
             f"{ahead[0].schedule} is foreseen lower, but is no member of the families within the"
             " range of the fitted runs.",
         )
-    told = f"from {said_by} runs left out in turn" if said_by else "as on public curves"
-    yield Note(
-        "law_error",
-        "info",
-        f"The law misses a schedule that it was not fitted to by {missed:.2%} (one standard"
-        f" deviation, {told}); the bands hold that.",
-    )
+    yield known.error_note()

@@ -11,6 +11,7 @@ from scaling_cli.quantities import count, number, percent, power
 
 if TYPE_CHECKING:
     from scaling_cli.contrasts import Crossing, Equivalence, Slope
+    from scaling_cli.curves.assessed import Assessed
     from scaling_cli.curves.forecast import Forecast
     from scaling_cli.curves.plan import SchedulePlan
     from scaling_cli.fitting.backtest import Comparison
@@ -332,6 +333,18 @@ def curve_table(forecast: Forecast) -> Table:
     return Table(title, headers, rows, left=0, lines=forecast.notes)
 
 
+def curve_fit_table(known: Assessed, level: float) -> Table:
+    """The parameters of a curve law with their intervals."""
+    fitted = known.fitted
+    rows = tuple(
+        (name, number(item.value, 6), span(item.low, item.high))
+        for name, item in fitted.parameters(level).items()
+    )
+    lines = (fitted.law.formula, *fitted.law.caveats)
+    headers = ("parameter", "value", f"{level:.0%} interval")
+    return Table(f"{fitted.law.id} on {len(fitted.runs)} runs", headers, rows, lines=lines)
+
+
 def schedule_table(plan: SchedulePlan) -> Table:
     """One line a schedule, the lowest foreseen loss first."""
     rows = tuple(
@@ -345,8 +358,9 @@ def schedule_table(plan: SchedulePlan) -> Table:
         )
         for item in plan.candidates
     )
-    runs = len(plan.fitted.runs)
-    title = f"Final loss after {count(plan.steps)} steps, by {plan.fitted.law.id} on {runs} runs"
+    fitted = plan.known.fitted
+    told = f"{fitted.law.id} on {len(fitted.runs)} runs"
+    title = f"Final loss after {count(plan.steps)} steps, by {told}"
     headers = ("schedule", "loss", f"{plan.level:.0%} band", "behind", "", "beyond the runs")
     return Table(title, headers, rows, lines=plan.notes)
 
