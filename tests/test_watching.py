@@ -85,6 +85,21 @@ def test_a_live_run_is_followed_to_its_end(tmp_path: Path, store: str) -> None:
     }  # fmt: skip
 
 
+def test_a_plan_is_not_missed_before_the_end(tmp_path: Path) -> None:
+    mapping = tmp_path / "scalefit.toml"
+    plan = '\n[[check]]\nrule = "planned"\ntokens = "config.total_steps * config.batch_tokens"\n'
+    mapping.write_text(MAPPING.read_text(encoding="utf-8") + plan, encoding="utf-8")
+    log = tmp_path / "run.jsonl"
+    rows = SAMPLE.read_text(encoding="utf-8").splitlines(keepends=True)
+    log.write_text("".join(rows[: len(rows) // 2]), encoding="utf-8")
+    project = open_project(str(tmp_path / "store"), mapping)
+    looks = list(watch(project, RUN, [str(log)], poll_seconds=0.01, idle_seconds=0.015))
+    failed = ["planned" in {item.name for item in look.failed} for look in looks]
+    assert len(failed) > 1
+    assert not any(failed[:-1])
+    assert failed[-1]
+
+
 def test_lines_tell_the_alarm_once_and_the_end(tmp_path: Path) -> None:
     rows = SAMPLE.read_text(encoding="utf-8").splitlines()
     log = tmp_path / "run.jsonl"
