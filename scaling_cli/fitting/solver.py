@@ -22,7 +22,7 @@ RELATIVE_TOLERANCE = 1e-12
 LOOSE_TOLERANCE = 1e-4  # the same for a wider delta, whose optimum is only a way station
 EXACT = 1e-18  # objective per row of a fit through every row: residuals of 1e-9, as good as none
 FEW_ITERATIONS = 60  # most take 9; one that takes more is better led there by wide deltas
-ROUGH_ITERATIONS = 20  # of all starts of a law that bends, before the best are polished
+ROUGH_ITERATIONS = 15  # of all starts of a law that bends, before the best are polished
 MAX_ITERATIONS = 300
 BATCH = 1024  # problems that step together
 # Problems times rows that are looked at together, of a law by `predict` and by its form: what they

@@ -17,7 +17,7 @@ from scaling_cli.fitting.surface import Surface
 from scaling_cli.records import Floats
 
 CANDIDATES = 2048  # screened by objective; a screen costs about as much as one iteration
-FEWER_CANDIDATES = 512  # where the law holds its bends at their starting values
+FEWER_CANDIDATES = 256  # where the law holds its bends at their starting values
 GRID = 32  # exponents of each of two terms; 16 to 48 led to the same optimum on 60 ladders
 COARSE_GRID = 12  # the same where cells are also needed for floors and outer powers
 POWERS = 6

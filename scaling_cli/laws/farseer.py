@@ -23,15 +23,24 @@ FARSEER = Source("Li et al.", 2025, "2506.10972", "eq. 15")
 SMALL_BEND = 1e-6  # below it, phi and its derivative are taken from their series
 
 
-def _phi(k: Array, x: Array) -> tuple[Array, Array, Array]:
-    """phi(k, x) = (exp(k x) - 1) / k and its first two derivatives by k."""
+def _phi(k: Array, x: Array) -> tuple[Array, Array]:
+    """phi(k, x) = (exp(k x) - 1) / k and its derivative by k."""
     small = np.abs(k) < SMALL_BEND
     safe = np.where(small, 1.0, k)
     grown = np.exp(k * x)
-    phi = np.where(small, x + 0.5 * k * x**2, (grown - 1) / safe)
-    by_k = np.where(small, 0.5 * x**2 + k * x**3 / 3, (x * grown - phi) / safe)
-    by_kk = np.where(small, x**3 / 3 + k * x**4 / 4, (x**2 * grown - 2 * by_k) / safe)
-    return phi, by_k, by_kk
+    phi = (grown - 1) / safe
+    by_k = (x * grown - phi) / safe
+    if np.any(small):
+        phi = np.where(small, x + 0.5 * k * x**2, phi)
+        by_k = np.where(small, 0.5 * x**2 + k * x**3 / 3, by_k)
+    return phi, by_k
+
+
+def _phi_kk(k: Array, x: Array, by_k: Array) -> Array:
+    """The second derivative of phi by k, from the first."""
+    small = np.abs(k) < SMALL_BEND
+    by_kk: Array = (x**2 * np.exp(k * x) - 2 * by_k) / np.where(small, 1.0, k)
+    return np.where(small, x**3 / 3 + k * x**4 / 4, by_kk) if np.any(small) else by_kk
 
 
 def _predict(**at: Array) -> Array:
@@ -40,10 +49,8 @@ def _predict(**at: Array) -> Array:
     def phi(name: str) -> Array:
         k = at[name]
         small = np.abs(k) < SMALL_BEND
-        curve: Array = np.where(
-            small, x + 0.5 * k * x**2, np.expm1(k * x) / np.where(small, 1.0, k)
-        )
-        return curve
+        curve: Array = np.expm1(k * x) / np.where(small, 1.0, k)
+        return np.where(small, x + 0.5 * k * x**2, curve) if np.any(small) else curve
 
     slope = at["data_slope"] + at["exponent"] * at["exponent_slope"] * y_0
     growth = np.exp(at["exponent_slope"] * phi("exponent_bend"))
@@ -69,9 +76,9 @@ def _gradient(
     tokens: Array,
 ) -> tuple[Array, dict[str, Array]]:
     x, y, y_0 = np.log(params / params_0), np.log(tokens / tokens_0), np.log(tokens_0)
-    phi_f, phi_f_k, _ = _phi(floor_bend, x)
-    phi_d, phi_d_k, _ = _phi(data_bend, x)
-    phi_e, phi_e_k, _ = _phi(exponent_bend, x)
+    phi_f, phi_f_k = _phi(floor_bend, x)
+    phi_d, phi_d_k = _phi(data_bend, x)
+    phi_e, phi_e_k = _phi(exponent_bend, x)
 
     floor_at = np.exp(floor_slope * phi_f)
     growth = np.exp(exponent_slope * phi_e)
@@ -97,9 +104,12 @@ def _hessian(**at: Array) -> dict[tuple[str, str], Array]:
     """The second derivatives that are not zero, each pair once."""
     x, y_0 = np.log(at["params"] / at["params_0"]), np.log(at["tokens_0"])
     log_tokens = np.log(at["tokens"])
-    _, phi_f_k, phi_f_kk = _phi(at["floor_bend"], x)
-    phi_d, phi_d_k, phi_d_kk = _phi(at["data_bend"], x)
-    phi_e, phi_e_k, phi_e_kk = _phi(at["exponent_bend"], x)
+    _, phi_f_k = _phi(at["floor_bend"], x)
+    phi_d, phi_d_k = _phi(at["data_bend"], x)
+    phi_e, phi_e_k = _phi(at["exponent_bend"], x)
+    phi_f_kk = _phi_kk(at["floor_bend"], x, phi_f_k)
+    phi_d_kk = _phi_kk(at["data_bend"], x, phi_d_k)
+    phi_e_kk = _phi_kk(at["exponent_bend"], x, phi_e_k)
     _, first = _gradient(**at)
     steep, e, e_1 = at["floor_slope"], at["exponent"], at["exponent_slope"]
     floor, data = at["floor"] * first["floor"], at["data"] * first["data"]
