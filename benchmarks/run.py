@@ -10,6 +10,7 @@ import os
 import pkgutil
 import platform
 import sys
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -27,16 +28,14 @@ def machine() -> str:
     return f"{os.cpu_count()} processors, Python {platform.python_version()}, {', '.join(found)}."
 
 
-def sections(names: list[str]) -> list[str]:
-    parts = []
+def sections(names: list[str]) -> Iterator[str]:
     for name in names or sorted(item.name for item in pkgutil.iter_modules([str(FOLDER)])):
         if name == "run":
             continue
         module = importlib.import_module(f"benchmarks.{name}")
         if hasattr(module, "run"):
             print(f"{name} ...", file=sys.stderr, flush=True)
-            parts.append(f"## {module.title}\n\n{module.run()}\n")
-    return parts
+            yield f"## {module.title}\n\n{module.run()}\n"
 
 
 def main() -> None:
@@ -44,7 +43,10 @@ def main() -> None:
         "# Benchmarks\n\nWritten by `make bench`. Times are processor time, one thread, every peer"
         f" in the same run: read the ratios. {machine()}\n"
     )
-    (FOLDER / "RESULTS.md").write_text("\n".join([head, *sections(sys.argv[1:])]), encoding="utf-8")
+    with (FOLDER / "RESULTS.md").open("w", encoding="utf-8") as file:
+        print(head, end="", file=file)
+        for part in sections(sys.argv[1:]):
+            print("\n" + part, end="", file=file, flush=True)
 
 
 if __name__ == "__main__":
