@@ -240,6 +240,7 @@ MPL = Law(
     ),
     caveats=(
         "B, C and gamma move together on few schedules: trust predictions, not single values.",
+        "A prior of 1 % holds C, beta and gamma: their intervals show the prior, not the runs.",
     ),
     family="training curve",
 )  # fmt: skip

@@ -345,24 +345,34 @@ def curve_fit_table(known: Assessed, level: float) -> Table:
     return Table(f"{fitted.law.id} on {len(fitted.runs)} runs", headers, rows, lines=lines)
 
 
+def _told_apart(specs: Sequence[str]) -> tuple[list[str], str]:
+    """Each spec by its family and what not all of them say, and what they all say."""
+    families, parts = zip(*(spec.split(":", 1) for spec in specs), strict=True)
+    lists = [part.split(",") for part in parts]
+    common = [item for item in lists[0] if all(item in other for other in lists)]
+    own = [" ".join(item for item in items if item not in common) for items in lists]
+    return [" ".join(pair).strip() for pair in zip(families, own, strict=True)], ", ".join(common)
+
+
 def schedule_table(plan: SchedulePlan) -> Table:
     """One line a schedule, the lowest foreseen loss first."""
+    names, common = _told_apart([item.schedule for item in plan.candidates])
     rows = tuple(
         (
-            item.schedule,
+            name,
             number(item.loss, 5),
             span(item.low, item.high),
             "best" if item is plan.best else percent(item.behind, 2, sign=True),
             "" if item is plan.best else "decided" if item.decided else "cannot tell",
             ", ".join(item.beyond),
         )
-        for item in plan.candidates
+        for name, item in zip(names, plan.candidates, strict=True)
     )
     fitted = plan.known.fitted
     told = f"{fitted.law.id} on {len(fitted.runs)} runs"
-    title = f"Final loss after {count(plan.steps)} steps, by {told}"
+    title = f"Final loss after {count(plan.steps)} steps, by {told}: {common}"
     headers = ("schedule", "loss", f"{plan.level:.0%} band", "behind", "", "beyond the runs")
-    return Table(title, headers, rows, lines=plan.notes)
+    return Table(title, headers, rows, lines=(f"Best: {plan.best.schedule}", *plan.notes))
 
 
 def hparams_table(predictions: Sequence[Prediction]) -> Table:
