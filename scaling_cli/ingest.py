@@ -80,8 +80,8 @@ class _Landing:
         self.store, self.mapping, self.progress = store, mapping, progress
         self.new = self.replaced = self.unchanged = 0
         self.notes: list[Note] = []
-        self.ids: list[str] = []
-        self.rows: list[Final] = []  # of the committed runs, without their values
+        # Of the committed runs: key, id, and the final point without its values
+        self.landed: list[tuple[str, str, Final]] = []
         self.pending: list[Run] = []
         self.points = 0
         self.since = time.monotonic()
@@ -106,7 +106,7 @@ class _Landing:
         if not self.pending:
             return
         try:
-            rows = self._finals(strict=not self.rows and not self.unchanged)
+            rows = self._finals(strict=not self.landed and not self.unchanged)
         except InputError:
             if whole:
                 raise
@@ -115,8 +115,10 @@ class _Landing:
         self.new += put.new
         self.replaced += put.replaced
         self.unchanged += put.unchanged
-        self.ids += [run.run_id for run in self.pending]
-        self.rows += [replace(row, values={}, summary={}) for row in rows]
+        self.landed += [
+            (run.run_key, run.run_id, replace(row, values={}, summary={}))
+            for run, row in zip(self.pending, rows, strict=True)
+        ]
         self.progress.stored(len(self.pending))
         self.pending, self.points, self.since = [], 0, time.monotonic()
 
@@ -136,7 +138,8 @@ class _Landing:
         return loss is not None and bool(np.isfinite(getattr(loss.values, "values", nan)).any())
 
     def summary(self) -> Ingest:
-        last = together(self.ids, self.rows)
+        landed = sorted(self.landed, key=lambda item: item[0])  # whatever came first
+        last = together([run_id for _, run_id, _ in landed], [row for *_, row in landed])
         return Ingest(
             store=self.store.location,
             runs=self.new + self.replaced + self.unchanged,

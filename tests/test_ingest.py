@@ -175,3 +175,85 @@ def test_a_terminal_shows_a_bar_and_standard_output_is_left_alone(tmp_path: Path
     answer, _ = process.communicate()
     assert json.loads(answer)["new"] == 1
     assert b"1 runs, 1,234 rows" in shown
+
+
+def histories(folder: Path, names: Sequence[str], loss: float = 2.0) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / f"{name}.csv").write_text(f"step,loss\n1,3.0\n2,{loss}\n")
+
+
+def test_ctrl_c_among_many_files_keeps_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stop(Progress):
+        left = 3
+
+        def arrived(self, runs: int, rows: int) -> None:
+            self.left -= 1
+            if not self.left:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(adapters, "PIECE_BYTES", 1)  # each file is one
+    histories(tmp_path / "logs", "abcde")
+    project = Project(str(tmp_path / "s"), None)
+    with pytest.raises(KeyboardInterrupt):
+        project.ingest([str(tmp_path / "logs")], progress=Stop())
+    assert [record.run_id for record in open_store(tmp_path / "s").runs()] == ["a", "b"]
+    again = project.ingest([str(tmp_path / "logs")])
+    assert (again.new, again.replaced, again.unchanged) == (3, 0, 2)
+
+
+def test_few_files_at_a_time_say_the_same_as_all_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs = tmp_path / "logs"
+    histories(logs / "bare", "ab")
+    histories(logs / "described" / "deep", "cd")
+    (logs / "described" / "runs.csv").write_text("run_id,params\nc,7\nd,8\nx,9\n")
+    (logs / "bare" / "broken.csv").write_text("step,loss\n1,2,3\n4\n")
+    histories(logs / "again", "a")  # the same run in another file
+    settings = tmp_path / "settings.csv"
+    settings.write_text("run_id,tokens\na,100\nc,300\n")
+    sample = Path(__file__).parent.parent / "sample_runs"
+    for name, size in (("whole", 1 << 40), ("pieces", 1)):
+        monkeypatch.setattr(adapters, "PIECE_BYTES", size)
+        pieces = list(adapters.stream([str(logs), str(sample)], meta=str(settings)))
+        assert (len(pieces) > 10) == (name == "pieces")
+        done = Project(str(tmp_path / name), None).ingest(
+            [str(logs), str(sample)], meta=str(settings)
+        )
+        stored = open_store(tmp_path / name)
+        rows = {r.run_key: (r.config, r.final, r.summary, r.notes) for r in stored.runs()}
+        told = repr(rows), done.new, done.mapped, done.notes
+        if name == "whole":
+            expected = told
+        assert told == expected
+    assert {r.run_id: r.final.get("params") for r in stored.runs()}["c"] == 7
+
+
+def test_files_of_one_run_are_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tensorboardX import SummaryWriter
+
+    monkeypatch.setattr(adapters, "PIECE_BYTES", 1)
+    for run_id in ("a", "b"):
+        for session in range(2):
+            with SummaryWriter(str(tmp_path / run_id), filename_suffix=f".{session}") as writer:
+                writer.add_scalar("loss", 2.0, session)
+        with SummaryWriter(str(tmp_path / run_id)) as writer:
+            writer.add_hparams({"params": 7}, {"final": 1.0}, name="hparams")
+    pieces = [piece.runs for piece in adapters.stream([str(tmp_path)]) if piece.runs]
+    assert [[run.run_id for run in runs] for runs in pieces] == [["a"], ["b"]]
+    for (run,) in pieces:
+        assert run.config["params"] == 7
+        assert run.series["loss"].steps.tolist() == [0, 1]
+
+
+def test_two_runs_of_one_name_are_refused_wherever_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapters, "PIECE_BYTES", 1)
+    histories(tmp_path / "x", "ab")
+    histories(tmp_path / "y", "a", loss=1.0)
+    with pytest.raises(InputError, match="both hold a run 'a', and they differ"):
+        list(adapters.stream([str(tmp_path)]))

@@ -7,7 +7,9 @@ Third parties add theirs under the entry point group "scalefit.adapters".
 
 from __future__ import annotations
 
+import hashlib
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -17,7 +19,7 @@ from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 
-from scaling_cli.adapters.files import Files, Found
+from scaling_cli.adapters.files import Files, Found, read_head
 from scaling_cli.adapters.service import Request, Service, Unchanged
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping, near
@@ -28,6 +30,9 @@ from scaling_cli.remote import without_secrets
 from scaling_cli.selection import Selection
 
 ENTRY_POINTS = "scalefit.adapters"
+# Bytes of files that are read before their runs are handed on: 1 to 2 s of CSV or event files.
+PIECE_BYTES = 1 << 25
+_PROBE_BYTES = 1 << 14  # what tells a history from a table: some 100 rows, in 1 to 2 ms
 
 
 class _Named(Protocol):
@@ -49,12 +54,14 @@ class FileAdapter(_Named, Protocol):
 @runtime_checkable
 class FolderAdapter(_Named, Protocol):
     """`read_together` is given all its files at once, for runs that lie in several. It yields runs,
-    whose source is a path, and notes on what holds none."""
+    whose source is a path, and notes on what holds none. With a function `apart`, which parts the
+    files so that none of their runs lies in two parts, it is given one part at a time."""
 
     def read_together(self, files: Sequence[Found], mapping: Mapping) -> Iterator[Run | Note]: ...
 
 
 Adapter = FileAdapter | FolderAdapter
+Part = dict[str, list[Found]]  # files by the name of their adapter
 Cursors = dict[str, str]  # run_key -> what its service said of its state
 
 
@@ -115,8 +122,8 @@ def stream(
     progress: Progress | None = None,
     meta: str | None = None,
 ) -> Iterator[Ingested]:
-    """What the sources hold, piece by piece as it is read: files together, as they may describe one
-    another, and each run of a service as it arrives. `known` are the cursors of the stored runs."""
+    """What the sources hold, piece by piece as it is read: some files at a time, and each run of a
+    service as it arrives. `known` are the cursors of the stored runs."""
     progress = progress or Progress()
     asked = Request(
         mapping or Mapping(), select or Selection(), known or {}, expect=progress.expect
@@ -130,9 +137,9 @@ def stream(
                 " read",
                 "Filter what is in the store instead: scalefit runs --where.",
             )
-        found = read_sources(files, as_format, mapping, group, meta)
-        progress.arrived(len(found.runs), sum(map(_rows, found.runs)))
-        yield found
+        for piece in _read_pieces(files, as_format, asked.mapping, group, meta):
+            progress.arrived(len(piece.runs), sum(map(_rows, piece.runs)))
+            yield piece
     noted: list[tuple[str, Note]] = []
     for source, service in claimed.items():
         for item in service.fetch(source, asked):
@@ -167,36 +174,129 @@ def read_sources(
     """The runs of files and folders. A folder is walked; what no adapter knows in it is passed
     over, but a file that was named has to be readable. `meta` is a table with a row for each run,
     by id or by name, that holds their settings."""
-    mapping = mapping or Mapping()
+    pieces = list(_read_pieces(paths, as_format, mapping or Mapping(), group, meta))
+    runs = sorted((run for piece in pieces for run in piece.runs), key=lambda run: run.run_key)
+    return Ingested(tuple(runs), tuple(note for piece in pieces for note in piece.notes))
+
+
+def _read_pieces(
+    paths: Iterable[str | Path],
+    as_format: str | None,
+    mapping: Mapping,
+    group: str | None,
+    meta: str | None,
+) -> Iterator[Ingested]:
+    """The runs, some files at a time, and the notes on all of them at the end."""
     forced = _adapter(as_format) if as_format else None
     notes: list[Note] = []
+    lost: list[Note] = []
+    joining: list[Note] = []
+    noted: list[tuple[str, str, Note]] = []  # with the run's key, for their order
+    undescribed: list[str] = []
+    passed: dict[str, tuple[str, bytes]] = {}
     named = [str(path) for path in paths]
+    rows = None if meta is None else _meta_rows(meta, mapping)
     with Files() as door:
         files = _by_adapter(door.find(named), forced, notes)
         door.fetch(file for found_files in files.values() for file in found_files)
-        read, lost = _read(files, mapping)
-    notes += gather(("", note) for note in lost)
-    joined = _join_run_tables(read, notes)
-    if meta is not None:
-        joined = _join_meta(joined, meta, mapping, notes)
-    found = _unique(joined)
-    if not found:
+        for piece in _pieces(_parts(files, mapping)):
+            read = []
+            for part in piece:
+                in_part, lost_in_part = _read(part, mapping)
+                read += in_part
+                lost += lost_in_part
+            joined = _join_run_tables(read, joining)
+            if rows is not None:
+                joined = _join_meta(joined, rows, undescribed)
+            found = sorted(_unique(joined, passed), key=lambda run: run.run_key)
+            found = found if group is None else [replace(run, group=group) for run in found]
+            # A note on a whole file hangs on its first run, and names the file itself.
+            noted += [
+                (run.run_key, "" if note.message.startswith(run.source) else run.run_id, note)
+                for run in found
+                for note in run.notes
+            ]
+            yield Ingested(tuple(found))
+    notes += (*gather(("", note) for note in lost), *joining)
+    if not passed:
         told = "".join(f"; {note.message}" for note in notes)
         raise InputError(
             f"{', '.join(map(without_secrets, named)) or 'no source'}: there are no runs to"
             f" read{told}",
             "Give files of run logs, or a folder of them.",
         )
-    if group is not None:
-        found = [replace(run, group=group) for run in found]
-    found.sort(key=lambda run: run.run_key)
-    # A note on a whole file hangs on its first run, and names the file itself.
-    notes += gather(
-        ("" if note.message.startswith(run.source) else run.run_id, note)
-        for run in found
-        for note in run.notes
-    )
-    return Ingested(tuple(found), tuple(notes))
+    if undescribed:
+        more = ", ..." * (len(undescribed) > 5)
+        message = f"{meta} describes no run {', '.join(sorted(undescribed)[:5])}{more}"
+        notes.append(Note("run_not_described", "warning", message))
+    noted.sort(key=lambda item: item[0])
+    yield Ingested((), (*notes, *gather((run_id, note) for _, run_id, note in noted)))
+
+
+def _pieces(parts: Iterable[Part]) -> Iterator[list[Part]]:
+    """Parts as many at a time as make PIECE_BYTES."""
+    piece: list[Part] = []
+    size = 0
+    for part in parts:
+        piece.append(part)
+        size += _size(part)
+        if size >= PIECE_BYTES:
+            yield piece
+            piece, size = [], 0
+    if piece:
+        yield piece
+
+
+def _size(files: Part) -> int:
+    paths = (file.path for found in files.values() for file in found)
+    return sum(path.stat().st_size for path in paths if path.exists())
+
+
+def _parts(files: Part, mapping: Mapping) -> list[Part]:
+    """The files in parts that say nothing of one another: the last holds all that lie in or below
+    a folder with what may be a table of their settings. Few files are one part."""
+    if _size(files) <= PIECE_BYTES:
+        return [files]
+    apart: list[tuple[str, list[Found]]] = []
+    described: set[PurePath] = set()
+    with tempfile.TemporaryDirectory(prefix="scalefit-") as folder:
+        for name, found in files.items():
+            adapter = adapters()[name]
+            if not isinstance(adapter, FolderAdapter):
+                apart += [(name, [file]) for file in found]
+                tables = [file for file in found if _may_be_table(adapter, file, mapping, folder)]
+            elif hasattr(adapter, "apart"):
+                apart += [(name, part) for part in adapter.apart(found)]
+                tables = []
+            else:
+                apart.append((name, found))
+                tables = found
+            described.update(PurePath(file.source).parent for file in tables)
+    together: Part = {}
+    alone: list[Part] = []
+    for name, part in apart:
+        if any(not described.isdisjoint(PurePath(file.source).parents) for file in part):
+            together.setdefault(name, []).extend(part)
+        else:
+            alone.append({name: part})
+    return [*alone, together] if together else alone
+
+
+def _may_be_table(adapter: FileAdapter, file: Found, mapping: Mapping, folder: str) -> bool:
+    """Whether the first bytes of a file show runs of one row only, or cannot be told."""
+    head = read_head(file.path, file.source)[:_PROBE_BYTES]
+    whole = len(head) < _PROBE_BYTES
+    if b"\0" in head:
+        return True
+    copy = Path(folder, file.path.name)
+    copy.write_bytes(head if whole else head[: head.rfind(b"\n") + 1])
+    try:
+        return not any(run.series for run in adapter.read(copy, file.source, mapping))
+    except Exception as error:  # others' adapters may say it otherwise that a file is cut off
+        # What is broken as a whole describes no run.
+        return not isinstance(error, InputError) or not whole
+    finally:
+        copy.unlink()
 
 
 def _by_adapter(
@@ -304,23 +404,23 @@ def _join_run_tables(
     return joined
 
 
-def _join_meta(
-    joined: Sequence[tuple[str, Run]], meta: str, mapping: Mapping, notes: list[Note]
-) -> list[tuple[str, Run]]:
-    table = read_sources([meta], mapping=mapping).runs
+def _meta_rows(meta: str, mapping: Mapping) -> dict[str, Run]:
     rows: dict[str, Run] = {}
-    for row in table:
+    for row in read_sources([meta], mapping=mapping).runs:
         for key in {row.run_id, row.name}:
             if rows.setdefault(key, row) is not row:
                 raise InputError(
                     f"{row.source}: two rows are named {key!r}",
                     "Names tell runs apart only if they differ: rename one, or keep its row alone.",
                 )
+    return rows
+
+
+def _join_meta(
+    joined: Sequence[tuple[str, Run]], rows: dict[str, Run], undescribed: list[str]
+) -> list[tuple[str, Run]]:
     found = [(source, run, rows.get(run.run_id) or rows.get(run.name)) for source, run in joined]
-    lacking = [run.run_id for _, run, row in found if row is None]
-    if lacking:
-        message = f"{meta} describes no run {', '.join(lacking[:5])}" + ", ..." * (len(lacking) > 5)
-        notes.append(Note("run_not_described", "warning", message))
+    undescribed += [run.run_id for _, run, row in found if row is None]
     return [(source, _described(run, row)) for source, run, row in found]
 
 
@@ -339,25 +439,29 @@ def _described(run: Run, row: Run | None) -> Run:
     )
 
 
-def _unique(found: Iterable[tuple[str, Run]]) -> list[Run]:
-    kept: dict[str, tuple[str, Run]] = {}
+def _unique(
+    found: Iterable[tuple[str, Run]], passed: dict[str, tuple[str, bytes]]
+) -> Iterator[Run]:
+    """The runs that are not among those that have `passed`, which they are added to."""
     for source, run in found:
-        other_source, other = kept.setdefault(run.run_key, (source, run))
-        if other is not run and not _same(run, other):
+        digest = _digest(run)
+        other, known = passed.setdefault(run.run_key, (source, b""))
+        if not known:
+            passed[run.run_key] = source, digest
+            yield run
+        elif known != digest:
             raise InputError(
-                f"{source} and {other_source} both hold a run {run.run_id!r}, and they differ",
+                f"{source} and {other} both hold a run {run.run_id!r}, and they differ",
                 "Give the runs different ids, or ingest only one of the files.",
             )
-    return [run for _, run in kept.values()]
 
 
-def _same(a: Run, b: Run) -> bool:
-    return (
-        repr(a.config) == repr(b.config)
-        and a.series.keys() == b.series.keys()
-        and all(
-            np.array_equal(s.steps, b.series[n].steps)
-            and np.array_equal(s.values, b.series[n].values, equal_nan=True)
-            for n, s in a.series.items()
-        )
-    )
+def _digest(run: Run) -> bytes:
+    """A hash of settings and history; NaN is NaN, whatever its bits."""
+    digest = hashlib.blake2b(repr(run.config).encode(), digest_size=16)
+    for name, series in sorted(run.series.items()):
+        values = np.where(np.isnan(series.values), np.nan, series.values + 0.0)
+        digest.update(f"\0{name}\0{len(values)}\0".encode())
+        digest.update(np.ascontiguousarray(series.steps).data)
+        digest.update(values.data)
+    return digest.digest()

@@ -82,6 +82,18 @@ def read_together(files: Sequence[Found], mapping: Mapping) -> Iterator[Run | No
         yield log.run(folder)
 
 
+def apart(files: Sequence[Found]) -> list[list[Found]]:
+    """By folder; one below another is its part, since it may hold the hparams of that run."""
+    folders = {file.path.parent for file in files}
+    parts: dict[Path, list[Found]] = {}
+    for file in files:
+        folder = file.path.parent
+        while folder.parent in folders and folder.parent != folder:
+            folder = folder.parent
+        parts.setdefault(folder, []).append(file)
+    return list(parts.values())
+
+
 def _order(file: Found) -> tuple[int, str]:
     found = _TIME.search(file.path.name)
     return (int(found[1]) if found else 0, file.path.name)

@@ -65,6 +65,14 @@ def read_together(files: Sequence[Found], mapping: Mapping) -> Iterator[Run | No
         yield _run(run_key, sorted(parts, key=lambda part: (part.began, part.source)))
 
 
+def apart(files: Sequence[Found]) -> list[list[Found]]:
+    """By file name: wandb names the file of every session of a run by the run's id."""
+    parts: dict[str, list[Found]] = {}
+    for file in files:
+        parts.setdefault(file.path.name, []).append(file)
+    return list(parts.values())
+
+
 def _run(run_key: str, parts: Sequence[_File]) -> Run:
     """One run from the files of its sessions, in the order of their starts."""
     points: Points = {}
