@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from scaling_cli.records import Floats
 from scaling_cli.resolve import finals, points
 from scaling_cli.store import RunRecord, Store
 
+# Event files hold 24 bits of a number (6e-8 of it); the runs of two seeds differ by far more.
+_SAME_NUMBER = 1e-6
 RUN_FIELDS = ("run_id", "name", "group", "status", "source", "tags")
 
 Mask = NDArray[np.bool_]
@@ -295,3 +298,36 @@ def _with_loss(rows: Observations) -> Observations:
     note = Note("no_loss", "warning", f"{len(ids)} {verb} no finite loss and are left out: {named}")
     kept = rows.select(~lacking)
     return Observations(kept.columns, kept.runs, (*rows.notes, note), rows.by)
+
+
+def same_run_twice(rows: Observations) -> list[Note]:
+    """A note on runs of two loggers with one id, below whatever folder, and one loss, params and
+    tokens at the end."""
+    if len({_logger(run) for run in rows.runs}) < 2:
+        return []
+    ids = [run.run_id.rpartition("/")[2] for run in rows.runs]
+    final = np.column_stack([rows.numbers(name) for name in ("loss", "params", "tokens")])
+    order = sorted(range(len(rows)), key=lambda row: (ids[row], final[row, 0]))
+    pairs = {
+        (rows.runs[a].run_key, rows.runs[b].run_key): (rows.runs[a], rows.runs[b])
+        for a, b in pairwise(order)
+        if ids[a] == ids[b]
+        and _logger(rows.runs[a]) != _logger(rows.runs[b])
+        and np.isfinite(final[a, 0])
+        and np.allclose(final[a], final[b], rtol=_SAME_NUMBER, atol=0, equal_nan=True)
+    }
+    if not pairs:
+        return []
+    one, other = next(iter(pairs.values()))
+    more = f", and {len(pairs) - 1} more such pairs" if len(pairs) > 1 else ""
+    message = (
+        f"{one.run_key} (from {one.source}) and {other.run_key} (from {other.source}) look like"
+        f" one run that counts twice{more}. Leave one out, as by"
+        f" --where 'source != \"{other.source}\"',"
+        " or ingest what one logger wrote into a store of its own."
+    )
+    return [Note("same_run_twice", "warning", message)]
+
+
+def _logger(run: RunRecord) -> str:
+    return run.run_key.partition(":")[0]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import pytest
 
 from scaling_cli.adapters import read_sources
 from scaling_cli.errors import InputError
+from scaling_cli.fitting.engine import fit
+from scaling_cli.laws import get_law
 from scaling_cli.mapping import Mapping
-from scaling_cli.observe import Observations, listed, observe
+from scaling_cli.observe import Observations, listed, observe, same_run_twice
 from scaling_cli.records import Run, Series
 from scaling_cli.resolve import finals
 from scaling_cli.store import Store, open_store
@@ -207,3 +210,32 @@ def test_text_logs_of_one_run_agree_whatever_the_format(tmp_path: Path) -> None:
     values = [row.values for row in finals(found.runs).rows]
     assert values[0] == values[1] == values[2]
     assert (values[0]["loss"], values[0]["lr"], values[0]["step"]) == (2.5, 0.1, 30)
+
+
+def test_one_run_of_two_loggers_is_told_of(tmp_path: Path) -> None:
+    def logged(key: str, loss: float, params: int = 100) -> Run:
+        logger, _, run_id = key.partition(":")
+        made = run(run_id, [5.0, loss], n_params=params, batch_tokens=8)
+        return replace(made, run_key=key, source=f"{logger}/{run_id}")
+
+    twice = [logged("jsonl:a", 2.0), logged("tensorboard:tb/a", float(np.float32(2.0000001)))]
+    alike = [
+        logged("jsonl:b", 3.0),
+        logged("csv:b", 3.0001),
+        logged("csv:c", 3.0),  # of another id
+        logged("jsonl:d", 4.0),
+        logged("csv:d", 4.0, params=200),
+        logged("csv:x/e", 6.0),
+        logged("csv:y/e", 6.0),  # of one logger
+    ]
+    store = filled(tmp_path, *twice, *alike)
+    (note,) = same_run_twice(observe(store))
+    assert (note.code, note.severity) == ("same_run_twice", "warning")
+    assert "jsonl:a (from jsonl/a) and tensorboard:tb/a (from tensorboard/tb/a)" in note.message
+    mend = note.message.split("'")[1]
+    assert mend == 'source != "tensorboard/tb/a"'
+    assert not same_run_twice(observe(store, where=mend))
+    sizes = [logged(f"{kind}:s{n}", 3 - n / 10, 100 * n) for n in (1, 2, 3) for kind in "ab"]
+    fitted = fit(get_law("kaplan_n"), observe(filled(tmp_path / "ladder", *sizes)))
+    (note,) = (note for note in fitted.notes if note.code == "same_run_twice")
+    assert "and 2 more such pairs" in note.message

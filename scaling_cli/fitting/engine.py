@@ -18,7 +18,7 @@ from scaling_cli.fitting.starts import fit_starts
 from scaling_cli.fitting.surface import Surface, on_scale
 from scaling_cli.laws import Law
 from scaling_cli.notes import Note
-from scaling_cli.observe import Observations
+from scaling_cli.observe import Observations, same_run_twice
 from scaling_cli.records import Floats
 from scaling_cli.version import VERSION
 
@@ -417,7 +417,7 @@ def usable(
             " runs",
             "Add runs, widen --where, or choose a law with fewer parameters.",
         )
-    return rows, notes
+    return rows, [*notes, *same_run_twice(rows)]
 
 
 def _fixed_on_scale(
