@@ -62,6 +62,7 @@ class FolderAdapter(_Named, Protocol):
 
 Adapter = FileAdapter | FolderAdapter
 Part = dict[str, list[Found]]  # files by the name of their adapter
+Passed = dict[str, tuple[str, Run | bytes]]  # run_key -> its file; the run, or its digest later
 Cursors = dict[str, str]  # run_key -> what its service said of its state
 
 
@@ -193,13 +194,16 @@ def _read_pieces(
     joining: list[Note] = []
     noted: list[tuple[str, str, Note]] = []  # with the run's key, for their order
     undescribed: list[str] = []
-    passed: dict[str, tuple[str, bytes]] = {}
+    passed: Passed = {}
     named = [str(path) for path in paths]
     rows = None if meta is None else _meta_rows(meta, mapping)
     with Files() as door:
         files = _by_adapter(door.find(named), forced, notes)
         door.fetch(file for found_files in files.values() for file in found_files)
         for piece in _pieces(_parts(files, mapping)):
+            for key, (source, run) in passed.items():
+                if isinstance(run, Run):  # of the piece before, whose points can go
+                    passed[key] = source, _digest(run)
             read = []
             for part in piece:
                 in_part, lost_in_part = _read(part, mapping)
@@ -439,17 +443,13 @@ def _described(run: Run, row: Run | None) -> Run:
     )
 
 
-def _unique(
-    found: Iterable[tuple[str, Run]], passed: dict[str, tuple[str, bytes]]
-) -> Iterator[Run]:
+def _unique(found: Iterable[tuple[str, Run]], passed: Passed) -> Iterator[Run]:
     """The runs that are not among those that have `passed`, which they are added to."""
     for source, run in found:
-        digest = _digest(run)
-        other, known = passed.setdefault(run.run_key, (source, b""))
-        if not known:
-            passed[run.run_key] = source, digest
+        other, known = passed.setdefault(run.run_key, (source, run))
+        if known is run:
             yield run
-        elif known != digest:
+        elif _digest(run) != (_digest(known) if isinstance(known, Run) else known):
             raise InputError(
                 f"{source} and {other} both hold a run {run.run_id!r}, and they differ",
                 "Give the runs different ids, or ingest only one of the files.",
@@ -460,7 +460,8 @@ def _digest(run: Run) -> bytes:
     """A hash of settings and history; NaN is NaN, whatever its bits."""
     digest = hashlib.blake2b(repr(run.config).encode(), digest_size=16)
     for name, series in sorted(run.series.items()):
-        values = np.where(np.isnan(series.values), np.nan, series.values + 0.0)
+        values = series.values + 0.0  # no zero is negative
+        values[np.isnan(values)] = np.nan
         digest.update(f"\0{name}\0{len(values)}\0".encode())
         digest.update(np.ascontiguousarray(series.steps).data)
         digest.update(values.data)
