@@ -20,7 +20,6 @@ from scaling_cli.laws import get_law, get_published
 from scaling_cli.observe import Observations
 from scaling_cli.records import Floats
 
-title = "The papers' numbers beside ours"
 FOLDER = TABLE.parents[1]
 PAGE = Path(__file__).parents[1] / "docs" / "reproduction.md"
 INTRODUCTION = """\
@@ -355,7 +354,7 @@ STUDIES: tuple[Callable[[], Iterator[Line]], ...] = (
 )
 
 
-def run() -> str:
+def table() -> str:
     if not FOLDER.is_dir():
         return f"Skipped: {FOLDER} is not there (set SCALEFIT_PUBLIC_DATA)."
     lines = [line for study in STUDIES for line in study()]
@@ -370,6 +369,6 @@ def _shown(line: Line) -> str:
 
 if __name__ == "__main__":
     if not FOLDER.is_dir():
-        raise SystemExit(run())
-    PAGE.write_text(INTRODUCTION[: INTRODUCTION.index("| paper")] + run(), encoding="utf-8")
+        raise SystemExit(table())
+    PAGE.write_text(INTRODUCTION[: INTRODUCTION.index("| paper")] + table(), encoding="utf-8")
     print(PAGE.read_text(encoding="utf-8"))
