@@ -303,9 +303,9 @@ def _with_loss(rows: Observations) -> Observations:
 def same_run_twice(rows: Observations) -> list[Note]:
     """A note on runs of two loggers with one id, below whatever folder, and one loss, params and
     tokens at the end."""
-    if len({_logger(run) for run in rows.runs}) < 2:
-        return []
     ids = [run.run_id.rpartition("/")[2] for run in rows.runs]
+    if len(set(ids)) == len(ids) or len({_logger(run) for run in rows.runs}) < 2:
+        return []
     final = np.column_stack([rows.numbers(name) for name in ("loss", "params", "tokens")])
     order = sorted(range(len(rows)), key=lambda row: (ids[row], final[row, 0]))
     pairs = {
@@ -330,4 +330,5 @@ def same_run_twice(rows: Observations) -> list[Note]:
 
 
 def _logger(run: RunRecord) -> str:
-    return run.run_key.partition(":")[0]
+    logger, colon, _ = run.run_key.partition(":")
+    return logger if colon else ""
