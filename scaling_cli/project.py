@@ -223,8 +223,7 @@ class Project:
         """The curve fit of a file; its path may be relative to that of the mapping."""
         from scaling_cli.curves.assessed import Assessed
 
-        beside = Path(self.mapping.path).parent / path if self.mapping else Path(path)
-        return Assessed.load(beside if beside.is_file() else Path(path))
+        return Assessed.load(self._file(path))
 
     def schedule(
         self, steps: int, run: str | None = None, where: str | None = None, **asked: Any
@@ -261,10 +260,13 @@ class Project:
         may be several; the newest of the store for None."""
         if fit is None:
             return self.forecasts()
-        beside = Path(self.mapping.path).parent / fit if self.mapping else Path(fit)
-        if beside.is_file():
-            return load_fits(beside)
-        return load_fits(Path(fit)) if _is_file(fit) else self.saved_fits(fit)
+        file = self._file(fit)
+        return load_fits(file) if _is_file(str(file)) else self.saved_fits(fit)
+
+    def _file(self, path: str) -> Path:
+        """The file beside the mapping, or else from the working folder."""
+        beside = Path(self.mapping.path).parent / path if self.mapping else Path(path)
+        return beside if beside.is_file() else Path(path)
 
     def save(self, fits: Sequence[Fit]) -> None:
         """Keep the fits in the store, as one set: `saved_fits` gives the newest set."""
@@ -297,7 +299,7 @@ class Project:
 
     def recipe_fit(self, name: str, law: str | None = None) -> Fit:
         """The fit that `name` means: an id, a file, or a value of a group of the newest set."""
-        if Path(name).is_file() or name.endswith(".json"):
+        if _is_file(name):
             return load_fit(name, self)
         fits = self.forecasts(law=law)
         found = [item for item in fits if name in map(str, item.group.values())]
@@ -339,20 +341,11 @@ def load_fit(fit: str, project: Project | None = None) -> Fit:
 
 def load_fits(path: Path) -> list[Fit]:
     """The fits of a file that `fit -o` wrote: one, or one for each group."""
-    import json
+    from scaling_cli.fitting.result import DOCUMENT, Fit
 
-    from scaling_cli.fitting.result import Fit
-
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a saved fit ({error})") from None
-    several = isinstance(document, dict) and "fits" in document
+    document = DOCUMENT.read(path)
+    several = isinstance(document, dict) and isinstance(document.get("fits"), list)
     documents = document["fits"] if several else [document]
-    if not isinstance(documents, list) or not all(isinstance(item, dict) for item in documents):
-        raise InputError(f"{path} is not a saved fit", "Make one with `scalefit fit -o FILE`.")
     return [Fit.from_document(item, str(path)) for item in documents]
 
 

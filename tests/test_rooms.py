@@ -14,6 +14,7 @@ import scaling_cli
 PACKAGE = Path(scaling_cli.__file__).parent
 SHARED = {
     "errors",
+    "documents",
     "notes",
     "records",
     "columns",
@@ -26,6 +27,7 @@ SHARED = {
 # room -> the rooms that it may import besides itself
 ALLOWED = {
     "errors": set(),
+    "documents": {"errors"},
     "version": set(),
     "notes": set(),
     "quantities": {"errors"},

@@ -3,7 +3,6 @@ is, and the file that keeps it."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from math import isnan, log, nan
@@ -18,6 +17,7 @@ from scaling_cli.curves.curve import Curve
 from scaling_cli.curves.fit import CurveFit, fit_curves
 from scaling_cli.curves.forecast import LEAST_ROWS, Forecast, usable
 from scaling_cli.curves.schedule import Schedule
+from scaling_cli.documents import DocumentKind
 from scaling_cli.errors import InputError
 from scaling_cli.laws import get_law
 from scaling_cli.notes import Note
@@ -26,8 +26,12 @@ from scaling_cli.records import Floats, Steps
 from scaling_cli.version import VERSION
 
 LAWS = ("mpl", "lr_anneal")
-DOCUMENT, DOCUMENT_VERSION = "scalefit curve fit", 1
-MADE_BY = "Make one with `scalefit curve --run RUN --law mpl -o FILE.json`."
+DOCUMENT = DocumentKind(
+    "scalefit curve fit",
+    1,
+    "a saved curve fit",
+    "Make one with `scalefit curve --run RUN --law mpl -o FILE.json`.",
+)
 SAME = 0.02  # relative distance beyond the fitted runs' range that is none
 SAME_SIZE = 0.01  # relative difference of params of runs that one curve law holds for
 NEAR_PEAK = 0.99  # of the peak: a rate below it has begun to fall
@@ -160,8 +164,7 @@ class Assessed:
     def to_document(self) -> dict[str, Any]:
         """All of it, for a file that is read back by `from_document`."""
         return {
-            "document": DOCUMENT,
-            "document_version": DOCUMENT_VERSION,
+            **DOCUMENT.head(),
             "law": self.fitted.law.id,
             "runs": list(self.fitted.runs),
             "params": None if isnan(self.params) else self.params,
@@ -179,14 +182,7 @@ class Assessed:
     @classmethod
     def from_document(cls, document: Any, where: str = "the document") -> Assessed:
         """Read it back; InputError says what `where` lacks."""
-        if not isinstance(document, dict) or document.get("document") != DOCUMENT:
-            raise InputError(f"{where} is not a saved curve fit", MADE_BY)
-        if document.get("document_version") != DOCUMENT_VERSION:
-            raise InputError(
-                f"{where} has document_version {document.get('document_version')!r}, and this"
-                f" version of scalefit reads {DOCUMENT_VERSION}",
-                "Fit again, or use the version that wrote it.",
-            )
+        DOCUMENT.check(document, where)
         try:
             law, within = get_law(document["law"]), document["within"]
             values = {n: float(document["parameters"][n]["value"]) for n in law.parameter_names}
@@ -209,20 +205,12 @@ class Assessed:
                 ),
             )
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{where} is a saved curve fit with a part missing or malformed ({error})", MADE_BY
-            ) from None
+            raise DOCUMENT.malformed(where, error) from None
 
     @classmethod
     def load(cls, path: Path) -> Assessed:
         """The curve fit of a file."""
-        try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise InputError(f"{path}: there is no such file", MADE_BY) from None
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path} cannot be read as a saved curve fit ({error})") from None
-        return cls.from_document(document, str(path))
+        return cls.from_document(DOCUMENT.read(path), str(path))
 
 
 def assess(

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from scaling_cli.documents import DocumentKind
 from scaling_cli.errors import InputError
 from scaling_cli.fitting.objective import OBJECTIVES
 from scaling_cli.laws import Law, Published, get_law
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats
 
-DOCUMENT_VERSION = 1
+DOCUMENT = DocumentKind("scalefit fit", 1, "a saved fit", "Make one with `scalefit fit -o FILE`.")
 ROBUST, PAPER = PROCEDURES = (
     "robust",
     "paper",
@@ -377,8 +378,7 @@ class Fit:
     def to_document(self) -> dict[str, Any]:
         """All of the fit, for a file that is read back by `from_document`."""
         return {
-            "document": "scalefit fit",
-            "document_version": DOCUMENT_VERSION,
+            **DOCUMENT.head(),
             **self.to_json(),
             "version": self.version,
             "data_digest": self.data_digest,
@@ -391,14 +391,7 @@ class Fit:
     @classmethod
     def from_document(cls, document: Mapping[str, Any], where: str = "the document") -> Fit:
         """Read a fit back; InputError says what `where` lacks."""
-        if document.get("document") != "scalefit fit":
-            raise InputError(f"{where} is not a saved fit", "Make one with `scalefit fit -o FILE`.")
-        if document.get("document_version") != DOCUMENT_VERSION:
-            raise InputError(
-                f"{where} has document_version {document.get('document_version')!r}, and this"
-                f" version of scalefit reads {DOCUMENT_VERSION}",
-                "Fit again, or use the version that wrote it.",
-            )
+        DOCUMENT.check(document, where)
         try:
             law = get_law(document.get("surface", document["law"])).among(document["columns"])
             draws = np.array(document["draws"], dtype=float).reshape(-1, len(law.parameters))
@@ -430,10 +423,7 @@ class Fit:
                 then=cls.from_document(document["then"], where) if document.get("then") else None,
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{where} is a saved fit with a part missing or malformed ({error})",
-                "Fit again with `scalefit fit -o FILE`.",
-            ) from None
+            raise DOCUMENT.malformed(where, error) from None
 
     def with_holdout(
         self, holdout: Mapping[str, float | None], rows: Sequence[Mapping[str, Any]]
