@@ -15,8 +15,8 @@ from scaling_cli.cli.common import (
     answer,
     command,
     say,
+    write_text,
 )
-from scaling_cli.errors import InputError
 
 FAILED = 1
 
@@ -49,7 +49,7 @@ def check(
     results = open_project(store, config).check(runs or ())
     ok = all(item.finding.status != "fail" for item in results)
     if junit:
-        write(junit, checks.junit(results))
+        write_text(junit, checks.junit(results), "--junit")
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for line in checks.github_commands(results):
             say(line)  # on stderr, where GitHub reads them too: stdout may be a JSON document
@@ -57,12 +57,3 @@ def check(
     answer(as_json, document, lambda: checks.tables(results, everything))
     if not ok:
         raise typer.Exit(FAILED)
-
-
-def write(path: str, text: str) -> None:
-    from pathlib import Path
-
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"--junit {path} cannot be written ({error.strerror})") from None

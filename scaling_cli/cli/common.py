@@ -24,6 +24,7 @@ R = TypeVar("R")
 
 INTERRUPTED = 130
 MIN_LEVEL, MAX_LEVEL = 0.5, 0.999
+DEFAULT_LEVEL = 0.90
 
 StoreOption = Annotated[
     str,
@@ -44,10 +45,6 @@ WhereOption = Annotated[
     str | None,
     typer.Option("--where", help="Only runs that match, e.g. 'params < 1B'.", metavar="EXPR"),
 ]
-HoldoutOption = Annotated[
-    str | None,
-    typer.Option("--holdout", help="Keep these runs out, and score on them.", metavar="EXPR"),
-]
 FitOption = Annotated[
     str | None, typer.Option("--fit", help="A saved fit: its id or its file.", metavar="ID")
 ]
@@ -64,9 +61,17 @@ PublishedOption = Annotated[
 ]
 
 LevelOption = Annotated[
-    float | None,
-    typer.Option("--level", help="Central share of the intervals; 0.90.", metavar="SHARE"),
+    float, typer.Option("--level", help="Central share of the intervals.", metavar="SHARE")
 ]
+FitLevelOption = Annotated[
+    float | None,
+    typer.Option("--level", help="Central share of the intervals; the fit's.", metavar="SHARE"),
+]
+SeedOption = Annotated[
+    int, typer.Option("--seed", help="Seed of the resamples.", min=0, metavar="N")
+]
+FirstRecipe = Annotated[str, typer.Argument(help="A recipe: group, fit id or file.", metavar="A")]
+SecondRecipe = Annotated[str, typer.Argument(help="The other one.", metavar="B")]
 
 DEFAULT_STORE = ".scalefit"
 
@@ -155,15 +160,21 @@ def finite(value: Any) -> Any:
     return value
 
 
-def write_json(path: str, content: dict[str, Any]) -> None:
-    """A document in a file that --output names."""
-    import json
+def write_text(path: str, text: str, option: str = "--output") -> None:
+    """A file that an option names."""
     from pathlib import Path
 
     try:
-        Path(path).write_text(json.dumps(finite(content), indent=1) + "\n", encoding="utf-8")
+        Path(path).write_text(text, encoding="utf-8")
     except OSError as error:
-        raise InputError(f"--output {path} cannot be written ({error.strerror})") from None
+        raise InputError(f"{option} {path} cannot be written ({error.strerror})") from None
+
+
+def write_json(path: str, content: dict[str, Any]) -> None:
+    """A document in a file that --output names."""
+    import json
+
+    write_text(path, json.dumps(finite(content), indent=1) + "\n")
 
 
 def names(text: str | None) -> list[str] | None:
@@ -182,6 +193,26 @@ def check_level(level: float | None) -> None:
     """Refuse a share that no interval should have: resamples say nothing of the last permille."""
     if level is not None and not MIN_LEVEL <= level <= MAX_LEVEL:
         raise InputError(f"--level {level} is no share", f"Give {MIN_LEVEL} to {MAX_LEVEL}.")
+
+
+def one_of(**options: object) -> None:
+    """Refuse options that contradict each other."""
+    given = [f"--{name}" for name, value in options.items() if value is not None]
+    if len(given) > 1:
+        raise InputError(f"{' and '.join(given)} contradict each other", "Give one of them.")
+
+
+def positive(text: str | None, option: str) -> float | None:
+    """The number that an option writes, if it is given."""
+    from scaling_cli.quantities import parse_positive
+
+    return None if text is None else parse_positive(text, option)
+
+
+def steps_of(text: str | None, option: str) -> int | None:
+    """The whole number of steps that an option writes, if it is given."""
+    value = positive(text, option)
+    return None if value is None else int(value)
 
 
 def assignments(texts: Sequence[str], option: str) -> dict[str, float]:

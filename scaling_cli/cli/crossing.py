@@ -9,19 +9,22 @@ import typer
 from scaling_cli.cli.common import (
     DEFAULT_STORE,
     ConfigOption,
+    FirstRecipe,
     JsonOption,
     LawOption,
     RatioOption,
+    SecondRecipe,
     StoreOption,
     answer,
     command,
+    positive,
 )
 
 
 @command
 def crossing(
-    first: Annotated[str, typer.Argument(help="A recipe: group, fit id or file.", metavar="A")],
-    second: Annotated[str, typer.Argument(help="The other one.", metavar="B")],
+    first: FirstRecipe,
+    second: SecondRecipe,
     along: Annotated[
         str, typer.Option("--along", help="Column along which they meet.", metavar="COLUMN")
     ] = "flops",
@@ -42,11 +45,10 @@ def crossing(
     """
     from scaling_cli.contrasts import crossing as cross
     from scaling_cli.project import open_project
-    from scaling_cli.quantities import parse_positive
     from scaling_cli.report.tables import crossing_table
 
     project = open_project(store, config)
-    ratio = parse_positive(tokens_per_param, "--tokens-per-param") if tokens_per_param else None
+    ratio = positive(tokens_per_param, "--tokens-per-param")
     one, other = (project.recipe_fit(name, law) for name in (first, second))
     found = cross(one, other, along, ratio, reach)
     answer(as_json, {"crossing": found.to_json()}, lambda: [crossing_table(found)])

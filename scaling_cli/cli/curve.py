@@ -7,15 +7,20 @@ from typing import Annotated
 import typer
 
 from scaling_cli.cli.common import (
+    DEFAULT_LEVEL,
     DEFAULT_STORE,
     ConfigOption,
     JsonOption,
+    LevelOption,
     StoreOption,
     WhereOption,
     answer,
     check_level,
     command,
+    one_of,
+    positive,
     say,
+    steps_of,
     write_json,
 )
 from scaling_cli.errors import InputError
@@ -51,9 +56,7 @@ def curve(
         typer.Option("--fit", help="By a curve fit that -o FILE.json wrote.", metavar="FILE"),
     ] = None,
     where: WhereOption = None,
-    level: Annotated[
-        float, typer.Option("--level", help="Central share of the band.", metavar="SHARE")
-    ] = 0.90,
+    level: LevelOption = DEFAULT_LEVEL,
     output: Annotated[
         str | None,
         typer.Option("--output", "-o", help="A figure; as .json the fit of --law.", metavar="FILE"),
@@ -71,26 +74,20 @@ def curve(
     Example: scalefit curve --run cosine-2 --upto 1000
     """
     from scaling_cli.project import open_project
-    from scaling_cli.quantities import parse_positive
     from scaling_cli.report.plot import save_figure, text_plot
     from scaling_cli.report.tables import curve_fit_table, curve_table
 
     check_level(level)
-    numbers = {
-        name: None if text is None else parse_positive(text, f"--{name}")
-        for name, text in (("steps", steps), ("params", params), ("upto", upto))
-    }
+    one_of(law=law, fit=fit)
     keeps = output is not None and output.endswith(".json")
-    if law and fit:
-        raise InputError("--law fits anew, and --fit takes a saved fit", "Give one of them.")
     if keeps and not law:
         raise InputError(f"-o {output} keeps a curve law, and none is named", "Add --law mpl.")
     shown, found, known = open_project(store, config).curve(
         run,
         schedule=schedule,
-        steps=None if numbers["steps"] is None else int(numbers["steps"]),
-        params=numbers["params"],
-        upto=None if numbers["upto"] is None else int(numbers["upto"]),
+        steps=steps_of(steps, "--steps"),
+        params=positive(params, "--params"),
+        upto=steps_of(upto, "--upto"),
         where=where,
         level=level,
         law=law,

@@ -9,20 +9,23 @@ import typer
 from scaling_cli.cli.common import (
     DEFAULT_STORE,
     ConfigOption,
+    FirstRecipe,
     JsonOption,
     LawOption,
     RatioOption,
+    SecondRecipe,
     StoreOption,
     answer,
     command,
     many,
+    positive,
 )
 
 
 @command
 def equivalent(
-    first: Annotated[str, typer.Argument(help="A recipe: group, fit id or file.", metavar="A")],
-    second: Annotated[str, typer.Argument(help="The other one.", metavar="B")],
+    first: FirstRecipe,
+    second: SecondRecipe,
     flops: Annotated[
         list[str], typer.Option("--flops", help="Compute of the first.", metavar="C,...")
     ],
@@ -44,7 +47,7 @@ def equivalent(
     from scaling_cli.report.tables import equivalence_table
 
     project = open_project(store, config)
-    ratio = parse_positive(tokens_per_param, "--tokens-per-param") if tokens_per_param else None
+    ratio = positive(tokens_per_param, "--tokens-per-param")
     one, other = (project.recipe_fit(name, law) for name in (first, second))
     found = [compare(one, other, parse_positive(text, "--flops"), ratio) for text in many(flops)]
     document = {"equivalences": [item.to_json() for item in found]}

@@ -7,11 +7,13 @@ from typing import Annotated
 import typer
 
 from scaling_cli.cli.common import (
+    DEFAULT_LEVEL,
     DEFAULT_STORE,
     ByOption,
     ConfigOption,
-    HoldoutOption,
     JsonOption,
+    LevelOption,
+    SeedOption,
     StoreOption,
     WhereOption,
     answer,
@@ -50,7 +52,10 @@ def fit(
     ] = None,
     by: ByOption = None,
     where: WhereOption = None,
-    holdout: HoldoutOption = None,
+    holdout: Annotated[
+        str | None,
+        typer.Option("--holdout", help="Keep these runs out, and score on them.", metavar="EXPR"),
+    ] = None,
     objective: Annotated[
         str | None,
         typer.Option("--objective", help="What is minimised; the law's own.", metavar="NAME"),
@@ -58,12 +63,8 @@ def fit(
     bootstrap: Annotated[
         int, typer.Option("--bootstrap", help="Resamples for the intervals.", min=0, metavar="N")
     ] = 1000,
-    seed: Annotated[
-        int, typer.Option("--seed", help="Seed of the resamples.", min=0, metavar="N")
-    ] = 0,
-    level: Annotated[
-        float, typer.Option("--level", help="Central share of the intervals.", metavar="SHARE")
-    ] = 0.90,
+    seed: SeedOption = 0,
+    level: LevelOption = DEFAULT_LEVEL,
     fix: Annotated[
         list[str] | None, typer.Option("--fix", help="Pin a parameter.", metavar="NAME=VALUE")
     ] = None,

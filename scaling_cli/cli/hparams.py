@@ -14,6 +14,7 @@ from scaling_cli.cli.common import (
     StoreOption,
     answer,
     command,
+    one_of,
 )
 
 
@@ -39,7 +40,6 @@ def hparams(
 
     Example: scalefit hparams --params 1B --tokens 100B --published steplaw2025
     """
-    from scaling_cli.cli.predict import one_of
     from scaling_cli.fitting.result import predict_published
     from scaling_cli.laws import published_rules
     from scaling_cli.quantities import parse_positive

@@ -9,10 +9,10 @@ import typer
 from scaling_cli.cli.common import (
     DEFAULT_STORE,
     ConfigOption,
+    FitLevelOption,
     FitOption,
     JsonOption,
     LawOption,
-    LevelOption,
     PublishedOption,
     RatioOption,
     StoreOption,
@@ -20,8 +20,9 @@ from scaling_cli.cli.common import (
     check_level,
     command,
     many,
+    one_of,
+    positive,
 )
-from scaling_cli.cli.predict import one_of
 from scaling_cli.errors import InputError
 
 
@@ -35,7 +36,7 @@ def optimal(
     law: LawOption = None,
     published: PublishedOption = None,
     tokens_per_param: RatioOption = None,
-    level: LevelOption = None,
+    level: FitLevelOption = None,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -53,16 +54,15 @@ def optimal(
 
     check_level(level)
     budgets = [parse_positive(text, "--budget") for text in many([*budget, *(more or [])])]
-    ratio = parse_positive(tokens_per_param, "--tokens-per-param") if tokens_per_param else None
+    ratio = positive(tokens_per_param, "--tokens-per-param")
+    one_of(fit=fit, law=law, published=published)
+    one_of(level=level, published=published)
     if published:
-        one_of(fit=fit, law=law, published=published)
-        one_of(level=level, published=published)
         chosen, entry = get_published(published)
         found = [allocate_published(chosen, entry, value, ratio) for value in budgets]
     else:
         from scaling_cli.project import open_project
 
-        one_of(fit=fit, law=law)
         fits = [item.at_level(level) for item in open_project(store, config).forecasts(fit, law)]
         found = [allocate_fit(item, value, ratio) for item in fits for value in budgets]
     if all(item.params is None for item in found):

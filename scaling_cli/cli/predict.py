@@ -9,16 +9,17 @@ import typer
 from scaling_cli.cli.common import (
     DEFAULT_STORE,
     ConfigOption,
+    FitLevelOption,
     FitOption,
     JsonOption,
     LawOption,
-    LevelOption,
     PublishedOption,
     StoreOption,
     answer,
     assignments,
     check_level,
     command,
+    one_of,
 )
 
 
@@ -36,7 +37,7 @@ def predict(
     fit: FitOption = None,
     law: LawOption = None,
     published: PublishedOption = None,
-    level: LevelOption = None,
+    level: FitLevelOption = None,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -57,25 +58,15 @@ def predict(
     for name, text in (("params", params), ("tokens", tokens)):
         if text is not None:
             inputs[name] = parse_positive(text, f"--{name}")
+    one_of(fit=fit, law=law, published=published)
+    one_of(level=level, published=published)
     if published:
-        one_of(fit=fit, law=law, published=published)
-        one_of(level=level, published=published)
         chosen, entry = get_published(published)
         found = [predict_published(chosen, entry, inputs)]
     else:
         from scaling_cli.project import open_project
 
-        one_of(fit=fit, law=law)
         fits = [item.at_level(level) for item in open_project(store, config).forecasts(fit, law)]
         found = [item.predict(inputs) for item in fits]
     document = {"predictions": [item.to_json() for item in found]}
     answer(as_json, document, lambda: [predictions_table(found)])
-
-
-def one_of(**options: object) -> None:
-    """Refuse options that contradict each other."""
-    from scaling_cli.errors import InputError
-
-    given = [f"--{name}" for name, value in options.items() if value is not None]
-    if len(given) > 1:
-        raise InputError(f"{' and '.join(given)} contradict each other", "Give one of them.")

@@ -12,12 +12,14 @@ from scaling_cli.cli.common import (
     ConfigOption,
     FitOption,
     JsonOption,
+    LawOption,
     StoreOption,
     answer,
     command,
     finite,
     many,
     say,
+    write_text,
 )
 from scaling_cli.errors import InputError
 
@@ -34,9 +36,7 @@ def report(
         list[str] | None, typer.Option("--budget", help="Budgets to split.", metavar="C")
     ] = None,
     fit: FitOption = None,
-    law: Annotated[
-        str | None, typer.Option("--law", help="Newest fits of this law.", metavar="LAW")
-    ] = None,
+    law: LawOption = None,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -72,10 +72,7 @@ def report(
         else:
             render = to_html if output.endswith(".html") else to_markdown
             text = render(TITLE, report_tables(runs, fits, allocations))
-        try:
-            Path(output).write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"--output {output} cannot be written ({error.strerror})") from None
+        write_text(output, text)
         say(f"Wrote {output}")
         if not as_json:
             return

@@ -7,15 +7,19 @@ from typing import Annotated
 import typer
 
 from scaling_cli.cli.common import (
+    DEFAULT_LEVEL,
     DEFAULT_STORE,
     ConfigOption,
     JsonOption,
+    LevelOption,
+    SeedOption,
     StoreOption,
     WhereOption,
     answer,
     check_level,
     command,
     many,
+    steps_of,
 )
 
 
@@ -42,12 +46,8 @@ def schedule(
         typer.Option("--warmup", help="Steps of the warmup; that of the runs.", metavar="N"),
     ] = None,
     where: WhereOption = None,
-    seed: Annotated[
-        int, typer.Option("--seed", help="Seed of the resamples.", min=0, metavar="N")
-    ] = 0,
-    level: Annotated[
-        float, typer.Option("--level", help="Central share of the band.", metavar="SHARE")
-    ] = 0.90,
+    seed: SeedOption = 0,
+    level: LevelOption = DEFAULT_LEVEL,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -70,7 +70,7 @@ def schedule(
         run,
         where,
         law=law,
-        warmup=None if warmup is None else int(parse_positive(warmup, "--warmup")),
+        warmup=steps_of(warmup, "--warmup"),
         level=level,
         seed=seed,
         **asked,
