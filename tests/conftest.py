@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scaling_cli.project import Project, open_project
+
+SAMPLES = Path(__file__).resolve().parents[1] / "sample_runs"
 PUBLIC_DATA = "SCALEFIT_PUBLIC_DATA"
 
 
@@ -18,6 +22,24 @@ def public_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the public tables are not at {folder} (set {PUBLIC_DATA})")
     return folder
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """The sample runs in a store that all tests read: one that writes copies it (`own_samples`)."""
+    store = tmp_path_factory.mktemp("samples") / "store"
+    project = open_project(str(store), SAMPLES / "scalefit.toml")
+    project.ingest([str(SAMPLES)])
+    before = sorted(store.rglob("*"))
+    yield project
+    assert sorted(store.rglob("*")) == before, "a test wrote into the store of all tests"
+
+
+@pytest.fixture
+def own_samples(samples: Project, tmp_path: Path) -> Project:
+    """A copy of `samples` to write into."""
+    store = shutil.copytree(samples.location, tmp_path / "samples" / "store")
+    return Project(str(store), samples.mapping)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from scaling_cli.checks.reference import BLOCKS, flip_p_value
 from scaling_cli.cli import app
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping
+from scaling_cli.project import Project
 
 SAMPLES = Path(__file__).resolve().parents[1] / "sample_runs"
 MAPPING = SAMPLES / "scalefit.toml"
@@ -24,10 +25,10 @@ REPEATS = ("baseline-repeat-d32l2-9.0e11-s1", "baseline-repeat-d32l2-9_0e11-s2")
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def store(samples: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample runs, with the forecast of each recipe fitted to its ladder."""
     path = tmp_path_factory.mktemp("checks") / "store"
-    run("ingest", SAMPLES, "--config", MAPPING, "--store", path)
+    shutil.copytree(samples.location, path)
     fitted = ("--by", "recipe", "--where", "split == 'ladder'", "--bootstrap", "200")
     run("fit", *fitted, "--store", path, "-o", path / "ladder.fit.json")
     return path

@@ -9,26 +9,17 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from scaling_cli.cli import app
+from scaling_cli.project import Project
 
-ROOT = Path(__file__).resolve().parents[1]
 RUN = "baseline-schedule-d32l2-9.0e11-cosine"
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    place = str(tmp_path_factory.mktemp("curve") / "store")
-    source, config = str(ROOT / "sample_runs"), str(ROOT / "sample_runs" / "scalefit.toml")
-    found = CliRunner().invoke(app, ["ingest", source, "--config", config, "--store", place])
-    assert found.exit_code == 0, found.stderr
-    return place
+def curve(samples: Project, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["curve", "--store", samples.location, *arguments])
 
 
-def curve(store: str, *arguments: str) -> Result:
-    return CliRunner().invoke(app, ["curve", "--store", store, *arguments])
-
-
-def test_document_has_every_logged_step_and_the_steps_to_come(store: str) -> None:
-    found = curve(store, "--run", RUN, "--upto", "900", "--json")
+def test_document_has_every_logged_step_and_the_steps_to_come(samples: Project) -> None:
+    found = curve(samples, "--run", RUN, "--upto", "900", "--json")
     assert found.exit_code == 0, found.stderr
     document = json.loads(found.stdout)
     assert (document["run"], document["seen"] <= 900) == (RUN, True)
@@ -40,8 +31,8 @@ def test_document_has_every_logged_step_and_the_steps_to_come(store: str) -> Non
     assert document["final"]["low"] < 1.70 < document["final"]["high"]
 
 
-def test_plot_fits_into_eighty_columns(store: str) -> None:
-    found = curve(store, "--run", RUN, "--upto", "900")
+def test_plot_fits_into_eighty_columns(samples: Project) -> None:
+    found = curve(samples, "--run", RUN, "--upto", "900")
     plot = found.stdout.split("\n\n")[0].splitlines()
     assert len(plot) > 15
     assert max(map(len, plot)) <= 80
@@ -56,8 +47,8 @@ def test_plot_fits_into_eighty_columns(store: str) -> None:
         (("--params", "100K"), 1940),
     ],
 )
-def test_the_same_run_otherwise(store: str, arguments: tuple[str, ...], step: int) -> None:
-    document = json.loads(curve(store, "--run", RUN, *arguments, "--json").stdout)
+def test_the_same_run_otherwise(samples: Project, arguments: tuple[str, ...], step: int) -> None:
+    document = json.loads(curve(samples, "--run", RUN, *arguments, "--json").stdout)
     assert document["final"]["step"] == step
     assert "other_run" in {note["code"] for note in document["warnings"]}
     assert 1.3 < document["final"]["loss"] < 2.1
@@ -73,14 +64,14 @@ def test_the_same_run_otherwise(store: str, arguments: tuple[str, ...], step: in
         (("--run", RUN, "--level", "2"), "level"),
     ],
 )
-def test_refusals_say_what_and_how(store: str, arguments: tuple[str, ...], said: str) -> None:
-    found = curve(store, *arguments)
+def test_refusals_say_what_and_how(samples: Project, arguments: tuple[str, ...], said: str) -> None:
+    found = curve(samples, *arguments)
     assert found.exit_code == 2
     assert said in found.stderr
 
 
-def test_figure_is_written(store: str, tmp_path: Path) -> None:
+def test_figure_is_written(samples: Project, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="a figure needs the extra plots")
     path = tmp_path / "curve.svg"
-    assert curve(store, "--run", RUN, "--upto", "900", "-o", str(path)).exit_code == 0
+    assert curve(samples, "--run", RUN, "--upto", "900", "-o", str(path)).exit_code == 0
     assert "<svg" in path.read_text(encoding="utf-8")

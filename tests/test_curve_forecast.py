@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
@@ -14,6 +13,7 @@ from scaling_cli.curves.forecast import calibration, conditional, foresee, learn
 from scaling_cli.curves.history import annealing
 from scaling_cli.curves.schedule import parse_schedule
 from scaling_cli.errors import FitError, InputError
+from scaling_cli.project import Project
 from scaling_cli.records import Run, Series
 
 
@@ -156,14 +156,9 @@ def test_curve_of_a_run_says_what_it_lacks() -> None:
 
 
 @pytest.fixture(scope="module")
-def sample_curves(tmp_path_factory: pytest.TempPathFactory) -> list[Curve]:
-    from scaling_cli.project import open_project
-
-    root = Path(__file__).resolve().parents[1] / "sample_runs"
-    project = open_project(str(tmp_path_factory.mktemp("curves") / "store"), root / "scalefit.toml")
-    project.ingest([str(root)])
-    records = [item for item in project.store.runs() if item.config["recipe"] == "baseline"]
-    series = project.store.series(item.run_key for item in records)
+def sample_curves(samples: Project) -> list[Curve]:
+    records = [item for item in samples.store.runs() if item.config["recipe"] == "baseline"]
+    series = samples.store.series(item.run_key for item in records)
     return [curve_of(item.to_run(series[item.run_key]), item.mapping) for item in records]
 
 

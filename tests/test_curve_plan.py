@@ -22,8 +22,8 @@ from scaling_cli.curves.plan import SchedulePlan, plan_schedule
 from scaling_cli.curves.schedule import SHAPES, Schedule, family, parse_schedule
 from scaling_cli.errors import InputError
 from scaling_cli.laws import get_law, get_published
+from scaling_cli.project import Project
 
-ROOT = Path(__file__).resolve().parents[1]
 SPECS = (
     "cosine:peak=3e-4,warmup=100,total=3000,min=3e-5",
     "constant:peak=3e-4,warmup=100,total=3000",
@@ -222,17 +222,18 @@ def test_the_error_on_a_run_that_was_left_out_is_measured() -> None:
 RUN = "baseline-schedule-d32l2-9.0e11-cosine"
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    place = str(tmp_path_factory.mktemp("plan") / "store")
-    source, config = str(ROOT / "sample_runs"), str(ROOT / "sample_runs" / "scalefit.toml")
-    found = CliRunner().invoke(app, ["ingest", source, "--config", config, "--store", place])
-    assert found.exit_code == 0, found.stderr
-    return place
-
-
-def test_command_answers_from_the_runs_of_one_size(store: str) -> None:
-    asked = ["schedule", "--store", store, "--run", RUN, "--steps", "4K", "--family", "wsd"]
+def test_command_answers_from_the_runs_of_one_size(samples: Project) -> None:
+    asked = [
+        "schedule",
+        "--store",
+        samples.location,
+        "--run",
+        RUN,
+        "--steps",
+        "4K",
+        "--family",
+        "wsd",
+    ]
     found = CliRunner().invoke(app, [*asked, "--law", "lr_anneal", "--json"])
     assert found.exit_code == 0, found.stderr
     document = json.loads(found.stdout)
@@ -253,7 +254,7 @@ def test_command_answers_from_the_runs_of_one_size(store: str) -> None:
         (("--steps", "4000", "--where", "params < 1"), "--where"),
     ],
 )
-def test_refusals_say_what_and_how(store: str, arguments: tuple[str, ...], said: str) -> None:
-    found = CliRunner().invoke(app, ["schedule", "--store", store, *arguments])
+def test_refusals_say_what_and_how(samples: Project, arguments: tuple[str, ...], said: str) -> None:
+    found = CliRunner().invoke(app, ["schedule", "--store", samples.location, *arguments])
     assert found.exit_code == 2
     assert said in found.stderr

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from scaling_cli.cli import app
 from scaling_cli.curves.assessed import Assessed
 from scaling_cli.errors import InputError
+from scaling_cli.project import Project
 
 SAMPLES = Path(__file__).resolve().parents[1] / "sample_runs"
 MAPPING = SAMPLES / "scalefit.toml"
@@ -28,37 +29,36 @@ def run(*arguments: Any, code: int = 0) -> Result:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of the sample runs, and beside it the curve law of the d32l2 ones."""
+def place(samples: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the curve law of the d32l2 runs."""
     place = tmp_path_factory.mktemp("saved")
-    run("ingest", SAMPLES, "--config", MAPPING, "--store", place / "store")
     fitted = ("--law", "lr_anneal", "-o", place / "ladder.json")
-    answer = run("curve", "--store", place / "store", "--run", RUN, *fitted, "--json")
+    answer = run("curve", "--store", samples.location, "--run", RUN, *fitted, "--json")
     (place / "answer.json").write_text(answer.stdout, encoding="utf-8")
     return place
 
 
-def test_intervals_of_the_parameters_are_shown(place: Path) -> None:
+def test_intervals_of_the_parameters_are_shown(samples: Project, place: Path) -> None:
     document = json.loads((place / "answer.json").read_text(encoding="utf-8"))
     assert document["law"] == "lr_anneal"
     assert set(document["parameters"]) == {"L0", "A", "alpha", "C"}
     assert all(p["low"] < p["value"] < p["high"] for p in document["parameters"].values())
     assert all(p["low"] < p["loss"] < p["high"] for p in document["points"])
-    shown = run("curve", "--store", place / "store", "--run", RUN, "--fit", place / "ladder.json")
+    shown = run("curve", "--store", samples.location, "--run", RUN, "--fit", place / "ladder.json")
     assert "lr_anneal on 16 runs" in shown.stdout
     assert "90% interval" in shown.stdout
 
 
-def test_the_file_gives_the_same_numbers_back(place: Path) -> None:
-    asked = ("curve", "--store", place / "store", "--run", RUN, "--fit", place / "ladder.json")
+def test_the_file_gives_the_same_numbers_back(samples: Project, place: Path) -> None:
+    asked = ("curve", "--store", samples.location, "--run", RUN, "--fit", place / "ladder.json")
     again = json.loads(run(*asked, "--json").stdout)
     assert again == json.loads((place / "answer.json").read_text(encoding="utf-8"))
     known = Assessed.load(place / "ladder.json")
     assert known.to_document() == Assessed.from_document(known.to_document()).to_document()
 
 
-def test_it_answers_for_another_run_and_another_schedule(place: Path) -> None:
-    asked = ("curve", "--store", place / "store", "--fit", place / "ladder.json", "--json")
+def test_it_answers_for_another_run_and_another_schedule(samples: Project, place: Path) -> None:
+    asked = ("curve", "--store", samples.location, "--fit", place / "ladder.json", "--json")
     other = json.loads(run(*asked, "--run", OTHER).stdout)
     assert other["final"]["low"] < other["points"][-1]["loss"] < other["final"]["high"]
     constant = "constant:peak=0.0141421,warmup=100,total=1940"
@@ -110,9 +110,11 @@ def test_a_damaged_file_is_refused_in_words(
         (("--run", "baseline-ladder-d64l2-8.1e12", "--fit", "HERE"), "params"),
     ],
 )
-def test_refusals_say_what_and_how(place: Path, arguments: tuple[str, ...], said: str) -> None:
+def test_refusals_say_what_and_how(
+    samples: Project, place: Path, arguments: tuple[str, ...], said: str
+) -> None:
     given = [str(place / "ladder.json") if part == "HERE" else part for part in arguments]
-    found = run("curve", "--store", place / "store", *given, code=2)
+    found = run("curve", "--store", samples.location, *given, code=2)
     assert said in found.stderr
 
 

@@ -33,17 +33,6 @@ STOPPED = (
 TARGET = {"params": 2.2e5, "tokens": 2.5e7}  # of the compute of the held-out runs
 
 
-def ingested(folder: Path, place: Path) -> Project:
-    project = open_project(str(place), folder / "scalefit.toml")
-    project.ingest([str(folder)])
-    return project
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return ingested(SAMPLES, tmp_path_factory.mktemp("whole") / "store")
-
-
 @pytest.fixture(scope="module")
 def going(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The sample runs as they were when four of the longest had done two thirds."""
@@ -54,7 +43,9 @@ def going(tmp_path_factory: pytest.TempPathFactory) -> Project:
         path = folder / "jsonl" / f"{name}.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         path.write_text("".join(lines[: 2 * len(lines) // 3]), encoding="utf-8")
-    return ingested(folder, place / "store")
+    project = open_project(str(place / "store"), folder / "scalefit.toml")
+    project.ingest([str(folder)])
+    return project
 
 
 def fitted(project: Project, which: str, resamples: int, law: str) -> Fit:
@@ -64,8 +55,8 @@ def fitted(project: Project, which: str, resamples: int, law: str) -> Fit:
     return found
 
 
-def test_a_predicted_end_is_near_the_real_one(whole: Project, going: Project) -> None:
-    real = whole.observations(LADDER)
+def test_a_predicted_end_is_near_the_real_one(samples: Project, going: Project) -> None:
+    real = samples.observations(LADDER)
     there = {run.run_id: i for i, run in enumerate(real.runs)}
     rows = with_predicted(going.store, going.observations(LADDER), None)
     spread = rows.columns[SPREAD]
@@ -85,11 +76,11 @@ def test_a_predicted_end_is_near_the_real_one(whole: Project, going: Project) ->
 
 @pytest.mark.parametrize("law", ["auto", "chinchilla"])
 def test_they_bring_a_fit_nearer_to_that_of_the_whole_runs(
-    whole: Project, going: Project, law: str
+    samples: Project, going: Project, law: str
 ) -> None:
-    cases = ((whole, "last"), (going, "last"), (going, "predicted"))
+    cases = ((samples, "last"), (going, "last"), (going, "predicted"))
     real, last, predicted = (fitted(project, which, 0, law) for project, which in cases)
-    rows = whole.observations(LADDER)
+    rows = samples.observations(LADDER)
     columns = {name: rows.columns[name] for name in ("params", "tokens")}
 
     def apart(other: Fit) -> float:
@@ -99,14 +90,14 @@ def test_they_bring_a_fit_nearer_to_that_of_the_whole_runs(
 
 
 def test_the_interval_holds_that_the_ends_are_not_known(
-    whole: Project, going: Project, monkeypatch: pytest.MonkeyPatch
+    samples: Project, going: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def width(project: Project, which: str) -> float:
         found = fitted(project, which, 100, "chinchilla").predict(TARGET)
         return float(np.log((found.high or 0.0) / (found.low or 1.0)))
 
     narrow = width(going, "predicted")
-    assert narrow > 0.95 * width(whole, "last")  # resamples know a width to some 5 %
+    assert narrow > 0.95 * width(samples, "last")  # resamples know a width to some 5 %
 
     def wide(*arguments: Any) -> Observations:
         rows = with_predicted(*arguments)
@@ -116,12 +107,12 @@ def test_the_interval_holds_that_the_ends_are_not_known(
     assert width(going, "predicted") > 1.1 * narrow
 
 
-def test_runs_that_ended_are_left_as_they_are(whole: Project) -> None:
-    rows = whole.observations(LADDER)
-    same = with_predicted(whole.store, rows, None)
+def test_runs_that_ended_are_left_as_they_are(samples: Project) -> None:
+    rows = samples.observations(LADDER)
+    same = with_predicted(samples.store, rows, None)
     assert not same.columns[SPREAD].any()
-    found = fitted(whole, "predicted", 20, "chinchilla")
-    plain = fitted(whole, "last", 20, "chinchilla")
+    found = fitted(samples, "predicted", 20, "chinchilla")
+    plain = fitted(samples, "last", 20, "chinchilla")
     assert found.predicted_finals == ()
     assert found.values == plain.values
     assert np.array_equal(found.draws, plain.draws)
@@ -154,13 +145,13 @@ def test_command_names_the_runs_and_keeps_them(going: Project, tmp_path: Path) -
         ),
     ],
 )
-def test_refusals_say_what_and_how(whole: Project, more: tuple[str, ...], said: str) -> None:
-    asked = ["fit", "--store", whole.location, "--bootstrap", "0", *more]
+def test_refusals_say_what_and_how(samples: Project, more: tuple[str, ...], said: str) -> None:
+    asked = ["fit", "--store", samples.location, "--bootstrap", "0", *more]
     found = CliRunner().invoke(app, asked)
     assert found.exit_code == 2, found.output
     assert said in found.stderr
 
 
-def test_library_refuses_what_it_does_not_know(whole: Project) -> None:
+def test_library_refuses_what_it_does_not_know(samples: Project) -> None:
     with pytest.raises(InputError, match="--finals"):
-        whole.fit(["chinchilla"], finals="guessed")
+        samples.fit(["chinchilla"], finals="guessed")

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from scaling_cli.cli import app
 from scaling_cli.observe import Observations
-from scaling_cli.project import open_project
+from scaling_cli.project import Project
 
 FOLDER = Path(__file__).resolve().parents[1] / "sample_runs"
 RECORDS = [
@@ -26,11 +26,8 @@ MEGABYTES = 15
 
 
 @pytest.fixture(scope="module")
-def ladder(tmp_path_factory: pytest.TempPathFactory) -> Observations:
-    store = str(tmp_path_factory.mktemp("samples") / "store")
-    project = open_project(store, FOLDER / "scalefit.toml")
-    project.ingest([str(FOLDER)])
-    return project.observations()
+def ladder(samples: Project) -> Observations:
+    return samples.observations()
 
 
 def test_every_format_is_there_and_small() -> None:

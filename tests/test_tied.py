@@ -19,7 +19,7 @@ from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import get_law
 from scaling_cli.observe import Observations
-from scaling_cli.project import open_project
+from scaling_cli.project import Project
 from scaling_cli.store import RunRecord
 
 CHINCHILLA = get_law("chinchilla")
@@ -167,9 +167,8 @@ def test_a_tie_that_makes_no_sense_is_refused(options: dict[str, Any], words: st
         tied.fit(CHINCHILLA, recipes(0), FitOptions(**options))
 
 
-def test_the_recipes_of_the_sample_runs_share_a_floor(tmp_path: Path) -> None:
-    store = str(tmp_path / "store")
-    config = str(SAMPLES / "scalefit.toml")
+def test_the_recipes_of_the_sample_runs_share_a_floor(own_samples: Project) -> None:
+    store, config = own_samples.location, str(SAMPLES / "scalefit.toml")
 
     def scalefit(*arguments: str) -> Any:
         command = [*arguments, "--store", store, "--config", config]
@@ -177,8 +176,7 @@ def test_the_recipes_of_the_sample_runs_share_a_floor(tmp_path: Path) -> None:
         assert result.exit_code == 0, result.stderr
         return json.loads(result.stdout)
 
-    scalefit("ingest", str(SAMPLES))
-    groups = open_project(store, config).observations().groups(["recipe"])
+    groups = own_samples.observations().groups(["recipe"])
     fits = fitted(groups, resamples=0, tied=("alpha", "beta"))
     assert fits[0].tied is not None
     best = oracle(groups, fits, ("alpha", "beta"))
