@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import scaling_cli
+from scaling_cli.store import open_store
 
 PACKAGE = Path(scaling_cli.__file__).parent
 SHARED = {
@@ -26,6 +27,7 @@ SHARED = {
 }
 # room -> the rooms that it may import besides itself
 ALLOWED = {
+    "arrow": set(),
     "errors": set(),
     "documents": {"errors"},
     "version": set(),
@@ -40,8 +42,8 @@ ALLOWED = {
     "expressions": {"errors"},
     "mapping": SHARED | {"expressions"},
     "resolve": SHARED | {"expressions", "mapping"},
-    "adapters": SHARED | {"expressions", "mapping"},
-    "store": SHARED | {"mapping", "resolve"},
+    "adapters": SHARED | {"arrow", "expressions", "mapping"},
+    "store": SHARED | {"arrow", "mapping", "resolve"},
     "observe": SHARED | {"expressions", "mapping", "resolve", "store"},
     "laws": {"errors", "columns", "expressions"},
     "fitting": SHARED | {"laws", "observe"},
@@ -78,7 +80,7 @@ HEAVY = {
 }
 # The only rooms that may import a heavy package
 NEEDED_BY = {
-    "pyarrow": {"adapters", "store"},
+    "pyarrow": {"adapters", "arrow", "store"},
     "fsspec": {"remote"},
     "mlflow": {"adapters"},
     "matplotlib": {"report"},
@@ -131,6 +133,19 @@ def loaded_by(*arguments: str) -> set[str]:
 
 def test_help_loads_neither_numpy_nor_rich() -> None:
     assert loaded_by("--help") == set()
+
+
+def test_ingest_and_fit_of_a_table_load_no_pandas(tmp_path: Path) -> None:
+    """pyarrow would, at its first conversion, wherever pandas is installed: see arrow.py."""
+    table, store = tmp_path / "runs.csv", str(tmp_path / "store")
+    rows = [f"{size},{20 * size},{2 + size**-0.3}" for size in range(10**6, 10**7, 10**6)]
+    table.write_text("params,tokens,loss\n" + "\n".join(rows))
+    pytest.importorskip("pandas")
+    ingest = ("ingest", str(table), "--store", store)
+    fit = ("fit", "--law", "chinchilla", "--bootstrap", "100", "--json", "--store", store)
+    for command in (ingest, fit):
+        assert loaded_by(*command) - {"rich"} == {"numpy", "pyarrow"}
+    assert len(open_store(store).fits()) == 1
 
 
 def test_published_split_loads_numpy_alone() -> None:

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from scaling_cli.adapters.files import read_bytes, stem_of, suffix_of
 from scaling_cli.adapters.shapes import Column, Table, text_column
 from scaling_cli.errors import InputError
@@ -127,10 +125,12 @@ def _typed(texts: Any) -> Column:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    from scaling_cli.arrow import filled_rows, from_texts, to_numpy
+
     trimmed = pc.utf8_trim_whitespace(texts)
     for missing in (("",), ("", *_MISSING)):
-        blank = pc.is_in(trimmed, value_set=pa.array(missing))
-        kept = pc.if_else(blank, pa.scalar(None, pa.string()), trimmed)
+        blank = pc.is_in(trimmed, value_set=from_texts(missing))
+        kept = pc.if_else(blank, pa.nulls(1, pa.string())[0], trimmed)
         for kind, arrow_type in (("int", pa.int64()), ("float", pa.float64())):
             if kept.null_count == len(kept):
                 break
@@ -138,10 +138,10 @@ def _typed(texts: Any) -> Column:
                 numbers = kept.cast(arrow_type)
             except pa.ArrowInvalid:
                 continue
-            filled = np.asarray(numbers.is_valid())
+            filled = filled_rows(numbers)
             if kind == "int":
-                return Column(kind, numbers.fill_null(0).to_numpy(False), filled)
-            return Column(kind, numbers.to_numpy(zero_copy_only=False), filled)
+                return Column(kind, to_numpy(numbers, 0), filled)
+            return Column(kind, to_numpy(numbers), filled)
     column = text_column(texts)
     if column.filled.any() and set(column.values[column.filled]) <= set(_TRUTH):
         column.values[:] = [_TRUTH.get(value) for value in column.values]

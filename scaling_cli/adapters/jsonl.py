@@ -282,6 +282,8 @@ def _columns(data: bytes) -> tuple[dict[str, Column], NDArray[np.bool_]] | None:
     import pyarrow as pa
     from pyarrow import json as arrow_json
 
+    from scaling_cli.arrow import filled_rows
+
     if _depth(data) > _MOST_NESTED or b'"' not in data[:_SAMPLE]:
         return None
     # Arrow would take a text that looks like a time for one.
@@ -300,7 +302,7 @@ def _columns(data: bytes) -> tuple[dict[str, Column], NDArray[np.bool_]] | None:
                 column.validate(full=True)
         has_config = np.zeros(table.num_rows, dtype=bool)
         if "config" in table.column_names and pa.types.is_struct(table.schema.field("config").type):
-            has_config = np.asarray(table.column("config").is_valid())
+            has_config = filled_rows(one_array(table.column("config")))
         while any(pa.types.is_struct(field.type) for field in table.schema):
             table = table.flatten()
         if len(set(table.column_names)) < table.num_columns:

@@ -91,9 +91,12 @@ class Table:
         if name not in self._labels:
             import pyarrow as pa
 
-            encoded = self.arrays[name].cast(pa.string()).fill_null("").dictionary_encode()
+            from scaling_cli.arrow import from_texts, to_numpy
+
+            (empty,) = from_texts([""])
+            encoded = self.arrays[name].cast(pa.string()).fill_null(empty).dictionary_encode()
             names = encoded.dictionary.to_pylist()
-            self._labels[name] = Labels(encoded.indices.to_numpy(), names)
+            self._labels[name] = Labels(to_numpy(encoded.indices), names)
         return self._labels[name]
 
     def has_labels(self, name: str) -> bool:
@@ -231,11 +234,13 @@ def typed_column(array: Any) -> Column:
     """A pyarrow array as a column."""
     import pyarrow as pa
 
+    from scaling_cli.arrow import filled_rows, to_numpy
+
     kind = array.type
-    filled = np.asarray(array.is_valid())
+    filled = filled_rows(array)
     if pa.types.is_integer(kind):
         try:
-            return Column("int", array.cast(pa.int64()).fill_null(0).to_numpy(False), filled)
+            return Column("int", to_numpy(array.cast(pa.int64()), 0), filled)
         except pa.ArrowInvalid:  # past 63 bits
             return Column("float", _doubles(array), filled)
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
@@ -252,16 +257,18 @@ def typed_column(array: Any) -> Column:
 def _doubles(array: Any) -> Any:
     import pyarrow as pa
 
-    return array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    from scaling_cli.arrow import to_numpy
+
+    return to_numpy(array.cast(pa.float64(), safe=False))
 
 
 def text_column(array: Any) -> Column:
     """A column of a pyarrow string array; equal texts are one object."""
+    from scaling_cli.arrow import filled_rows, to_numpy
+
     encoded = array.dictionary_encode()
     names = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
-    return Column(
-        "text", names[encoded.indices.fill_null(-1).to_numpy()], np.asarray(array.is_valid())
-    )
+    return Column("text", names[to_numpy(encoded.indices, -1)], filled_rows(array))
 
 
 def _config_key(column: str) -> str:

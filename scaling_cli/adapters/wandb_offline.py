@@ -312,6 +312,8 @@ class _Items:
         """The items as numbers, if they all are."""
         import pyarrow as pa
 
+        from scaling_cli.arrow import to_numpy
+
         size = self.size[rows]
         if size.max(initial=0) > _LONGEST_NUMBER:
             return None
@@ -321,7 +323,7 @@ class _Items:
         ends = np.append(0, np.cumsum(size)).astype(np.int32)
         array = pa.StringArray.from_buffers(len(rows), pa.py_buffer(ends), pa.py_buffer(packed))
         try:
-            numbers: Floats = array.cast(pa.float64()).to_numpy()
+            numbers: Floats = to_numpy(array.cast(pa.float64()))
         except pa.ArrowInvalid:
             return None
         return numbers

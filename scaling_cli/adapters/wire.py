@@ -143,7 +143,7 @@ def alike(data: Bytes, start: Ints, size: Ints) -> tuple[NDArray[np.int32], Ints
 
     By a 64-bit hash: among 10,000 different strings two would clash once in 4e11 files.
     """
-    import pyarrow as pa
+    from scaling_cli.arrow import from_numpy, to_numpy
 
     hashed = size.astype(np.uint64) * _MIX
     lane = np.flatnonzero(size > 0)
@@ -156,7 +156,7 @@ def alike(data: Bytes, start: Ints, size: Ints) -> tuple[NDArray[np.int32], Ints
         hashed[lane] = mixed ^ (mixed >> np.uint64(29))
         done += 8
         lane = lane[size[lane] > done]
-    codes = pa.array(hashed).dictionary_encode().indices.to_numpy()
+    codes = to_numpy(from_numpy(hashed).dictionary_encode().indices)
     first = np.zeros(int(codes.max(initial=-1)) + 1, dtype=np.int64)
     first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
     return codes, first

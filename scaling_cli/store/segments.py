@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 from collections.abc import Collection, Iterator, Sequence
+from itertools import chain, pairwise
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from scaling_cli.arrow import from_lists, from_numpy, from_texts, to_numpy
 from scaling_cli.records import Run, Series
 from scaling_cli.resolve import Final
 
@@ -92,7 +93,7 @@ def batches(rows: Sequence[Row], most_runs: int, most_points: int) -> Iterator[l
 
 
 def runs_table(rows: Sequence[Row], mapping_json: str) -> pa.Table:
-    records = [
+    texts = [
         {
             "run_key": run.run_key,
             "run_id": run.run_id,
@@ -108,14 +109,18 @@ def runs_table(rows: Sequence[Row], mapping_json: str) -> pa.Table:
             "notes_json": json.dumps([note.to_json() for note in (*run.notes, *final.notes)]),
             "mapping_json": mapping_json,
             "cursor": run.cursor,
-            "tags": list(run.tags),
-            "final_names": list(final.values),
-            "final_values": list(final.values.values()),
-            "has_history": bool(run.series),
         }
         for run, final, rev in rows
     ]
-    return pa.Table.from_pylist(records, schema=_RUNS)
+    columns = {name: from_texts([text[name] for text in texts]) for name in _TEXTS}
+    tags = [run.tags for run, _, _ in rows]
+    finals = [final.values for _, final, _ in rows]
+    values = np.array([value for final in finals for value in final.values()], dtype=np.float64)
+    columns["tags"] = from_lists(tags, from_texts(list(chain.from_iterable(tags))))
+    columns["final_names"] = from_lists(finals, from_texts(list(chain.from_iterable(finals))))
+    columns["final_values"] = from_lists(finals, from_numpy(values))
+    columns["has_history"] = from_numpy(np.array([bool(run.series) for run, _, _ in rows]))
+    return pa.table(columns, schema=_RUNS)
 
 
 def history_table(runs: Sequence[Run]) -> pa.Table:
@@ -133,8 +138,8 @@ def history_table(runs: Sequence[Run]) -> pa.Table:
     values = np.concatenate([series.values for _, _, series in found])
     return pa.table(
         {
-            "run_key": pa.array([key for key, _, _ in found], pa.string()),
-            "metric": pa.array([name for _, name, _ in found], pa.string()),
+            "run_key": from_texts([key for key, _, _ in found]),
+            "metric": from_texts([name for _, name, _ in found]),
             "step": _packed(steps.astype("<i8", copy=False), sizes),
             "value": _packed(values.astype("<f8", copy=False), sizes),
         }
@@ -177,7 +182,7 @@ def conformed_runs(table: pa.Table) -> pa.Table:
             # A cast loads pyarrow.compute, 0.1 s
             columns.append(column if column.type == field.type else column.cast(field.type))
         else:  # every column that a version has added is text, empty where there was none
-            columns.append(pa.array([""] * len(table), field.type))
+            columns.append(from_texts([""] * len(table)))
     return pa.table(columns, schema=_RUNS)
 
 
@@ -241,7 +246,7 @@ def conformed_history(table: pa.Table) -> pa.Table:
     for place, name in enumerate(table.column_names):
         if pa.types.is_list(table.schema.field(name).type):
             lists = table[name].combine_chunks()
-            numbers, sizes = lists.flatten().to_numpy(), np.diff(lists.offsets.to_numpy())
+            numbers, sizes = to_numpy(lists.flatten()), np.diff(to_numpy(lists.offsets))
             table = table.set_column(place, name, _packed(numbers, sizes.astype(np.int64)))
     return table
 
@@ -273,4 +278,4 @@ def _unpacked(column: pa.Array, dtype: str) -> list[NDArray[Any]]:
         raise ValueError("a series is cut within a number")
     at = (offsets // 8).tolist()
     numbers = np.frombuffer(content if content is not None else b"", dtype, at[-1])
-    return [numbers[i:j] for i, j in itertools.pairwise(at)]
+    return [numbers[i:j] for i, j in pairwise(at)]
