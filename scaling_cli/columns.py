@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,11 @@ class Column:
     aliases: tuple[str, ...] = ()
     typical: tuple[float, float] = (1.0, 1e3)
     zero: bool = False
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Its own name and the others, the likeliest first."""
+        return (self.name, *self.aliases)
 
 
 _ALL = (

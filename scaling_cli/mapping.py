@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-import tomllib
 from collections.abc import Iterable
 from collections.abc import Mapping as Table
 from dataclasses import dataclass, field
@@ -61,6 +59,8 @@ def load_mapping(path: str | Path | None) -> Mapping:
     """The mapping that a TOML file holds; without a file, the empty one."""
     if path is None:
         return Mapping()
+    import tomllib
+
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (FileNotFoundError, IsADirectoryError) as error:
@@ -77,6 +77,8 @@ def load_mapping(path: str | Path | None) -> Mapping:
 
 
 def _mapping(path: str, document: dict[str, Any]) -> Mapping:
+    import difflib
+
     tables = {key: value for key, value in document.items() if key not in ("columns", "run")}
     for name in difflib.get_close_matches("columns", tables, 1, 0.8):
         raise InputError(f"{path}: [{name}] is not a table of a mapping", "Write [columns].")
@@ -136,6 +138,8 @@ def _mapping(path: str, document: dict[str, Any]) -> Mapping:
 
 def near(name: str, names: Iterable[str], label: str = "Near names") -> str:
     """A sentence with the names that look like `name`, or nothing."""
+    import difflib
+
     known = list(dict.fromkeys(names))
     found = difflib.get_close_matches(name, known, 3, 0.6)
     tail = re.split(r"[./]", name)[-1].lower()

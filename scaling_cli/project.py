@@ -156,9 +156,11 @@ class Project:
 
     def _ended(self, rows: Observations, finals: str) -> Observations:
         """The rows, those of unfinished runs at their predicted end if that is asked for."""
+        if finals == LAST:
+            return rows
         from scaling_cli.curves.finals import with_predicted
 
-        return with_predicted(self.store, rows, self.mapping) if finals == PREDICTED else rows
+        return with_predicted(self.store, rows, self.mapping)
 
     def compare(
         self,
@@ -377,7 +379,7 @@ def _fit_groups(
     chosen: Recipe, groups: Groups, options: FitOptions, mapped: Mapper
 ) -> list[Fit | FailedFit]:
     """The recipe fitted to each group, or to all at once where a parameter is tied."""
-    from scaling_cli.fitting import imputed, tied
+    from scaling_cli.fitting import imputed
     from scaling_cli.fitting.recipes import RECIPES
     from scaling_cli.fitting.result import PAPER
 
@@ -389,6 +391,8 @@ def _fit_groups(
     if options.tied and any(imputed.SPREAD in rows.columns for _, rows in groups):
         raise InputError("--tie does not know of --finals predicted", "Leave one of them out.")
     if options.tied:
+        from scaling_cli.fitting import tied
+
         return tied.fit(chosen.law, groups, options)
     chunks = (groups[start : start + CHUNK] for start in range(0, len(groups), CHUNK))
     work = partial(_fit_chunk, chosen.id, options)

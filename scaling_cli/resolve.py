@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from scaling_cli.records import Floats, Run, Series
 # a key such as `data.tokens` or `log.step` more often means something else.
 _NESTED = frozenset(COLUMNS) - {"step", "loss", "tokens", "flops", "lr"}
 # Between two logged points these grow in proportion to the step.
-_LINEAR = {"tokens", "flops", *COLUMNS["tokens"].aliases, *COLUMNS["flops"].aliases}
+_LINEAR = {*COLUMNS["tokens"].names, *COLUMNS["flops"].names}
 _BATCH = ("global_train_batch_size", "global_batch_size", "train_batch_size", "batch_size")
 _LENGTH = (
     "max_sequence_length",
@@ -42,6 +42,13 @@ class Column:
 
     origin: str
     values: Any  # Series, or a scalar
+
+    @property
+    def negative(self) -> bool:
+        """Whether any value is below zero."""
+        if isinstance(self.values, Series):
+            return bool((self.values.values < 0).any())
+        return (as_number(self.values) or 0.0) < 0
 
     def at(self, steps: Sequence[int] | NDArray[np.int64], linear: bool = False) -> Floats:
         """Values at `steps`: as logged, else in between (`linear`), else the last one before."""
@@ -222,7 +229,7 @@ class _Resolver:
     @cached_property
     def step_names(self) -> set[str | None]:
         """What the source may have called the steps that its series now stand at."""
-        return {"step", *COLUMNS["step"].aliases, self.mapping.columns.get("step")}
+        return {*COLUMNS["step"].names, self.mapping.columns.get("step")}
 
     @cached_property
     def axis(self) -> Series:
@@ -240,15 +247,21 @@ class _Resolver:
             return None
         if name == "step" and self.run.series:
             return Column("step", self.axis)
-        names = (name, *COLUMNS[name].aliases)
-        for column in self.candidates(name, names):
-            if not self.refuses(name, column):
-                return column
+        names = COLUMNS[name].names
+        if not self.known.isdisjoint(names):  # most runs have 5 to 10 of all columns
+            for column in self.candidates(name, names):
+                if not self.refuses(name, column):
+                    return column
         if name == "tokens":
             return self.tokens()
         if name == "flops" and self.column("params") and self.column("tokens"):
             return self.computed("6 * params * tokens", ("params", "tokens"))
         return None
+
+    @cached_property
+    def known(self) -> set[str]:
+        """Every name that anything in the run goes by."""
+        return {*self.run.series, *self.slashed, *self.run.config, *self.endings}
 
     def candidates(self, name: str, names: tuple[str, ...]) -> Iterator[Column]:
         for alias in names:
@@ -256,7 +269,7 @@ class _Resolver:
             if metric is not None:
                 yield Column(metric, self.run.series[metric])
         for alias in names:
-            if as_number(self.run.config.get(alias)) is not None:
+            if alias in self.run.config and as_number(self.run.config[alias]) is not None:
                 yield Column(f"config.{alias}", self.run.config[alias])
         if name in _NESTED:
             column = self.nested_key([alias for alias in names if len(alias) > 2])
@@ -269,8 +282,8 @@ class _Resolver:
         found: dict[str, list[str]] = {}
         for key, value in self.run.config.items():
             if value is not None:
-                for separator in re.finditer(r"[./]", key):
-                    found.setdefault(key[separator.end() :], []).append(key)
+                for ending in _endings(key):
+                    found.setdefault(ending, []).append(key)
         return found
 
     def nested_key(self, names: Iterable[str]) -> Column | None:
@@ -285,8 +298,7 @@ class _Resolver:
         if (name, column.origin) not in self.refused:
             if COLUMNS[name].unit not in ("count", "FLOPs"):
                 return False
-            values = column.values.values if isinstance(column.values, Series) else column.values
-            if not np.any(np.asarray(values, dtype=np.float64) < 0):
+            if not column.negative:
                 return False
             self.refused.add((name, column.origin))
         message = f"{column.origin} has negative values in its source, so it is not read as {name}"
@@ -318,6 +330,11 @@ class _Resolver:
 
     def numeric_key(self, key: str) -> bool:
         return as_number(self.run.config.get(key)) is not None
+
+
+@lru_cache(maxsize=1 << 14)  # the runs of a project share their keys
+def _endings(key: str) -> tuple[str, ...]:
+    return tuple(key[separator.end() :] for separator in re.finditer(r"[./]", key))
 
 
 def _quoted(origin: str) -> str:
@@ -450,28 +467,23 @@ def _listed(names: Sequence[str], most: int = 12) -> str:
 
 def _final(run: Run, resolved: Resolved, rule: str, notes: tuple[Note, ...]) -> Final:
     columns = resolved.columns
-    values = {name: float(column.at([0])[0]) for name, column in columns.items()}
-    summary: dict[str, float] = {}
+    loss = columns.get("loss")
+    last = max((int(s.steps[-1]) for s in run.series.values() if len(s.steps)), default=0)
+    step, target = last, None
+    if loss is not None and isinstance(loss.values, Series) and len(loss.values.steps):
+        step, target = _final_point(loss.values, rule)
+    values = {n: float(column.at([step], n in _LINEAR)[0]) for n, column in columns.items()}
+    if target is not None:
+        values["loss"] = target
     if run.series:
-        loss = columns.get("loss")
-        last = max((int(s.steps[-1]) for s in run.series.values() if len(s.steps)), default=0)
-        step, target = last, float("nan")
-        if loss is not None and isinstance(loss.values, Series) and len(loss.values.steps):
-            step, target = _final_point(loss.values, rule)
-        elif loss is not None:
-            target = float(loss.at([last])[0])
-        for name, column in columns.items():
-            values[name] = float(column.at([step], name in _LINEAR)[0])
-        if loss is not None:
-            values["loss"] = target
-        summary = {
-            name: float(sample(series, np.array([step]), name in _LINEAR)[0])
-            for name, series in run.series.items()
-            if len(series.steps)
-        }
         values["steps"] = float(last)
     elif "step" in values:
         values["steps"] = values["step"]
+    summary = {
+        name: float(sample(series, np.array([step]), name in _LINEAR)[0])
+        for name, series in run.series.items()
+        if len(series.steps)
+    }
     return Final(values, resolved.origins, summary, notes)
 
 

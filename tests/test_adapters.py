@@ -152,13 +152,17 @@ def test_a_third_party_adds_a_format_by_entry_point(
     def entry_points(group: str) -> list[Point]:
         return [Point()] if group == package.ENTRY_POINTS else []
 
+    def forget() -> None:
+        for known in (package.third_party, package.services, adapters):
+            known.cache_clear()
+
     monkeypatch.setattr("importlib.metadata.entry_points", entry_points)
-    adapters.cache_clear()
+    forget()
     try:
         (tmp_path / "t.3rd").write_bytes(b"THIRD\0")
         assert read_sources([tmp_path / "t.3rd"]).runs[0].run_key == "third:x"
     finally:
-        adapters.cache_clear()
+        forget()
 
 
 @pytest.mark.parametrize("adapter", adapters().values(), ids=lambda adapter: adapter.name)

@@ -138,14 +138,23 @@ def test_help_loads_neither_numpy_nor_rich() -> None:
 def test_ingest_and_fit_of_a_table_load_no_pandas(tmp_path: Path) -> None:
     """pyarrow would, at its first conversion, wherever pandas is installed: see arrow.py."""
     table, store = tmp_path / "runs.csv", str(tmp_path / "store")
-    rows = [f"{size},{20 * size},{2 + size**-0.3}" for size in range(10**6, 10**7, 10**6)]
-    table.write_text("params,tokens,loss\n" + "\n".join(rows))
+    sizes = range(10**6, 10**7, 10**6)
+    rows = [f"run {size},web,{size},{20 * size},{2 + size**-0.3}," for size in sizes]
+    table.write_text("run_id,corpus,params,tokens,loss,lr\n" + "\n".join(rows) + "3e-4")
     pytest.importorskip("pandas")
     ingest = ("ingest", str(table), "--store", store)
     fit = ("fit", "--law", "chinchilla", "--bootstrap", "100", "--json", "--store", store)
     for command in (ingest, fit):
         assert loaded_by(*command) - {"rich"} == {"numpy", "pyarrow"}
     assert len(open_store(store).fits()) == 1
+
+
+def test_ingest_of_every_shipped_format_loads_no_pandas(tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    samples = str(PACKAGE.parent / "sample_runs")
+    loaded = loaded_by("ingest", samples, "--store", str(tmp_path / "store"))
+    assert "pyarrow" in loaded
+    assert "pandas" not in loaded
 
 
 def test_published_split_loads_numpy_alone() -> None:

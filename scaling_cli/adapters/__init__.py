@@ -90,7 +90,7 @@ def adapters() -> dict[str, Adapter]:
             "parquet",
         )
     ]
-    found += [cast(Adapter, item) for item in _from_others() if not isinstance(item, Service)]
+    found += [cast(Adapter, item) for item in third_party() if not isinstance(item, Service)]
     found += [_own(module) for module in ("jsonl", "console", "delimited")]
     return {adapter.name: adapter for adapter in found}
 
@@ -100,14 +100,16 @@ def services() -> tuple[Service, ...]:
     """Every adapter of a service."""
     own = ("wandb_online", "mlflow_server")
     found = [cast(Service, import_module(f"{__name__}.{module}")) for module in own]
-    return (*found, *(item for item in _from_others() if isinstance(item, Service)))
+    return (*found, *(item for item in third_party() if isinstance(item, Service)))
 
 
 def _own(module: str) -> Adapter:
     return cast(Adapter, import_module(f"{__name__}.{module}"))
 
 
-def _from_others() -> list[object]:
+@cache
+def third_party() -> list[object]:
+    """The adapters of other packages."""
     from importlib.metadata import entry_points
 
     return [point.load() for point in entry_points(group=ENTRY_POINTS)]
@@ -385,7 +387,7 @@ def _join_run_tables(
         ids = {run.run_id for run in runs if run.series}
         for folder in path.parents:
             below.setdefault(folder, set()).update(ids)
-    rows: dict[tuple[PurePath, str], Run] = {}
+    rows: dict[PurePath, dict[str, Run]] = {}
     tables = set()
     for path, source, runs in read:
         described = below[path.parent]
@@ -395,16 +397,17 @@ def _join_run_tables(
         tables.add(path)
         for key, run in zip(keys, runs, strict=True):
             if key in described:
-                rows[path.parent, key] = run
+                rows.setdefault(path.parent, {})[key] = run
             else:
                 message = f"{source} describes run {run.run_id}, which has no history beside it"
                 notes.append(Note("run_without_history", "warning", message))
     joined = []
     for path, source, runs in read:
         if path not in tables:
+            above = [rows[folder] for folder in path.parents if folder in rows]
             for run in runs:
-                found = (rows.get((folder, run.run_id)) for folder in path.parents)
-                joined.append((source, _described(run, next(filter(None, found), None))))
+                row = next((table[run.run_id] for table in above if run.run_id in table), None)
+                joined.append((source, _described(run, row)))
     return joined
 
 

@@ -19,7 +19,7 @@ from scaling_cli.records import Floats, Run, Series, Status
 
 Points = dict[str, tuple[NDArray[np.int64], Floats]]  # metric -> steps and values as logged
 
-STEP_NAMES = ("step", *COLUMNS["step"].aliases)
+STEP_NAMES = COLUMNS["step"].names
 NUMBER_WORDS = {
     "nan": float("nan"),
     "infinity": float("inf"),

@@ -202,7 +202,7 @@ def _id_column(table: Table, mapping: Mapping, metric: str | None) -> str | None
 
 def _is_history(table: Table, step: str) -> bool:
     """Whether the rows of a table without run ids are the points of one run."""
-    for size in ("params", *COLUMNS["params"].aliases):
+    for size in COLUMNS["params"].names:
         if size in table.arrays and len(table.labels(size).names) > 1:
             return False
     column = table[step]
@@ -280,7 +280,7 @@ def _config_key(column: str) -> str:
 
 def _repeated_rows(table: Table, run_id: str, ids: Labels, step: str | None) -> Iterator[Run]:
     """Rows that share a run but no step parts them: the tokens do, or they are repeats of it."""
-    tokens = next((n for n in ("tokens", *COLUMNS["tokens"].aliases) if n in table.arrays), None)
+    tokens = next((n for n in COLUMNS["tokens"].names if n in table.arrays), None)
     if (
         step is None
         and tokens is not None
@@ -293,7 +293,7 @@ def _repeated_rows(table: Table, run_id: str, ids: Labels, step: str | None) -> 
         return
     texts = ids.texts()
     last = {identity: row for row, identity in enumerate(texts)}
-    loss = next((n for n in ("loss", *COLUMNS["loss"].aliases) if n in table.arrays), None)
+    loss = next((n for n in COLUMNS["loss"].names if n in table.arrays), None)
     for row, identity in enumerate(texts):
         kept = last[identity]
         if step is None and loss and table[loss].cell(row) != table[loss].cell(kept):

@@ -12,7 +12,6 @@ revision of a run counts, so a run is replaced as a whole and an interrupted put
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import uuid
@@ -364,6 +363,8 @@ class Store:
     def load_fit(self, fit_id: str) -> dict[str, Any]:
         known = [name.removesuffix(".json") for name in self.files.names("fits", ".json")]
         if fit_id not in known:
+            import difflib
+
             close = difflib.get_close_matches(fit_id, known, 3)
             raise InputError(
                 f"There is no fit {fit_id!r} in the store at {self.location}",
