@@ -101,18 +101,23 @@ def test_resamples_match_the_oracle(chinchilla_rows: tuple[np.ndarray, ...]) -> 
 
 @pytest.mark.parametrize("law_id", [law.id for law in LAWS.values() if law.form or law.hessian])
 @pytest.mark.parametrize("objective", ["huber_log", "squared"])
-@pytest.mark.parametrize("fix_last", [False, True])
+@pytest.mark.parametrize("fixed", ["none", "last", "amplitudes"])
 def test_declared_curvature_agrees_with_differences(
-    law_id: str, objective: str, fix_last: bool
+    law_id: str, objective: str, fixed: str
 ) -> None:
+    """With the amplitudes, and the floor, fixed a power sum's exponents stand alone."""
     law, random = get_law(law_id), np.random.default_rng(3)
     columns = {name: np.exp(random.normal(0, 1, 40)) for name in law.variables}
     if "rate_drops" in law.variables:
         rates = parse_schedule("wsd:peak=1e-3,warmup=100,total=9000,min=1e-4").rates
         columns = curve_columns(law, rates, np.sort(random.integers(500, 9000, 40)))
     constants = dict.fromkeys(law.references, 1.2)
-    if fix_last:
-        constants[law.parameters[-1].name] = 0.6
+    chosen = {
+        "none": (),
+        "last": law.parameter_names[-1:],
+        "amplitudes": [item.name for item in law.parameters if item.linear or item.centre],
+    }
+    constants |= dict.fromkeys(chosen[fixed], 0.6)
     surface = Surface(law, columns, np.ones(40), get_objective(objective), constants)
     theta = surface.encode(
         {item.name: random.uniform(item.low, item.high, 3) for item in law.parameters}
@@ -143,8 +148,9 @@ def test_digits_do_not_depend_on_the_batch(law_id: str, monkeypatch: pytest.Monk
     best = solve(surface, np.ones((1, 40)), candidate_starts(surface, 1)).theta
     weights = np.random.default_rng(0).multinomial(40, np.full(40, 1 / 40), size=5).astype(float)
     found = []
-    for elements in (1, 3 * 40, 2**20):
-        monkeypatch.setattr(solver, "BATCH", elements)
+    for problems, elements in ((1, 1), (3, 2**20), (1024, 3 * 40), (1024, 2**20)):
+        monkeypatch.setattr(solver, "BATCH", problems)
+        monkeypatch.setattr(solver, "PIECE_ELEMENTS", (elements, elements))
         found.append(solve(surface, weights, np.repeat(best, 5, axis=0)))
     for other in found[1:]:
         assert (other.theta == found[0].theta).all()
