@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 
 from benchmarks import curves as study
+from benchmarks import plans
 from scaling_cli.curves.curve import Curve
 from scaling_cli.curves.fit import (
-    CurveFit,
     curve_starts,
     fit_curves,
     held_to,
     solve_curves,
     surface_of,
 )
-from scaling_cli.curves.history import DECAY
-from scaling_cli.curves.schedule import parse_schedule
 from scaling_cli.errors import FitError
 from scaling_cli.fitting.solver import objective_values
 from scaling_cli.laws import get_law, get_published
@@ -31,18 +30,9 @@ SPECS = (
 )
 
 
-def made_by(law_id: str, values: dict[str, float], noise: float = 0.0) -> list[Curve]:
+def made_by(law: str, values: dict[str, float], **more: Any) -> list[Curve]:
     """Curves on three schedules that follow the law."""
-    random = np.random.default_rng(5)
-    exact = CurveFit(get_law(law_id), values, DECAY, 0.0, ())
-    curves = []
-    for spec in SPECS:
-        plan = parse_schedule(spec)
-        steps = np.arange(400, plan.total, 60)
-        blank = Curve(spec, steps, np.ones(len(steps)), plan)
-        loss = exact.predict(blank) * np.exp(noise * random.normal(size=len(steps)))
-        curves.append(Curve(spec, steps, loss, plan))
-    return curves
+    return plans.made_by(law, values, every=60, specs=SPECS, **more)
 
 
 def test_lr_anneal_gives_its_own_parameters_back() -> None:
@@ -63,7 +53,8 @@ def test_mpl_gives_its_own_predictions_back() -> None:
 
 def test_optimum_is_that_of_scipy() -> None:
     values = dict(get_published("luo2025_25m")[1].values)
-    curves = made_by("mpl", values, noise=1e-3)
+    random = np.random.default_rng(5)
+    curves = made_by("mpl", values, noise=lambda rows: 1e-3 * random.normal(size=rows))
     surface, _ = surface_of(get_law("mpl"), curves)
     simple = fit_curves("lr_anneal", curves)
     prior = held_to(simple, surface)

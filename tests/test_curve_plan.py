@@ -3,55 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from benchmarks import curves as study
+from benchmarks import plans
 from scaling_cli.cli import app
 from scaling_cli.curves import bootstrap
-from scaling_cli.curves.bootstrap import missed_by, resampled
+from scaling_cli.curves.bootstrap import missed_by
 from scaling_cli.curves.curve import Curve
 from scaling_cli.curves.fit import CurveFit, fit_curves
-from scaling_cli.curves.history import DECAY
 from scaling_cli.curves.plan import SchedulePlan, plan_schedule
 from scaling_cli.curves.schedule import SHAPES, Schedule, family, parse_schedule
 from scaling_cli.errors import InputError
-from scaling_cli.laws import get_law, get_published
+from scaling_cli.laws import get_published
 from scaling_cli.project import Project
 
-SPECS = (
-    "cosine:peak=3e-4,warmup=100,total=3000,min=3e-5",
-    "constant:peak=3e-4,warmup=100,total=3000",
-    "piecewise:peak=3e-4,warmup=100,total=2000,1000=9e-5",
-)
-VALUES = {
-    "lr_anneal": {"L0": 2.6, "A": 0.5, "alpha": 0.55, "C": 0.4},
-    "mpl": dict(get_published("luo2025_100m")[1].values),
-}
+VALUES = {"lr_anneal": plans.ANNEAL, "mpl": dict(get_published("luo2025_100m")[1].values)}
 
 
-def made_by(
-    law: str,
-    noise: Callable[[int], np.ndarray] = np.zeros,
-    every: int = 20,
-    specs: tuple[str, ...] = SPECS,
-) -> list[Curve]:
-    """Curves that follow the law but for the noise of their logs."""
-    exact = CurveFit(get_law(law), VALUES[law], DECAY, 0.0, ())
-    curves = []
-    for spec in specs:
-        plan = parse_schedule(spec)
-        steps = np.append(np.arange(200, plan.total, every), plan.total)
-        blank = Curve(spec, steps, np.ones(len(steps)), plan)
-        curves.append(
-            Curve(spec, steps, exact.predict(blank) * np.exp(noise(len(steps))), plan, 1e8)
-        )
-    return curves
+def made_by(law: str, **more: Any) -> list[Curve]:
+    return plans.made_by(law, VALUES[law], **more)
 
 
 def final(fitted: CurveFit, plan: Schedule) -> float:
@@ -113,7 +90,7 @@ def test_a_difference_is_decided_where_it_is_larger_than_its_uncertainty(
 
 
 def test_another_peak_is_chosen_only_where_the_runs_differ_in_it() -> None:
-    specs = (*SPECS, "cosine:peak=6e-4,warmup=100,total=3000,min=3e-5")
+    specs = (*plans.SPECS, "cosine:peak=6e-4,warmup=100,total=3000,min=3e-5")
     found = plan_schedule(
         made_by("lr_anneal", specs=specs), 3000, ["cosine"], "lr_anneal", resamples=20
     )
@@ -161,47 +138,15 @@ def test_a_late_decay_beats_cosine_on_the_public_curves(
     assert found.best.low < ended["wsd_20000_24000"] < found.best.high
 
 
-def autoregressive(random: np.random.Generator) -> Callable[[int], np.ndarray]:
-    """Noise of a correlation of 0.9 from row to row, 0.05 % in size."""
-
-    def noise(rows: int) -> np.ndarray:
-        made = random.standard_normal(rows)
-        made[1:] *= np.sqrt(1 - 0.9**2)
-        for i in range(1, rows):
-            made[i] += 0.9 * made[i - 1]
-        return 5e-4 * made
-
-    return noise
-
-
-def row_by_row(
-    residuals: list[np.ndarray], parameters: int, count: int, random: np.random.Generator
-) -> list[np.ndarray]:
-    return [random.choice(own, size=(count, len(own))) for own in residuals]
-
-
 def test_intervals_know_that_rows_of_a_run_miss_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    noise, truth = autoregressive(np.random.default_rng(11)), VALUES["lr_anneal"]
-
-    def covered(times: int) -> float:
-        inside = []
-        for _ in range(times):
-            curves = made_by("lr_anneal", noise, every=8)
-            bounds = resampled(fit_curves("lr_anneal", curves), curves, 40).parameters(0.90)
-            for name, item in bounds.items():
-                assert item.low is not None
-                assert item.high is not None
-                inside.append(item.low <= truth[name] <= item.high)
-        return float(np.mean(inside))
-
-    assert 0.80 <= covered(24) <= 0.97
-    monkeypatch.setattr(bootstrap, "blackened", row_by_row)
-    assert covered(6) < 0.5
+    assert 0.70 <= np.mean(plans.covered(16, every=8, resamples=40)) <= 0.98
+    monkeypatch.setattr(bootstrap, "blackened", plans.row_by_row)
+    assert np.mean(plans.covered(4, every=8, resamples=40)) < 0.5
 
 
 def test_resampled_noise_has_the_size_and_memory_of_the_residuals() -> None:
     random = np.random.default_rng(3)
-    own = [autoregressive(random)(3000)]
+    own = [plans.autoregressive(random)(3000)]
     (made,) = bootstrap.blackened(own, 0, 20, random)
     assert made.shape == (20, 3000)
     assert np.std(made) == pytest.approx(np.std(own[0]), rel=0.1)

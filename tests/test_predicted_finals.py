@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,16 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks import plans
 from scaling_cli.cli import app
 from scaling_cli.curves import finals
 from scaling_cli.curves.finals import with_predicted
 from scaling_cli.errors import InputError
-from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.fitting.imputed import SPREAD
-from scaling_cli.fitting.result import Fit
 from scaling_cli.observe import Observations
-from scaling_cli.project import Project, load_fit, open_project
+from scaling_cli.project import Project, load_fit
 
 SAMPLES = Path(__file__).resolve().parents[1] / "sample_runs"
-LADDER = 'recipe == "baseline" and split != "holdout"'
 STOPPED = (
     "baseline-ladder-d48l2-8.1e12",
     "baseline-ladder-d80l3-8.1e12",
@@ -34,31 +31,15 @@ TARGET = {"params": 2.2e5, "tokens": 2.5e7}  # of the compute of the held-out ru
 
 
 @pytest.fixture(scope="module")
-def going(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def going(samples: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The sample runs as they were when four of the longest had done two thirds."""
-    place = tmp_path_factory.mktemp("going")
-    folder = place / "runs"
-    shutil.copytree(SAMPLES, folder)
-    for name in STOPPED:
-        path = folder / "jsonl" / f"{name}.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        path.write_text("".join(lines[: 2 * len(lines) // 3]), encoding="utf-8")
-    project = open_project(str(place / "store"), folder / "scalefit.toml")
-    project.ingest([str(folder)])
-    return project
-
-
-def fitted(project: Project, which: str, resamples: int, law: str) -> Fit:
-    options = FitOptions(resamples=resamples)
-    (found,) = project.fit([law], [], LADDER, None, options, save=False, finals=which)
-    assert isinstance(found, Fit)
-    return found
+    return plans.stopped(samples, str(tmp_path_factory.mktemp("going") / "store"), 2 / 3, STOPPED)
 
 
 def test_a_predicted_end_is_near_the_real_one(samples: Project, going: Project) -> None:
-    real = samples.observations(LADDER)
+    real = samples.observations(plans.LADDER)
     there = {run.run_id: i for i, run in enumerate(real.runs)}
-    rows = with_predicted(going.store, going.observations(LADDER), None)
+    rows = with_predicted(going.store, going.observations(plans.LADDER), None)
     spread = rows.columns[SPREAD]
     assert {rows.runs[i].run_id for i in np.flatnonzero(spread)} == set(STOPPED)
     for i in np.flatnonzero(spread):
@@ -75,25 +56,22 @@ def test_a_predicted_end_is_near_the_real_one(samples: Project, going: Project) 
 
 
 @pytest.mark.parametrize("law", ["auto", "chinchilla"])
-def test_they_bring_a_fit_nearer_to_that_of_the_whole_runs(
+def test_they_bring_what_is_said_of_larger_runs_nearer_to_that_by_the_whole_runs(
     samples: Project, going: Project, law: str
 ) -> None:
     cases = ((samples, "last"), (going, "last"), (going, "predicted"))
-    real, last, predicted = (fitted(project, which, 0, law) for project, which in cases)
-    rows = samples.observations(LADDER)
+    real, last, predicted = (plans.fitted(project, law, which) for project, which in cases)
+    rows = samples.observations(plans.TARGETS)
     columns = {name: rows.columns[name] for name in ("params", "tokens")}
-
-    def apart(other: Fit) -> float:
-        return float(np.sqrt(np.mean(np.log(other.curve(columns) / real.curve(columns)) ** 2)))
-
-    assert apart(predicted) < 0.85 * apart(last)
+    near, far = (plans.apart(fit, real, columns) for fit in (predicted, last))
+    assert near < 0.7 * far
 
 
 def test_the_interval_holds_that_the_ends_are_not_known(
     samples: Project, going: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def width(project: Project, which: str) -> float:
-        found = fitted(project, which, 100, "chinchilla").predict(TARGET)
+        found = plans.fitted(project, "chinchilla", which, 100).predict(TARGET)
         return float(np.log((found.high or 0.0) / (found.low or 1.0)))
 
     narrow = width(going, "predicted")
@@ -108,18 +86,18 @@ def test_the_interval_holds_that_the_ends_are_not_known(
 
 
 def test_runs_that_ended_are_left_as_they_are(samples: Project) -> None:
-    rows = samples.observations(LADDER)
+    rows = samples.observations(plans.LADDER)
     same = with_predicted(samples.store, rows, None)
     assert not same.columns[SPREAD].any()
-    found = fitted(samples, "predicted", 20, "chinchilla")
-    plain = fitted(samples, "last", 20, "chinchilla")
+    found = plans.fitted(samples, "chinchilla", "predicted", 20)
+    plain = plans.fitted(samples, "chinchilla", "last", 20)
     assert found.predicted_finals == ()
     assert found.values == plain.values
     assert np.array_equal(found.draws, plain.draws)
 
 
 def test_command_names_the_runs_and_keeps_them(going: Project, tmp_path: Path) -> None:
-    asked = ["fit", "--store", going.location, "--law", "chinchilla", "--where", LADDER]
+    asked = ["fit", "--store", going.location, "--law", "chinchilla", "--where", plans.LADDER]
     path = tmp_path / "ladder.fit.json"
     more = ["--by", "", "--bootstrap", "40", "--finals", "predicted", "--json", "-o", str(path)]
     found = CliRunner().invoke(app, [*asked, *more])

@@ -25,8 +25,6 @@ from scaling_cli.errors import FitError
 from scaling_cli.fitting.solver import Prior, solve
 from scaling_cli.records import Floats
 
-# Of AR(1) noise with a correlation of 0.9, on three runs of 240 to 400 rows, 84 to 89 % of the 90 %
-# intervals of `lr_anneal` cover the truth, of 80 rows 77 %; of rows drawn one by one 17 to 28 %.
 RESAMPLES = 100  # of 10 to 100 ms each: the 5 % point is good to a fifth of a deviation
 LONGEST_MEMORY = 0.98  # lag-one correlation; above it the noise is as long as the run
 LEAST_FREE = 0.25  # share of the independent rows that are left for noise, at the least
