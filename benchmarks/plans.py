@@ -37,7 +37,7 @@ SPECS = (
     "constant:peak=3e-4,warmup=100,total=3000",
     "piecewise:peak=3e-4,warmup=100,total=2000,1000=9e-5",
 )
-CORRELATION = 0.9  # of neighbouring rows' noise; 0.7 to 0.9 on the public curves
+CORRELATION = 0.9  # of neighbouring rows' noise; 0.7 to 0.98 on the public curves
 NOISE = 5e-4
 FAMILIES = 30  # of curves: 120 intervals, so that their share is known to some 4 %
 LADDER = 'recipe == "baseline" and split == "ladder"'

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from benchmarks import curves as study
 from benchmarks import plans
 from scaling_cli.cli import app
 from scaling_cli.curves import bootstrap
+from scaling_cli.curves.assessed import Range
 from scaling_cli.curves.bootstrap import missed_by
 from scaling_cli.curves.curve import Curve
 from scaling_cli.curves.fit import CurveFit, fit_curves
@@ -31,9 +34,15 @@ def made_by(law: str, **more: Any) -> list[Curve]:
     return plans.made_by(law, VALUES[law], **more)
 
 
+NOTHING = replace(made_by("lr_anneal")[0], steps=np.empty(0, dtype=np.int64), loss=np.empty(0))
+
+
 def final(fitted: CurveFit, plan: Schedule) -> float:
-    blank = Curve("", np.empty(0, dtype=np.int64), np.empty(0), plan)
-    return float(fitted.predict(blank, [plan.total])[0])
+    return float(fitted.predict(replace(NOTHING, schedule=plan), [plan.total])[0])
+
+
+def final_draws(fitted: CurveFit, plan: Schedule) -> np.ndarray:
+    return fitted.predict_draws(replace(NOTHING, schedule=plan), [plan.total])[:, 0]
 
 
 @pytest.fixture(scope="module", params=["lr_anneal", "mpl"])
@@ -89,12 +98,89 @@ def test_a_difference_is_decided_where_it_is_larger_than_its_uncertainty(
     assert {item.decided for item in plan.candidates} == {True, False}
 
 
+def test_a_band_and_a_difference_hold_the_draws_and_the_error_of_the_law() -> None:
+    """Noise as large as that error, and a level at which a difference is just decided or not."""
+    random = np.random.default_rng(1)
+    curves = made_by("lr_anneal", noise=lambda rows: 0.01 * random.standard_normal(rows))
+
+    def planned(level: float) -> SchedulePlan:
+        return plan_schedule(curves, 3000, ["wsd"], "lr_anneal", level=level, resamples=20)
+
+    found = planned(0.90)
+    drawn = {
+        item.schedule: np.log(final_draws(found.known.fitted, parse_schedule(item.schedule)))
+        for item in found.candidates
+    }
+    for item in found.candidates:
+        assert np.std(drawn[item.schedule]) > 0.2 * found.known.missed
+        wide = 2 * 1.6449 * np.hypot(np.std(drawn[item.schedule]), found.known.missed)
+        assert np.log(item.high / item.low) == pytest.approx(wide, rel=1e-3)
+        assert item.behind == pytest.approx(item.loss / found.best.loss - 1, abs=1e-12)
+    last = found.candidates[-1]
+    differ = np.std(drawn[last.schedule] - drawn[found.best.schedule])
+    assert differ > 0.3 * found.known.missed
+    deviations = np.log1p(last.behind) / np.hypot(differ, np.sqrt(2) * found.known.missed)
+    for factor, decided in ((0.98, True), (1.02, False)):
+        level = 2 * NormalDist().cdf(factor * deviations) - 1
+        assert planned(level).candidates[-1].decided == decided
+
+
+def test_a_schedule_has_the_same_band_alone_and_among_others(plan: SchedulePlan) -> None:
+    for item in plan.candidates:
+        run = replace(NOTHING, schedule=parse_schedule(item.schedule))
+        alone = plan.known.foresee(run, np.array([3000]), plan.level)
+        found = (alone.loss[0], alone.low[0], alone.high[0])
+        assert found == pytest.approx((item.loss, item.low, item.high), rel=1e-12)
+
+
+def test_a_long_decay_is_found_where_it_pays() -> None:
+    """A law by which the fall of the rate gains much and the rate sum little."""
+    curves = plans.made_by("lr_anneal", plans.ANNEAL | {"A": 0.05, "C": 4.0})
+    found = plan_schedule(curves, 3000, ["wsd"], "lr_anneal", resamples=2)
+    decays = [family("wsd", 3e-4, 100, 3000, 3e-5, decay=share) for share in (0.1, 0.3, 0.9)]
+    losses = [final(found.known.fitted, plan) for plan in decays]
+    assert losses == sorted(losses, reverse=True)
+    assert found.best.loss <= losses[-1]
+    # Linear to zero is lower than any within the rates of the runs.
+    straight = plan_schedule(curves, 3000, ["linear"], "lr_anneal", resamples=2)
+    assert straight.best.beyond == ()
+    assert straight.best.family == "linear"
+    assert "usual_is_lower" in {note.code for note in straight.notes}
+
+
+@pytest.mark.parametrize(
+    ("spec", "beyond"),
+    [
+        ("wsd:peak=4e-4,warmup=100,total=2000,min=3e-5,decay=0.3", ()),
+        ("wsd:peak=3e-4,warmup=100,total=2000,min=4e-5,decay=0.2", ()),
+        ("constant:peak=6e-4,warmup=100,total=9000", ()),
+        ("constant:peak=6.3e-4,warmup=100,total=2000", ("peak",)),
+        ("constant:peak=2.8e-4,warmup=100,total=2000", ("peak",)),
+        ("linear:peak=4e-4,warmup=100,total=2000,min=2e-5", ("rates below those fitted",)),
+        (
+            "wsd:peak=4e-4,warmup=100,total=2000,min=3e-5,decay=0.15",
+            ("a shorter decay than those fitted",),
+        ),
+    ],
+)
+def test_what_leaves_the_fitted_runs_is_said(spec: str, beyond: tuple[str, ...]) -> None:
+    runs = Range((1000, 2000), (3e-4, 6e-4), 3e-5, (0.2, 0.5), 100)
+    assert runs.beyond(parse_schedule(spec)) == beyond
+
+
+def test_a_run_longer_than_those_fitted_is_said() -> None:
+    runs = Range((1000, 2000), (3e-4, 6e-4), 3e-5, (0.2, 0.5), 100)
+    assert not list(runs.length_notes(1500))
+    assert [note.code for note in runs.length_notes(2100)] == ["extrapolation"]
+
+
 def test_another_peak_is_chosen_only_where_the_runs_differ_in_it() -> None:
     specs = (*plans.SPECS, "cosine:peak=6e-4,warmup=100,total=3000,min=3e-5")
     found = plan_schedule(
         made_by("lr_anneal", specs=specs), 3000, ["cosine"], "lr_anneal", resamples=20
     )
     assert found.best.schedule.startswith("cosine:peak=0.0006,")  # the law falls with the rate sum
+    assert all(":peak=0.0006," in item.schedule for item in found.candidates)
     held = plan_schedule(made_by("lr_anneal"), 3000, ["cosine"], "lr_anneal", resamples=20)
     assert held.best.schedule.startswith("cosine:peak=0.0003,")
 

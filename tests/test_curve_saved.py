@@ -108,6 +108,7 @@ def test_a_damaged_file_is_refused_in_words(
         (("--run", RUN, "--law", "mpl", "--fit", "x.json"), "Give one"),
         (("--run", RUN, "--law", "chinchilla"), "lr_anneal"),
         (("--run", "baseline-ladder-d64l2-8.1e12", "--fit", "HERE"), "params"),
+        (("--run", "baseline-ladder-d24l2-9.0e11", "--fit", "HERE"), "params"),
     ],
 )
 def test_refusals_say_what_and_how(
