@@ -21,6 +21,8 @@ from scaling_cli.records import Floats, Run, Series
 # Config keys that may stand for these deep in a nested config (`model.n_params`); for the others
 # a key such as `data.tokens` or `log.step` more often means something else.
 _NESTED = frozenset(COLUMNS) - {"step", "loss", "tokens", "flops", "lr"}
+_DERIVED = {"step", "tokens", "flops"}  # found also where nothing is called so
+_MEANS = {name: column.name for column in COLUMNS.values() for name in column.names}
 # Between two logged points these grow in proportion to the step.
 _LINEAR = {*COLUMNS["tokens"].names, *COLUMNS["flops"].names}
 _BATCH = ("global_train_batch_size", "global_batch_size", "train_batch_size", "batch_size")
@@ -132,8 +134,12 @@ class _Resolver:
         self.notes: list[Note] = []
 
     def resolve(self) -> Resolved:
-        names = list(dict.fromkeys([*COLUMNS, *self.mapping.columns]))
-        found = {name: self.column(name) for name in names}
+        # Most runs have 5 to 10 of all columns, and each would be sought by all its names.
+        present = {*self.run.series, *self.slashed, *self.run.config, *self.endings}
+        sought = {_MEANS[name] for name in present & _MEANS.keys()} | _DERIVED
+        sought.update(self.mapping.columns)
+        names = dict.fromkeys([*COLUMNS, *self.mapping.columns])
+        found = {name: self.column(name) for name in names if name in sought}
         columns = {name: column for name, column in found.items() if column is not None}
         return Resolved(columns, self.unknown, tuple(self.notes), frozenset(self.refused))
 
@@ -248,20 +254,14 @@ class _Resolver:
         if name == "step" and self.run.series:
             return Column("step", self.axis)
         names = COLUMNS[name].names
-        if not self.known.isdisjoint(names):  # most runs have 5 to 10 of all columns
-            for column in self.candidates(name, names):
-                if not self.refuses(name, column):
-                    return column
+        for column in self.candidates(name, names):
+            if not self.refuses(name, column):
+                return column
         if name == "tokens":
             return self.tokens()
         if name == "flops" and self.column("params") and self.column("tokens"):
             return self.computed("6 * params * tokens", ("params", "tokens"))
         return None
-
-    @cached_property
-    def known(self) -> set[str]:
-        """Every name that anything in the run goes by."""
-        return {*self.run.series, *self.slashed, *self.run.config, *self.endings}
 
     def candidates(self, name: str, names: tuple[str, ...]) -> Iterator[Column]:
         for alias in names:
