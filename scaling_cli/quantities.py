@@ -31,6 +31,11 @@ def parse_positive(text: str, what: str = "a number") -> float:
     return value
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 run`, `12 runs`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def count(value: float | None, digits: int = 3) -> str:
     """A count for people: `7.24B`."""
     if value is None or not math.isfinite(value):

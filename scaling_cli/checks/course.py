@@ -7,7 +7,7 @@ import numpy as np
 from scaling_cli.checks.base import Finding, Rule, Setting, Settings, Subject, Undecided
 from scaling_cli.curves.ask import ask
 from scaling_cli.errors import ScalefitError
-from scaling_cli.quantities import number, percent
+from scaling_cli.quantities import counted, number, percent
 
 LEVEL = 0.99  # as for the final loss: one healthy run in a hundred is outside
 SHARE = 0.5  # of the steps so far that the forecast is told; it would follow what it is told
@@ -44,7 +44,7 @@ def judge(run: Subject, settings: Settings) -> Finding:
     text = (
         f"loss {number(last)} at step {int(steps[-1])}: most of the last {POINTS} points are {side}"
         f" the {percent(settings['level'], 0)} band ({expected} there), foreseen from"
-        f" {len(foreseen.siblings)} finished runs{told}."
+        f" {counted(len(foreseen.siblings), 'finished run')}{told}."
     )
     details = {"low": float(low[-1]), "high": float(high[-1]), "final": foreseen.final}
     return Finding("fail" if left else "pass", text, last, expected, int(steps[-1]), details)

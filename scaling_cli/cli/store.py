@@ -39,13 +39,14 @@ def verify(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> N
     """
     from scaling_cli.errors import InputError
     from scaling_cli.project import open_project
+    from scaling_cli.quantities import counted
     from scaling_cli.report.tables import verified_table
 
     found = open_project(store, None).store.verify()
     answer(as_json, found.to_json(), lambda: [verified_table(found)])
     if found.problems:
         raise InputError(
-            f"The store at {found.store} is damaged ({len(found.problems)} problems):"
+            f"The store at {found.store} is damaged ({counted(len(found.problems), 'problem')}):"
             f" {found.problems[0].message}",
             "Restore the files from a copy, or ingest the runs into a new store.",
         )

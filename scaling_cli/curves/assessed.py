@@ -21,7 +21,7 @@ from scaling_cli.documents import DocumentKind
 from scaling_cli.errors import InputError
 from scaling_cli.laws import get_law
 from scaling_cli.notes import Note
-from scaling_cli.quantities import count
+from scaling_cli.quantities import count, counted
 from scaling_cli.records import Floats, Steps
 from scaling_cli.version import VERSION
 
@@ -150,7 +150,8 @@ class Assessed:
         )
 
     def error_note(self) -> Note:
-        told = f"from {self.said_by} runs left out in turn" if self.said_by else "on public curves"
+        left_out = counted(self.said_by, "run")
+        told = f"from {left_out} left out in turn" if self.said_by else "on public curves"
         return Note(
             "law_error",
             "info",

@@ -17,6 +17,7 @@ from scaling_cli.curves.fit import CurveFit
 from scaling_cli.curves.schedule import SHAPES, Schedule, family
 from scaling_cli.errors import InputError
 from scaling_cli.notes import Note
+from scaling_cli.quantities import counted
 from scaling_cli.records import Floats
 
 FREE = {  # the numbers of a family that are chosen; its peak too, where the runs' peaks differ
@@ -254,7 +255,7 @@ def _notes(
         yield Note(
             "few_schedules",
             "warning",
-            f"The runs have {len(kinds)} schedule{'s' * (len(kinds) > 1)}: how a fall of the rate"
+            f"The runs have {counted(len(kinds), 'schedule')}: how a fall of the rate"
             " pays off rests on the law more than on the runs. Three that differ are better.",
         )
     if best.beyond:

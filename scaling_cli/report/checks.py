@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from scaling_cli.quantities import number
+from scaling_cli.quantities import counted, number
 from scaling_cli.report.tables import Table
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def tables(results: Sequence[Result], everything: bool = False) -> list[Table]:
     total = Counter[str](item.finding.status for item in results)
     said = ", ".join(f"{total[status]} {status}" for status in STATUSES)
     reasons = () if few else tuple(_skips(results))
-    found.append(Table(f"{len(results)} checks: {said}", ("check", *STATUSES), rows, lines=reasons))
+    title = f"{counted(len(results), 'check')}: {said}"
+    found.append(Table(title, ("check", *STATUSES), rows, lines=reasons))
     return found
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from scaling_cli.notes import Note
-from scaling_cli.quantities import count, number, percent, power
+from scaling_cli.quantities import count, counted, number, percent, power
 
 if TYPE_CHECKING:
     from scaling_cli.contrasts import Crossing, Equivalence, Slope
     from scaling_cli.curves.assessed import Assessed
+    from scaling_cli.curves.fit import CurveFit
     from scaling_cli.curves.forecast import Forecast
     from scaling_cli.curves.plan import SchedulePlan
     from scaling_cli.fitting.backtest import Comparison
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from scaling_cli.store.upkeep import Compacted, Verified
 
 COUNTS = ("params", "params_non_embedding", "tokens", "flops", "unique_tokens")
-
-
 RANGES: tuple[tuple[str, Callable[[float | None], str]], ...] = (
     ("params", count),
     ("tokens", count),
@@ -102,17 +101,17 @@ def ingest_tables(ingest: Ingest) -> list[Table]:
         for column, origins in ingest.mapped.items()
         for origin, runs in origins.items()
     )
-    counted = tuple((name, str(getattr(ingest, name))) for name in ("new", "replaced", "unchanged"))
+    landed = tuple((name, str(getattr(ingest, name))) for name in ("new", "replaced", "unchanged"))
     return [
         Table("What was read as what", ("column", "taken from", "runs"), mapped, left=2),
-        Table(f"{ingest.runs} runs into {ingest.store}", ("runs", "count"), counted),
+        Table(f"{counted(ingest.runs, 'run')} into {ingest.store}", ("runs", "count"), landed),
     ]
 
 
 def verified_table(verified: Verified) -> Table:
     names = ("commits", "segments", "runs", "points", "fits")
     rows = tuple((name, f"{getattr(verified, name):,}") for name in names)
-    state = f"{len(verified.problems)} problems" if verified.problems else "whole"
+    state = counted(len(verified.problems), "problem") if verified.problems else "whole"
     return Table(f"{verified.store}: {state}", ("what", "count"), rows, lines=verified.problems)
 
 
@@ -140,7 +139,7 @@ def groups_table(rows: Observations, by: Sequence[str]) -> Table:
             cells.append(span(min(values), max(values), shape) if values else "-")
         lines.append((group_name(group), str(len(members)), *cells))
     headers = (", ".join(by) or "group", "runs", *(name for name, _ in RANGES))
-    title = f"{len(rows)} runs in {len(lines)} group{'s' if len(lines) != 1 else ''}"
+    title = f"{counted(len(rows), 'run')} in {counted(len(lines), 'group')}"
     return Table(title, headers, tuple(lines))
 
 
@@ -156,7 +155,7 @@ def runs_table(rows: Observations) -> Table:
         for record, group in zip(rows.runs, _groups(rows), strict=True)
     )
     headers = ("run", "group", "status", "steps", *(name for name, _ in RANGES))
-    return Table(f"{len(rows)} runs", headers, lines, left=3)
+    return Table(counted(len(rows), "run"), headers, lines, left=3)
 
 
 def fit_table(fitted: Fit) -> Table:
@@ -181,15 +180,15 @@ def fit_table(fitted: Fit) -> Table:
     reach = f", {power(low)} to {power(high)} FLOPs" if low and high else ""
     lines = [
         fitted.law.formula,
-        f"{fitted.n_runs} runs{reach}; recipe {fitted.recipe}, objective {fitted.objective}"
-        f" {fitted.objective_value:.10g};"
+        f"{counted(fitted.n_runs, 'run')}{reach}; recipe {fitted.recipe},"
+        f" objective {fitted.objective} {fitted.objective_value:.10g};"
         f" r2 {fitted.metrics['r2']:.5f}, mape {percent(fitted.metrics['mape'])},"
         f" noise {percent(fitted.noise) if fitted.log else number(fitted.noise)}",
     ]
     if fitted.holdout:
         held = fitted.holdout
         lines.append(
-            f"held out: {held['n']} runs, mape {percent(held['mape'])},"
+            f"held out: {counted(int(held['n'] or 0), 'run')}, mape {percent(held['mape'])},"
             f" bias {percent(held['bias'], sign=True)}, inside the interval"
             f" {percent(held['coverage'], 0)}"
         )
@@ -279,7 +278,7 @@ def comparison_table(compared: Comparison) -> Table:
         for i, score in enumerate(compared.ranking)
     )
     lines: list[str | Note] = [
-        f"fitted on {len(fold.training)} runs"
+        f"fitted on {counted(len(fold.training), 'run')}"
         + (f" below {power(fold.cut)} {compared.by}" if fold.cut else "")
         + f", scored on {len(fold.held)} larger"
         for fold in compared.folds
@@ -327,10 +326,15 @@ def curve_table(forecast: Forecast) -> Table:
         for i in chosen
     )
     told = f"told of steps up to {forecast.seen}" if forecast.seen else "told of no step of its own"
-    rests = f"rests on {len(forecast.siblings)} finished runs" if forecast.siblings else "alone"
+    siblings = counted(len(forecast.siblings), "finished run")
+    rests = f"rests on {siblings}" if forecast.siblings else "alone"
     title = f"{forecast.run_id}: {told}, {rests}"
     headers = ("step", "loss", f"{forecast.level:.0%} band")
     return Table(title, headers, rows, left=0, lines=forecast.notes)
+
+
+def _fitted_on(fitted: CurveFit) -> str:
+    return f"{fitted.law.id} on {counted(len(fitted.runs), 'run')}"
 
 
 def curve_fit_table(known: Assessed, level: float) -> Table:
@@ -342,7 +346,7 @@ def curve_fit_table(known: Assessed, level: float) -> Table:
     )
     lines = (fitted.law.formula, *fitted.law.caveats)
     headers = ("parameter", "value", f"{level:.0%} interval")
-    return Table(f"{fitted.law.id} on {len(fitted.runs)} runs", headers, rows, lines=lines)
+    return Table(_fitted_on(fitted), headers, rows, lines=lines)
 
 
 def _told_apart(specs: Sequence[str]) -> tuple[list[str], str]:
@@ -369,8 +373,7 @@ def schedule_table(plan: SchedulePlan) -> Table:
         for name, item in zip(names, plan.candidates, strict=True)
     )
     fitted = plan.known.fitted
-    told = f"{fitted.law.id} on {len(fitted.runs)} runs"
-    title = f"Final loss after {count(plan.steps)} steps, by {told}: {common}"
+    title = f"Final loss after {count(plan.steps)} steps, by {_fitted_on(fitted)}: {common}"
     headers = ("schedule", "loss", f"{plan.level:.0%} band", "behind", "", "beyond the runs")
     return Table(title, headers, rows, lines=(f"Best: {plan.best.schedule}", *plan.notes))
 
