@@ -119,11 +119,11 @@ def test_refusals_say_what_and_how(
     assert said in found.stderr
 
 
-@pytest.mark.parametrize(("factor", "status"), [(1.0, "pass"), (1.3, "fail")])
+@pytest.mark.parametrize(("factor", "status"), [(1.0, "pass"), (1.3, "fail"), (0.7, "fail")])
 def test_check_holds_a_run_against_the_file(
     place: Path, tmp_path: Path, factor: float, status: str
 ) -> None:
-    """Another run of that size and schedule, undamaged and with a loss that is too high."""
+    """Another run of that size and schedule: undamaged, too high, too low."""
     lines = (SAMPLES / "jsonl" / f"{RUN}.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     for row in rows:
