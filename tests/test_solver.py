@@ -157,6 +157,37 @@ def test_digits_do_not_depend_on_the_batch(law_id: str, monkeypatch: pytest.Monk
         assert (other.objective == found[0].objective).all()
 
 
+@pytest.mark.parametrize("law_id", ["chinchilla", "skaling", "farseer"])
+def test_a_step_moves_the_level_at_the_middle_in_a_straight_line(law_id: str) -> None:
+    surface, _ = surface_on(law_id, *ladder(4))
+    theta = candidate_starts(surface, 1)
+    middle = {name: np.ones(1) for name in surface.columns}
+    if law_id == "farseer":
+        middle = {name: np.array([surface.constants[f"{name}_0"]]) for name in middle}
+
+    def level(point: np.ndarray) -> float:
+        return float(surface.law.predict(**surface.decode(point), **middle)[0, 0])
+
+    direction = np.random.default_rng(1).normal(size=theta.shape) * 0.1
+    small = 1e-6
+    slope = (level(surface.moved(theta, small * direction)) - level(theta)) / small
+    assert level(surface.moved(theta, direction)) == pytest.approx(level(theta) + slope, rel=1e-6)
+    bent = theta + direction
+    bent[:, 0] = np.log(np.exp(theta[:, 0]) + direction[:, 0] * np.median(surface.target))
+    assert level(bent) != pytest.approx(level(theta) + slope, rel=1e-4)
+
+
+def test_small_resamples_follow_the_valley_between_floor_and_amplitude() -> None:
+    """With straight steps in floor and amplitudes one in a hundred needs more than 60."""
+    surface, _ = surface_on("chinchilla", *ladder(8, rows=20, noise=0.005))
+    _, found = fit_starts(surface, 8)
+    weights = np.random.default_rng(0).multinomial(20, np.full(20, 1 / 20), size=400).astype(float)
+    weights = weights[(weights > 0).sum(axis=1) > len(surface.free)]
+    starts = np.repeat(found.theta[[found.best()]], len(weights), axis=0)
+    limit = np.full(len(weights), solver.FEW_ITERATIONS)
+    assert np.mean(solver._solve_batch(surface, weights, starts, None, limit).converged) > 0.998
+
+
 def test_resamples_without_a_floor_converge() -> None:
     params, tokens, _ = ladder(4, 30)
     random = np.random.default_rng(1)

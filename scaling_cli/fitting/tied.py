@@ -134,6 +134,15 @@ class TiedSurface(Surface):
         theta[:, : len(self.tied)] = common
         return theta
 
+    def _bent(self, theta: Floats, step: Floats) -> Floats:
+        if self.law.floor not in self.free or self.law.floor in self.tied:
+            return np.zeros((1, 1))  # one floor cannot take up what every group bends
+        groups = zip(self.parts, self.coordinates, strict=True)
+        bent = [
+            part._bent(self.of_group(theta, i), step[:, at]) for i, (part, at) in enumerate(groups)
+        ]
+        return np.concatenate(bent, axis=1)
+
     def at(self, theta: Floats, scratch: Scratch | None = None) -> TiedPoint:
         scratch = scratch or Scratch()
         groups = tuple(

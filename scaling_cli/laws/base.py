@@ -194,6 +194,7 @@ class Law:
     form: PowerSum | None = None
     optimum: Callable[[Values, Array], tuple[Array, Array]] | None = None
     references: Mapping[str, str] = field(default_factory=dict)
+    summands: tuple[str, ...] = ()
     derived: Callable[[Values], dict[str, float]] | None = None
     caveats: tuple[str, ...] = ()
     family: str = "loss surface"
@@ -245,6 +246,21 @@ class Law:
         if self.expand is None:
             return self
         return self.expand(tuple(sorted(name for name in columns if name.startswith(self.over))))
+
+    @property
+    def floor(self) -> str | None:
+        """The parameter that is added to all else."""
+        if self.form:
+            return self.form.floor
+        return self.summands[0] if self.summands else None
+
+    @property
+    def amplitudes(self) -> tuple[str, ...]:
+        """The parameters that add up where every column is at its scale or reference; the form's
+        power is taken of their sum."""
+        if self.form:
+            return tuple(item.name for item in self.parameters if item.centre)
+        return self.summands[1:]
 
     @property
     def exponents(self) -> tuple[str, ...]:

@@ -216,6 +216,7 @@ LAW = Law(
         ),
     ),
     references={"params_0": "params", "tokens_0": "tokens"},
+    summands=("floor", "data"),
     predict=_predict,
     gradient=_gradient,
     hessian=_hessian,
