@@ -112,7 +112,7 @@ def _distinct(values: Floats) -> int:
 
 
 def solution_notes(
-    law: Law, terms: Mapping[str, float], agreement: float, starts: int, converged: bool
+    terms: Mapping[str, float], agreement: float, starts: int, converged: bool
 ) -> list[Note]:
     """Notes on the optimum. `terms`: each linear amplitude as a share of the smallest target."""
     notes = []

@@ -87,7 +87,7 @@ def fit(
     shares = {p.name: decoded[p.name] / floor for p in design.law.parameters if p.linear}
     return fitted.with_notes(
         diagnostics.solution_notes(
-            law, shares, agreement, len(solution.objective), bool(solution.converged[best])
+            shares, agreement, len(solution.objective), bool(solution.converged[best])
         )
     )
 

@@ -276,7 +276,7 @@ def _solve(
         tuple(len(part.target) for part in parts),
         np.zeros((len(parts), len(tied))),
     )
-    own = [_best(*fit_starts(part, engine.starts(part))) for part in parts]
+    own = [_best(fit_starts(part, engine.starts(part))[1]) for part in parts]
     at = [parts[0].free.index(name) for name in tied]
     values = np.array([theta[at] for theta in own])
     starts = []
@@ -288,7 +288,7 @@ def _solve(
     every = np.ones((1, len(joint.target)))
     found = solve(joint, every, np.array(starts))
     if joint.objective.tuning:
-        residuals = joint.residuals(_best(joint, found)[None])[0]
+        residuals = joint.residuals(_best(found)[None])[0]
         joint = replace(joint, objective=joint.objective.adapted(residuals, len(joint.free)))
         found = solve(joint, every, found.theta)
     i = [found.best()]
@@ -298,11 +298,11 @@ def _solve(
     # A group's own optimum under the joint objective, and never above the tied one.
     for g, part in enumerate(joint.parts):
         near = np.stack([own[g], joint.of_group(best.theta, g)[0]])
-        own[g] = _best(part, solve(part, np.ones((1, len(part.target))), near))
+        own[g] = _best(solve(part, np.ones((1, len(part.target))), near))
     return joint, own, best
 
 
-def _best(surface: Surface, found: Solution) -> Floats:
+def _best(found: Solution) -> Floats:
     theta: Floats = found.theta[found.best()]
     return theta
 
@@ -317,7 +317,7 @@ def _at_common(part: Surface, own: Floats, tied: tuple[str, ...], common: Floats
     rest = replace(part, constants={**part.constants, **held})
     _, found = fit_starts(rest, engine.starts(rest))
     if np.isfinite(found.objective[found.best()]):
-        near[[part.free.index(name) for name in rest.free]] = _best(rest, found)
+        near[[part.free.index(name) for name in rest.free]] = _best(found)
     return near
 
 
