@@ -16,7 +16,10 @@ from scaling_cli.cli import app
 from scaling_cli.curves import finals
 from scaling_cli.curves.finals import with_predicted
 from scaling_cli.errors import InputError
+from scaling_cli.fitting import imputed
+from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.fitting.imputed import SPREAD
+from scaling_cli.fitting.result import Fit
 from scaling_cli.observe import Observations
 from scaling_cli.project import Project, load_fit
 
@@ -93,6 +96,22 @@ def test_the_interval_holds_that_the_ends_are_not_known(
 
     monkeypatch.setattr(finals, "with_predicted", wide)
     assert width(going, "predicted") > 1.1 * narrow
+
+
+def test_draws_differ_by_the_spread_of_the_ends(
+    samples: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a fit whose one draw is the log of the loss: over many tables its deviation is known."""
+    monkeypatch.setattr(imputed, "TABLES", 1000)
+    plain, rows = plans.fitted(samples, "chinchilla", "last"), samples.observations(plans.LADDER)
+    unsure = replace(rows, columns={**rows.columns, SPREAD: np.full(len(rows), 0.02)})
+
+    def logs(drawn: Observations, *_: Any) -> Fit:
+        return replace(plain, draws=np.log(drawn.columns["loss"])[None])
+
+    found = imputed.fit(logs, unsure, FitOptions(resamples=1000), {})
+    assert np.std(found.draws, axis=0) == pytest.approx(0.02, rel=0.1)
+    assert np.mean(found.draws, axis=0) == pytest.approx(np.log(rows.columns["loss"]), abs=0.003)
 
 
 def test_runs_that_ended_are_left_as_they_are(samples: Project) -> None:
