@@ -120,6 +120,12 @@ def test_the_loss_of_a_split_is_that_of_a_run_there(forecast_fit: Fit) -> None:
     assert np.log(narrow[1] / narrow[0]) < widths[-1]
 
 
+def test_a_prediction_that_overflows_is_refused(forecast_fit: Fit) -> None:
+    runaway = replace(forecast_fit, values=forecast_fit.values | {"alpha": -60.0})
+    with pytest.raises(InputError, match="no finite loss at params=1e\\+12"):
+        runaway.predict({"params": 1e12, "tokens": 1e13})
+
+
 def test_the_bounds_of_a_split_hold_the_level_that_is_asked_for(forecast_fit: Fit) -> None:
     inner, outer = (allocate_fit(forecast_fit.at_level(level), 1e22) for level in (0.5, 0.95))
     assert (inner.level, outer.level) == (0.5, 0.95)

@@ -194,7 +194,8 @@ class Fit:
     def interval(self, samples: Floats) -> tuple[Floats, Floats]:
         """The central `level` of samples over the leading axis."""
         tail = 50 * (1 - self.level)
-        low, high = np.nanpercentile(samples, [tail, 100 - tail], axis=0)
+        with np.errstate(invalid="ignore"):  # a draw's prediction may be infinite far out
+            low, high = np.nanpercentile(samples, [tail, 100 - tail], axis=0)
         return low, high
 
     def at_level(self, level: float | None) -> Fit:
@@ -210,8 +211,9 @@ class Fit:
         return columns | {name: np.full((1, 1), value) for name, value in self.constants.items()}
 
     def curve(self, columns: Mapping[str, Floats]) -> Floats:
-        """Predicted target [rows] for columns [rows]."""
-        prediction: Floats = self.law.predict(**self.values, **self.constants, **columns)
+        """Predicted target [rows] for columns [rows]; not finite where the law overflows."""
+        with np.errstate(all="ignore"):
+            prediction: Floats = self.law.predict(**self.values, **self.constants, **columns)
         return self.then.curve(self.then.link_from(prediction)) if self.then else prediction
 
     def link_from(self, values: Floats) -> dict[str, Floats]:
@@ -270,8 +272,18 @@ class Fit:
         return np.sqrt(squares)
 
     def predict(self, inputs: Mapping[str, float]) -> Prediction:
-        """The target at one point, with its interval and how far it lies from the data."""
+        """The target at one point, with its interval and how far it lies from the data.
+
+        InputError where the law gives no finite number there.
+        """
         columns = _inputs(self.law, inputs, self.columns)
+        (center,) = self.curve(columns).tolist()
+        if not np.isfinite(center):
+            where = ", ".join(f"{name}={value:.3g}" for name, value in inputs.items())
+            raise InputError(
+                f"{self.name} gives no finite {self.target} at {where}",
+                "Ask nearer to the fitted runs, or name a law that compare believes: --law.",
+            )
         bounds = self.band(columns)
         at = {name: float(values[0]) for name, values in columns.items()}
         return Prediction(
@@ -279,7 +291,7 @@ class Fit:
             self.name,
             self.group,
             dict(inputs),
-            float(self.curve(columns)[0]),
+            center,
             float(bounds[0][0]) if bounds else None,
             float(bounds[1][0]) if bounds else None,
             self.level,
