@@ -186,14 +186,14 @@ def test_a_part_of_a_project_is_asked_for(
 def test_what_is_missing_is_said_and_holds_up_no_other_run(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wandb_online, "RUN_SECONDS", 4.0)
+    monkeypatch.setattr(wandb_online, "RUN_SECONDS", 8.0)
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     whole = Recorded("whole", history(), exported=40)
     short = Recorded("short", history(), exported=30, lines=50, heartbeat=now)
     old = Recorded("old", history(), exported=40, lines=50)
     thin = Recorded("thin", history(15_000, nan=1.0), most=10_000)
     running = Recorded("running", history(), state="running")
-    stuck = Recorded("stuck", history(41), exported=41, delay=8)
+    stuck = Recorded("stuck", history(41), exported=41, delay=16)
     empty = Recorded("empty", [])
     gone = Recorded("gone", history(42), exported=42)
     server.put("lab/x", whole, short, old, thin, running, stuck, empty, gone)
