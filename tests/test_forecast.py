@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import logsumexp
+from scipy.stats import multivariate_normal, multivariate_t
 from typer.testing import CliRunner
 
 from scaling_cli.cli import app
@@ -16,7 +18,7 @@ from scaling_cli.errors import FitError, InputError
 from scaling_cli.fitting import engine, forecast
 from scaling_cli.fitting.engine import FitOptions, score_holdout
 from scaling_cli.fitting.result import Fit
-from scaling_cli.fitting.solver import Prior, solve
+from scaling_cli.fitting.solver import Prior, objective_values, solve
 from scaling_cli.laws import get_law
 from scaling_cli.observe import Observations
 from scaling_cli.store import RunRecord
@@ -93,12 +95,8 @@ def test_a_saved_forecast_predicts_as_before() -> None:
 
 def test_every_problem_of_a_batch_may_have_its_own_prior() -> None:
     training, _ = ladder()
-    rows = forecast.Ladder(
-        *(training.columns[name] for name in ("params", "tokens", "loss")), np.arange(36)
-    )
-    scales = rows.scales()
-    surface = rows.surface(scales, 0.004)
-    start = forecast.survey(rows, scales).theta
+    ground, scales = surveyed(training)
+    surface, start = ground.rows.surface(scales, 0.004), ground.theta
     held = forecast.prior(0.2, forecast.WIDTHS)
     weights = np.full((1, 36), 0.004**-2)
     together = solve(surface, weights, np.repeat(start[None], 4, axis=0), held)
@@ -119,6 +117,87 @@ def test_the_prior_gives_way_to_runs_of_another_kind(truth: dict[str, float]) ->
     assert fitted.holdout is not None
     assert held.holdout is not None
     assert fitted.holdout["mape"] < 0.7 * held.holdout["mape"]
+
+
+def test_a_floor_near_the_losses_is_believed_and_the_exponents_stay_held() -> None:
+    """The rows of a ladder that bends towards its floor say where that is: E's prior alone goes."""
+    training, _ = ladder(E=3.3, A=120.0, B=500.0)  # 0.97 of the lowest loss
+    fitted = forecast.fit(training, FitOptions(resamples=0))
+    assert fitted.values["E"] == pytest.approx(3.3, rel=0.01)
+    (note,) = [note for note in fitted.notes if "gave_way" in note.code]
+    assert "their losses put E at 9" in note.message
+    exponents, floor = believed(training).mean_width[0] / forecast.WIDTHS[0]
+    assert exponents < 1.3
+    assert floor > 1.5
+
+
+def test_a_width_that_is_surer_than_it_is_right_loses_belief(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Exponents of 0.8: the tight prior's error is no larger, but by its own lights impossible."""
+    training, _ = ladder(18, 0.01, E=1.8, alpha=0.8, beta=0.8, A=3e6, B=5e7)
+    assert believed(training).by_exponents[0] < 0.2
+    monkeypatch.setattr(forecast, "log_density", lambda *_: np.zeros(len(forecast.WIDTHS)))
+    assert believed(training).by_exponents[0] > 0.5
+
+
+def test_a_ladder_like_the_others_widens_nothing() -> None:
+    widened = believed(ladder()[0]).mean_width[0] / forecast.WIDTHS[0]
+    assert (widened < 1.15).all()
+
+
+def surveyed(rows: Observations) -> tuple[forecast.Ground, dict[str, float]]:
+    columns = [rows.columns[name] for name in ("params", "tokens", "loss")]
+    whole = forecast.Ladder(*columns, np.arange(len(rows)))
+    return forecast.survey(whole, whole.scales()), whole.scales()
+
+
+def believed(rows: Observations) -> forecast.Belief:
+    return forecast.believe(*surveyed(rows))
+
+
+def test_the_density_of_larger_runs_is_that_of_the_dense_covariance() -> None:
+    training, ahead = ladder()
+    ground, scales = surveyed(training)
+    theta = forecast.fit_at(ground, scales, forecast.WIDTHS)
+    columns = [ahead.columns[name] for name in ("params", "tokens", "loss")]
+    larger = forecast.Ladder(*columns, np.arange(3))
+    found = forecast.log_density(ground, scales, theta, forecast.WIDTHS, larger)
+    surface = larger.surface(scales, 1.0)
+    held = forecast.prior(ground.floor, forecast.WIDTHS)
+    bend = forecast.curvature(ground, scales, theta, held)
+    fitted = forecast.fit(training, FitOptions(resamples=0))
+    outside = fitted.distance({"params": larger.params, "tokens": larger.tokens})
+    steps = 1e-5 * np.eye(theta.shape[1])
+    for i, point in enumerate(theta):
+        jacobian = (surface.residuals(point + steps) - surface.residuals(point - steps)) / 2e-5
+        covariance = jacobian.T @ np.linalg.inv(bend[i]) @ jacobian
+        covariance += np.diag(ground.noise**2 + (forecast.DRIFT * outside) ** 2)
+        residuals = surface.residuals(point[None])[0]
+        expected = multivariate_normal(cov=covariance).logpdf(residuals)
+        assert found[i] + 1.5 * np.log(1 / (2 * np.pi)) == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("floor", [1.82, 3.3])
+def test_the_evidence_is_the_integral_over_the_parameters(floor: float) -> None:
+    """Laplace's approximation against importance sampling from a wider normal."""
+    training, _ = ladder(E=floor)
+    ground, scales = surveyed(training)
+    widths = np.array([[0.15, 0.08], [0.15, 0.2], [0.4, 0.2]])
+    theta = forecast.fit_at(ground, scales, widths)
+    found = forecast.log_evidence(ground, scales, theta, widths)
+    random = np.random.default_rng(0)
+    surface, weights = ground.rows.surface(scales, ground.noise), ground.weights / ground.noise**2
+    drawn = []
+    for i in range(len(widths)):
+        held = forecast.prior(ground.floor, widths[i : i + 1])
+        (bend,) = forecast.curvature(ground, scales, theta[i : i + 1], held)
+        proposal = multivariate_t(theta[i], np.linalg.inv(bend), df=5, seed=random)
+        points = proposal.rvs(20_000)
+        value = objective_values(surface, weights[None], points, held)
+        logs = -value - proposal.logpdf(points) + np.sum(np.log(held.precision[0, forecast.HELD]))
+        drawn.append(logsumexp(logs))
+    assert np.diff(found) == pytest.approx(np.diff(drawn), abs=0.35)
 
 
 def test_a_wrong_loss_is_named_and_does_not_count() -> None:

@@ -259,17 +259,8 @@ class Fit:
             return draw(self.then, self.then.link_from(draw(self, columns)))
 
     def distance(self, columns: Mapping[str, Floats]) -> Floats:
-        """How far each row lies outside the fitted runs [rows]: the root of the summed squares of
-        the log distances by which it leaves the range of a column, of the ratio, or the compute
-        above."""
-        squares = np.zeros(len(next(iter(columns.values()))))
-        for name, values in with_derived(columns).items():
-            if name not in self.domain or self.domain[name][0] <= 0:
-                continue
-            low, high = np.log(self.domain[name])
-            below = 0.0 if name == "flops" else np.maximum(0.0, low - np.log(values))
-            squares += (below + np.maximum(0.0, np.log(values) - high)) ** 2
-        return np.sqrt(squares)
+        """How far each row lies outside the fitted runs [rows], as `distance_outside`."""
+        return distance_outside(self.domain, columns)
 
     def predict(self, inputs: Mapping[str, float]) -> Prediction:
         """The target at one point, with its interval and how far it lies from the data.
@@ -470,6 +461,22 @@ class FailedFit:
             "holdout": None,
             "warnings": [item.to_json() for item in (note, *self.notes)],
         }
+
+
+def distance_outside(
+    domain: Mapping[str, tuple[float, float]], columns: Mapping[str, Floats]
+) -> Floats:
+    """How far each row lies outside a design [rows]: the root of the summed squares of the log
+    distances by which it leaves the range of a column, of the ratio, or the compute above."""
+    squares = np.zeros(len(next(iter(columns.values()))))
+    for name, values in with_derived(columns).items():
+        if name not in domain or domain[name][0] <= 0:
+            continue
+        low, high = np.log(domain[name])
+        below = 0.0 if name == "flops" else np.maximum(0.0, low - np.log(values))
+        squares += (below + np.maximum(0.0, np.log(values) - high)) ** 2
+    distance: Floats = np.sqrt(squares)
+    return distance
 
 
 def with_derived(columns: Mapping[str, Floats]) -> dict[str, Floats]:
