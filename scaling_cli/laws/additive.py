@@ -62,6 +62,39 @@ def _overtrain_optimum(values: Values, flops: Array) -> tuple[Array, Array]:
     return params, ratio * params
 
 
+def _overtrain_terms(eta: Array, *columns: Array) -> list[tuple[Array, Array]]:
+    """For each column (6 column**2)**-eta, which is what its amplitude multiplies, and the log of
+    what is raised."""
+    logs = [np.log(6 * column**2) for column in columns]
+    return [(np.exp(-eta * log), log) for log in logs]
+
+
+def _overtrain(E: Array, a: Array, b: Array, eta: Array, params: Array, tokens: Array) -> Array:
+    (by_a, _), (by_b, _) = _overtrain_terms(eta, params, tokens)
+    loss: Array = E + a * by_a + b * by_b
+    return loss
+
+
+def _overtrain_gradient(
+    E: Array, a: Array, b: Array, eta: Array, params: Array, tokens: Array
+) -> tuple[Array, dict[str, Array]]:
+    (by_a, log_a), (by_b, log_b) = _overtrain_terms(eta, params, tokens)
+    by_eta = -a * by_a * log_a - b * by_b * log_b
+    gradient = {"E": np.ones_like(by_a), "a": by_a, "b": by_b, "eta": by_eta}
+    return E + a * by_a + b * by_b, gradient
+
+
+def _overtrain_hessian(
+    E: Array, a: Array, b: Array, eta: Array, params: Array, tokens: Array
+) -> dict[tuple[str, str], Array]:
+    (by_a, log_a), (by_b, log_b) = _overtrain_terms(eta, params, tokens)
+    return {
+        ("a", "eta"): -by_a * log_a,
+        ("b", "eta"): -by_b * log_b,
+        ("eta", "eta"): a * by_a * log_a**2 + b * by_b * log_b**2,
+    }
+
+
 def _twice(name: str) -> Any:
     return lambda values: 2 * values[name]
 
@@ -210,8 +243,9 @@ OVERTRAIN = Law(
                   linear=True, centre={"tokens": _twice("eta")}),
         Parameter("eta", "exponent of compute", 0.03, 0.7),
     ),
-    predict=lambda E, a, b, eta, params, tokens: E
-    + (a * params ** (-2 * eta) + b * tokens ** (-2 * eta)) / 6**eta,
+    predict=_overtrain,
+    gradient=_overtrain_gradient,
+    hessian=_overtrain_hessian,
     optimum=_overtrain_optimum,
     source=GADRE,
     published=(
