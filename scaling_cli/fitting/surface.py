@@ -143,23 +143,37 @@ class Surface:
         moved[:, at] = np.log(np.maximum(level, LEAST_FLOOR) * self._unit)
         return moved
 
+    @cached_property
+    def _amplitudes(self) -> list[int]:
+        """The coordinates that are logs of amplitudes."""
+        return [
+            i
+            for i, name in enumerate(self.free)
+            if name in self.law.amplitudes and self._transforms[i] is TRANSFORMS["log"]
+        ]
+
     def _bent(self, theta: Floats, step: Floats) -> Floats:
         """What a step adds to the prediction above each floor [batch, floors] at the middle of the
         rows, where every column is at its scale or reference, beyond the step's linear part."""
         if self.law.floor not in self.free:
             return np.zeros((1, 1))
-        values = self.decode(theta)
-        by = {name: step[:, i : i + 1] for i, name in enumerate(self.free)}
-        still = np.zeros((1, 1))
-        pairs = [(values[name], by.get(name, still)) for name in self.law.amplitudes]
-        total = sum((value for value, _ in pairs), still)
-        linear = sum((value * step for value, step in pairs), still) / total
-        factor = sum((value * np.exp(step) for value, step in pairs), still) / total
+        by = step[:, self._amplitudes]
+        amplitudes = np.exp(theta[:, self._amplitudes])
+        linear = np.einsum("bi,bi->b", amplitudes, by)
+        grown = np.einsum("bi,bi->b", amplitudes, np.expm1(by))
         power = self.law.form and self.law.form.power
-        value, step = (values[power], by.get(power, still)) if power else (np.ones((1, 1)), still)
-        moved = np.exp(value * np.exp(step) * (np.log(total) + np.log(factor)))
-        bent: Floats = moved - total**value * (1 + value * (linear + step * np.log(total)))
-        return bent
+        if not power:
+            bent: Floats = grown - linear
+            return bent[:, None]
+        total = np.sum(amplitudes, axis=1)
+        total += sum(self.constants.get(name, 0.0) for name in self.law.amplitudes)
+        value, by_value = np.full(1, self.constants.get(power, 1.0)), np.zeros(1)
+        if power in self.free:
+            at = self.free.index(power)
+            value, by_value = np.exp(theta[:, at]), step[:, at]
+        moved = (total + grown) ** (value * np.exp(by_value))
+        bent = moved - total**value * (1 + value * (linear / total + by_value * np.log(total)))
+        return bent[:, None]
 
     @cached_property
     def form(self) -> PowerSumModel | None:
