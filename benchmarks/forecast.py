@@ -40,6 +40,14 @@ simulated ladders have a say in the choice as well; the form of the rule itself 
 sources. On the tables density and evidence change little: what they better is the simulated
 ladders. On sources that had no say in any constant expect two thirds of the gain.
 """
+MEASURED = """\
+Error on the held-out larger runs over plain Chinchilla's (`better`: tables with less error;
+`covered`: mean over tables of the share inside the 90 % interval).
+"""
+FURTHER = """\
+Ladders of the same sources that had no say in any constant: other counts of parameters, other
+warmups and decays, and a transformer's runs on web text.
+"""
 Row = dict[str, str]
 
 
@@ -63,8 +71,12 @@ def group(name: str) -> Callable[[Row], bool]:
     return lambda row: row["group"] == name
 
 
+POINTS = "porian_isoflop/porian_isoflop_points.csv"
+ISOFLOPS = "isoflop_collection/isoflops.csv"
+
+
 def tables() -> dict[str, list[Row]]:
-    """Every table of runs with params and tokens, named source/group."""
+    """The tables of runs with params and tokens that the study chose, named source/group."""
     found: dict[str, list[Row]] = {}
     found["chinchilla_epoch"] = read(
         "chinchilla_epoch/chinchilla.csv", lambda r: r["in_epoch_fit"] == "1"
@@ -73,7 +85,6 @@ def tables() -> dict[str, list[Row]]:
         found[f"gadre/{name}"] = read("gadre_overtrain/gadre_104.csv", group(name), "loss_c4_val")
     for name in ("hot", "cool_end"):
         found[f"gemstones/{name}"] = read("gemstones/gemstones.csv", group(name))
-    points = "porian_isoflop/porian_isoflop_points.csv"
     for name, text in (
         ("rw/tuned/const", "rw/tuned/short-warmup/const-decay/standard-count/val-loss"),
         ("rw/base/chinchilla", "rw/base/short-warmup/chinchilla-decay/standard-count/val-loss"),
@@ -81,7 +92,7 @@ def tables() -> dict[str, list[Row]]:
         ("owt2/base/chinchilla", "owt2/base/short-warmup/chinchilla-decay/standard-count/val-loss"),
         ("rw/base/kaplan", "rw/base/long-warmup/kaplan-decay/standard-count/val-loss"),
     ):
-        found[f"porian/{name}"] = read(points, group(text))
+        found[f"porian/{name}"] = read(POINTS, group(text))
     found["porian/rw/tuned/const 2..200"] = [
         row
         for row in found["porian/rw/tuned/const"]
@@ -89,7 +100,6 @@ def tables() -> dict[str, list[Row]]:
     ]
     found["steplaw"] = best_cell(read("steplaw/steplaw_dense.csv", lambda r: True, "loss_smooth"))
     found["misfitting"] = best_cell(read("misfitting/misfitting_final.csv", lambda r: True))
-    isoflops = "isoflop_collection/isoflops.csv"
     for name in (
         "llama_3__exp_loss",
         "llama_3__raw_loss",
@@ -98,12 +108,33 @@ def tables() -> dict[str, list[Row]]:
         "marin_202603__nemotron__llama_2",
         "ml_scalefit__massivetext__chinchilla",
     ):
-        found[f"isoflop/{name}"] = [
-            row for row in read(isoflops, group(name)) if row["outlier"] == "0"
-        ]
+        found[f"isoflop/{name}"] = isoflop(name)
     for name in ("comma", "dclm", "nemotron"):
         found[f"marin/{name}"] = read("marin_isoflop/marin_isoflop.csv", group(name))
     return found
+
+
+def isoflop(name: str) -> list[Row]:
+    return [row for row in read(ISOFLOPS, group(name)) if row["outlier"] == "0"]
+
+
+def further_tables() -> dict[str, list[Row]]:
+    """The ladders of the same sources that had no say in any constant of the recipe."""
+    ladders = (
+        "owt2/base/long-warmup/kaplan-decay/kaplan-count/train-loss",
+        "owt2/base/long-warmup/kaplan-decay/standard-count/val-loss",
+        "owt2/base/short-warmup/kaplan-decay/standard-count/val-loss",
+        "rw/base/long-warmup/kaplan-decay/attention-count/train-loss",
+        "rw/base/long-warmup/kaplan-decay/kaplan-count/train-loss",
+        "rw/base/short-warmup/chinchilla-decay/attention-count/train-loss",
+        "rw/base/short-warmup/kaplan-decay/attention-count/train-loss",
+        "rw/base/short-warmup/kaplan-decay/standard-count/val-loss",
+        "rw/tuned/long-warmup/const-decay/kaplan-count/train-loss",
+        "rw/tuned/short-warmup/const-decay/attention-count/train-loss",
+    )
+    found = {f"porian/{name}": read(POINTS, group(name)) for name in ladders}
+    name = "misfitting__fineweb_c4__transformer"
+    return found | {f"isoflop/{name}": isoflop(name)}
 
 
 def observations(rows: Sequence[Row]) -> Observations:
@@ -141,16 +172,14 @@ def contenders() -> dict[str, Callable[..., Fit]]:
     }
 
 
-def public() -> str:
+def public(found: dict[str, list[Row]]) -> str:
     """The tables: error against the baseline's, bias, coverage."""
-    if not DATA.is_dir():
-        return f"The public tables are not at {DATA} (set SCALEFIT_PUBLIC_DATA).\n"
     options = FitOptions(resamples=RESAMPLES)
     fits = contenders()
     ratios: dict[str, list[float]] = {name: [] for name in fits}
     covered: dict[str, list[float]] = {name: [] for name in fits}
     sources, lines = [], []
-    for table, rows in tables().items():
+    for table, rows in found.items():
         training = observations([row for row in rows if row["split"] == "train"])
         held = observations([row for row in rows if row["split"] == "test"])
         sources.append(table.split("/")[0])
@@ -191,9 +220,7 @@ def public() -> str:
     head = ["law", "geometric mean", "sources equal", "worst", "better", "covered"]
     names = [f"{name} (error)" if name == BASELINE else name for name in fits]
     return (
-        "Error on the held-out larger runs over plain Chinchilla's (`better`: tables with less"
-        " error; `covered`: mean over tables of the share inside the 90 % interval).\n\n"
-        + markdown(head, summary)
+        markdown(head, summary)
         + "\nBy table; bias and coverage are those of `auto`.\n\n"
         + markdown(["table", "runs", *names, "bias", "covered"], lines)
     )
@@ -296,7 +323,12 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def run() -> str:
-    return "\n".join([HOW, public(), sample_ladder(), simulated()])
+    parts = [HOW]
+    if DATA.is_dir():
+        parts += [MEASURED, public(tables()), FURTHER, public(further_tables())]
+    else:
+        parts.append(f"The public tables are not at {DATA} (set SCALEFIT_PUBLIC_DATA).\n")
+    return "\n".join([*parts, sample_ladder(), simulated()])
 
 
 if __name__ == "__main__":
