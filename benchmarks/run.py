@@ -1,4 +1,4 @@
-"""Run every benchmark of this folder, or those named, and write RESULTS.md.
+"""Run every benchmark of this folder and write RESULTS.md, or print those that are named.
 
 A benchmark is a module with a `title` and a `run()` that returns Markdown.
 """
@@ -43,9 +43,11 @@ def main() -> None:
         "# Benchmarks\n\nWritten by `make bench`. Times are processor time, one thread, every peer"
         f" in the same run: read the ratios. {machine()}\n"
     )
-    with (FOLDER / "RESULTS.md").open("w", encoding="utf-8") as file:
+    named = sys.argv[1:]
+    # Some of the benchmarks must not take the place of all.
+    with sys.stdout if named else (FOLDER / "RESULTS.md").open("w", encoding="utf-8") as file:
         print(head, end="", file=file)
-        for part in sections(sys.argv[1:]):
+        for part in sections(named):
             print("\n" + part, end="", file=file, flush=True)
 
 
