@@ -68,6 +68,14 @@ def fit(
     fix: Annotated[
         list[str] | None, typer.Option("--fix", help="Pin a parameter.", metavar="NAME=VALUE")
     ] = None,
+    bound: Annotated[
+        list[str] | None,
+        typer.Option("--bound", help="Keep a parameter in a range.", metavar="NAME=LOW:HIGH"),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option("--weights", help="Column that runs count by.", metavar="COLUMN"),
+    ] = None,
     recipe: Annotated[
         str,
         typer.Option("--recipe", help="robust, or paper: as the law's paper did.", metavar="NAME"),
@@ -128,10 +136,12 @@ def fit(
         level=level,
         x=x,
         target=y,
+        weights=weights,
         fixed=assignments(fix or [], "--fix"),
+        bounds=ranges(bound or [], "--bound"),
         tied=tuple(names(tie) or ()),
         recipe=recipe,
-        ranges=ranges(start or []),
+        ranges=ranges(start or [], "--range"),
     )
     project = open_project(store, config)
     wanted = [*many(law or []), *(f"={text}" for text in formula or [])] or ["auto"]
@@ -162,8 +172,8 @@ def fit(
     )
 
 
-def ranges(texts: list[str]) -> dict[str, tuple[float, float]]:
-    """`NAME=LOW:HIGH` options -> ranges."""
+def ranges(texts: list[str], option: str) -> dict[str, tuple[float, float]]:
+    """`NAME=LOW:HIGH` of an option -> ranges."""
     from scaling_cli.quantities import parse_quantity
 
     found = {}
@@ -171,10 +181,10 @@ def ranges(texts: list[str]) -> dict[str, tuple[float, float]]:
         name, equals, bounds = text.partition("=")
         low, colon, high = bounds.partition(":")
         if not (equals and colon):
-            raise InputError(f"--range '{text}' is no NAME=LOW:HIGH", "Write --range a=0.1:1.")
-        pair = parse_quantity(low, f"--range {name}"), parse_quantity(high, f"--range {name}")
+            raise InputError(f"{option} '{text}' is no NAME=LOW:HIGH", f"Write {option} a=0.1:1.")
+        pair = parse_quantity(low, f"{option} {name}"), parse_quantity(high, f"{option} {name}")
         if not pair[0] < pair[1]:
-            raise InputError(f"--range '{text}' is empty", "Give the lower bound first.")
+            raise InputError(f"{option} '{text}' is empty", "Give the lower bound first.")
         found[name.strip()] = pair
     return found
 

@@ -17,6 +17,7 @@ COLLINEAR = 0.98  # |correlation| of ln params and ln tokens
 NARROW_SPREAD = 0.25  # standard deviation of ln(tokens / params) of a single-ratio design
 AGREEMENT = 0.5  # share of the starts that should end in the reported optimum
 VANISHED = 1e-3  # a term below this share of the smallest target has been driven to its bound
+AT_BOUND = 1e-6  # of the range between two bounds
 OUTLIER = 6.0  # noise scales
 MAX_FAILED_RESAMPLES = 0.05
 WIDE = 10.0  # ratio of an interval's bounds above which a parameter is not identified
@@ -140,6 +141,23 @@ def solution_notes(
                 )
             )
     return notes
+
+
+def bound_notes(
+    values: Mapping[str, float], bounds: Mapping[str, tuple[float, float]]
+) -> list[Note]:
+    """Parameters that ended at a bound which the user set."""
+    return [
+        Note(
+            "at_bound",
+            "warning",
+            f"{name} ended at its bound {end:g}: the data ask for {side}, and its interval stops"
+            " there.",
+        )
+        for name, (low, high) in bounds.items()
+        for end, side in ((low, "less"), (high, "more"))
+        if abs(values[name] - end) <= AT_BOUND * (high - low)
+    ]
 
 
 def resample_notes(found: int, wanted: int, short: int = 0) -> list[Note]:

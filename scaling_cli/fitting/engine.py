@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -32,9 +32,9 @@ MAD = 1.4826  # median absolute deviation -> standard deviation of a normal
 @dataclass(frozen=True)
 class FitOptions:
     """How to fit. `x` names the column of a one-variable law; `objective` and `target` are the
-    law's own unless they are named; `fixed` pins parameters,
-    and `tied` ones are the same in every group. `recipe` is `robust`, or `paper` for what the law's
-    own paper did."""
+    law's own unless they are named; `weights` names a column that runs count by. `fixed` pins
+    parameters, `bounds` keep them in a range, and `tied` ones are the same in every group; `ranges`
+    say where they start. `recipe` is `robust`, or `paper` for what the law's own paper did."""
 
     objective: str | None = None
     resamples: int = DEFAULT_RESAMPLES
@@ -42,7 +42,9 @@ class FitOptions:
     level: float = 0.90
     x: str | None = None
     target: str | None = None
+    weights: str | None = None
     fixed: Mapping[str, float] = field(default_factory=dict)
+    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     tied: tuple[str, ...] = ()
     recipe: str = ROBUST
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -101,9 +103,11 @@ def _staged(
     group: Mapping[str, Any] | None,
 ) -> Fit:
     """The fit by a paper's procedure of several stages; it has no resamples."""
-    if options.fixed:
+    if options.fixed or options.bounds or options.weights:
         raise InputError(
-            f"the paper's procedure for {design.law.id} fixes no parameter", "Leave --fix out."
+            f"the paper's procedure for {design.law.id} fixes no parameter, bounds none, and weighs"
+            " no run",
+            "Leave --fix, --bound and --weights out.",
         )
     values, done = procedure(design.columns, design.target, frame.constants)
     theta = surface.encode(design.law.to_scaled(values, frame.scales))[0]
@@ -141,6 +145,7 @@ def starts(surface: Surface) -> int:
 class Design:
     """What a law is fitted to: `columns` by the law's own names, `target` and `trials`, [rows].
 
+    `weights` [rows], of mean one, say how much a row counts; None where all count the same.
     `names` maps the law's variables, `target` and `trials` to the columns of the observations.
     """
 
@@ -150,6 +155,7 @@ class Design:
     columns: Mapping[str, Floats]
     target: Floats
     trials: Floats | None
+    weights: Floats | None
     objective: Objective
     notes: tuple[Note, ...]
 
@@ -160,8 +166,14 @@ class Design:
         if law.trials:
             names["trials"] = law.trials
         objective = _objective(law, options)
-        rows, notes = usable(law, observations, names, objective.log)
+        needed = names | ({"weights": options.weights} if options.weights else {})
+        rows, notes = usable(law, observations, needed, objective.log)
         columns, target = read(rows, names)
+        weights = None
+        if options.weights:
+            weights = rows.numbers(options.weights)
+            weights = weights / np.mean(weights)
+            notes.append(Note("weighted", "info", f"Runs count by the column {options.weights}."))
         trials = rows.numbers(names["trials"]) if law.trials else None
         if objective.binomial and trials is None:
             raise InputError(
@@ -171,7 +183,7 @@ class Design:
             )
         notes += diagnostics.design_notes(law, columns)
         _refuse_turn(law, names, columns, target)
-        return cls(law, rows, names, columns, target, trials, objective, tuple(notes))
+        return cls(law, rows, names, columns, target, trials, weights, objective, tuple(notes))
 
     def no_number(self) -> FitError:
         return FitError(f"{self.law.id} gives no finite prediction on these {len(self.rows)} runs")
@@ -203,18 +215,29 @@ class Frame:
     scales: Mapping[str, float]
     constants: Mapping[str, float]
     fixed: Mapping[str, float]
+    bounds: Mapping[str, tuple[float, float]]
 
     @classmethod
     def around(cls, law: Law, columns: Mapping[str, Floats], options: FitOptions) -> Frame:
         scales, _, constants = on_scale(law, columns)
-        return cls(law, scales, constants, _fixed_on_scale(law, options.fixed, scales))
+        fixed = _fixed_on_scale(law, options.fixed, scales)
+        return cls(law, scales, constants, fixed, _bounds(law, options))
 
     def surface(self, design: Design) -> Surface:
         scaled = {
             name: values / self.scales.get(name, 1.0) for name, values in design.columns.items()
         }
         constants = {**self.constants, **self.fixed}
-        return Surface(self.law, scaled, design.target, design.objective, constants, design.trials)
+        return Surface(
+            self.law,
+            scaled,
+            design.target,
+            design.objective,
+            constants,
+            design.trials,
+            design.weights,
+            self.bounds,
+        )
 
     def raw(self, surface: Surface, points: Floats) -> Floats:
         """Coordinates [batch, free] -> base-unit parameters [batch, parameters]."""
@@ -255,6 +278,7 @@ def report(
     relative = np.expm1(missed) if log else missed / prediction
     notes = [*design.notes, *diagnostics.outlier_notes(missed, noise, relative, run_ids)]
     notes += diagnostics.resample_notes(len(draws), options.resamples, short)
+    notes += diagnostics.bound_notes(values, options.bounds)
     result = Fit(
         law_id=law.id,
         group=dict(group or {}),
@@ -262,7 +286,7 @@ def report(
         n_runs=len({run.run_key for run in design.rows.runs}),
         recipe=options.recipe,
         objective=design.objective.name,
-        objective_value=float(np.sum(surface.objective.rho(residuals))),
+        objective_value=float(np.sum(surface.weighted(surface.objective.rho(residuals)))),
         values=values,
         constants=frame.constants,
         draws=draws,
@@ -323,13 +347,33 @@ def metrics(target: Floats, prediction: Floats) -> dict[str, float]:
     }
 
 
-def _ranged(law: Law, ranges: Mapping[str, tuple[float, float]]) -> Law:
-    for name in ranges:
+def _named(law: Law, names: Iterable[str]) -> None:
+    """InputError unless the law has all these parameters."""
+    for name in names:
         if name not in law.parameter_names:
             raise InputError(
                 f"law {law.name} has no parameter {name}",
                 f"It has {', '.join(law.parameter_names)}.",
             )
+
+
+def _bounds(law: Law, options: FitOptions) -> Mapping[str, tuple[float, float]]:
+    """The bounds on parameters, checked."""
+    _named(law, options.bounds)
+    for name in options.bounds:
+        if name in options.fixed:
+            raise InputError(f"{name} is fixed and bounded", f"Leave --fix or --bound {name} out.")
+        if law.parameter(name).centre:
+            raise InputError(
+                f"{name} is an amplitude, whose unit depends on its exponent",
+                f"Leave --bound {name} out, or pin it by --fix.",
+            )
+    return options.bounds
+
+
+def _ranged(law: Law, ranges: Mapping[str, tuple[float, float]]) -> Law:
+    _named(law, ranges)
+    for name in ranges:
         if law.parameter(name).centre:
             raise InputError(
                 f"{name} is an amplitude, whose start is found on scaled columns",
@@ -392,7 +436,7 @@ def usable(
                 f'Say in the mapping where it is: [columns] {column} = "...", and ingest again.',
             )
         mask &= np.isfinite(values)
-        if positive_target if name == "target" else is_positive(column):
+        if positive_target if name == "target" else name == "weights" or is_positive(column):
             mask &= values > 0
     notes = []
     dropped = int(np.sum(~mask))
@@ -423,12 +467,7 @@ def usable(
 def _fixed_on_scale(
     law: Law, fixed: Mapping[str, float], scales: Mapping[str, float]
 ) -> dict[str, float]:
-    for name in fixed:
-        if name not in law.parameter_names:
-            raise InputError(
-                f"law {law.id} has no parameter {name}",
-                f"It has {', '.join(law.parameter_names)}.",
-            )
+    _named(law, fixed)
     result = {}
     for name in fixed:
         parameter = law.parameter(name)

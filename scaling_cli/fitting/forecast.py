@@ -359,9 +359,10 @@ def fit(
     Raises FitError where the runs lack a column or are fewer than the law's parameters.
     """
     options = options or FitOptions()
-    if options.fixed or options.objective not in (None, DEFAULT_OBJECTIVE):
+    own = options.objective in (None, DEFAULT_OBJECTIVE) and not options.weights
+    if options.fixed or options.bounds or not own:
         raise InputError(
-            "the recipe auto chooses its own objective and fixes no parameter",
+            "the recipe auto chooses its objective and weights itself, and holds no parameter",
             "Name the law itself: --law skaling.",
         )
     wanted = options.target or LAW.target

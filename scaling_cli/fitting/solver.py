@@ -40,7 +40,6 @@ SMALLEST_BEND = 1e-8  # of an eigenvalue over the largest, so that a flat direct
 DELTA_FACTOR = 4.0  # between the widths of Huber's delta that are solved in turn
 FAR = 16.0  # median residual over delta beyond which a start is led by wider deltas at once
 MAX_STEP = 3.0  # in a coordinate: a factor of e**3 in a parameter
-COORDINATE_LIMIT = 80.0  # exp(80) is beyond every parameter; stops a coordinate from overflowing
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def objective_values(
     """Objective of each problem [batch]; infinite where the law gives no number."""
     with np.errstate(all="ignore"):
         point = surface.at(theta)
-        return _values(weights * point.slope, point, prior)
+        return _values(surface.weighted(weights) * point.slope, point, prior)
 
 
 def solve(
@@ -105,7 +104,7 @@ def solve(
     Newton's says little; then wider deltas are solved first, each from the last one's optimum. No
     problem's digits depend on the others of its batch.
     """
-    delta = surface.objective.delta
+    delta, weights = surface.objective.delta, surface.weighted(weights)
     distance = np.concatenate(
         [_distance(surface, starts[at : at + SCREEN]) for at in range(0, len(starts), SCREEN)]
     )
@@ -141,7 +140,7 @@ def rough(surface: Surface, weights: Floats, starts: Floats) -> Floats:
     """Where a few loose iterations with a wide delta take each start [batch, free]."""
     objective = replace(surface.objective, delta=surface.objective.delta * DELTA_FACTOR**2)
     wide = replace(surface, objective=objective)
-    limit = np.full(len(starts), ROUGH_ITERATIONS)
+    limit, weights = np.full(len(starts), ROUGH_ITERATIONS), surface.weighted(weights)
     return _solve_batch(wide, weights, starts, None, limit, LOOSE_TOLERANCE, bends=False).theta
 
 
@@ -161,7 +160,7 @@ def _solve_batch(
     steps are those of reweighted least squares. A problem that is done makes room for the next
     one, so that the arrays stay full.
     """
-    theta = np.clip(starts, -COORDINATE_LIMIT, COORDINATE_LIMIT)
+    theta = surface.inside(starts)
     value = np.full(len(theta), np.inf)
     converged = np.zeros(len(theta), dtype=bool)
     damping = np.full(len(theta), first_damping)
@@ -206,8 +205,7 @@ def _solve_batch(
             done = small | (damp > MAX_DAMPING) | np.isinf(value[active]) | (left[active] == 0)
             converged[active] = small
             left[active] -= 1
-            moved = np.minimum(surface.moved(theta[active], step), COORDINATE_LIMIT)
-            moved = np.maximum(moved, -COORDINATE_LIMIT)
+            moved = surface.moved(theta[active], step)
             if np.count_nonzero(done):
                 fresh = queue[: np.count_nonzero(done)]
                 queue = queue[len(fresh) :]
@@ -295,7 +293,7 @@ def _step(
         bad &= np.isfinite(matrix).all(axis=(1, 2))
         matrix[bad] = _positive(matrix[bad], scale[bad])
         step[bad] = solve_symmetric(matrix[bad], -gradient[bad])
-    _hold_above(surface.lowest_step(theta), step, matrix, gradient)
+    _hold_inside(surface.step_limits(theta), step, matrix, gradient)
     largest = np.abs(step).max(axis=1, keepdims=True)
     step *= np.minimum(1.0, MAX_STEP / np.maximum(largest, 1e-300))
     slope = np.einsum("bi,bi->b", step, gradient)
@@ -304,14 +302,17 @@ def _step(
     return step, predicted
 
 
-def _hold_above(lowest: Floats, step: Floats, matrix: Floats, gradient: Floats) -> None:
-    """Hold the coordinates that a step takes below their bound at it, and step in the others."""
-    held = step < lowest
+def _hold_inside(
+    limits: tuple[Floats, Floats], step: Floats, matrix: Floats, gradient: Floats
+) -> None:
+    """Hold the coordinates that a step takes past a limit at it, and step in the others."""
+    lowest, highest = limits
+    held = (step < lowest) | (step > highest)
     if not np.count_nonzero(held):
         return
     rows = np.flatnonzero(held.any(axis=1))
     held = held[rows]
-    there = np.where(held, lowest[rows], 0.0)
+    there = np.where(held, np.clip(step[rows], lowest[rows], highest[rows]), 0.0)
     side = -gradient[rows] - np.einsum("bij,bj->bi", matrix[rows], there)
     rest = np.where(held[:, :, None] | held[:, None, :], 0.0, matrix[rows])
     rest += held[:, :, None] * np.eye(held.shape[1])

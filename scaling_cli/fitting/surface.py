@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +15,7 @@ from scaling_cli.fitting.transforms import TRANSFORMS, Transform
 from scaling_cli.laws import Law
 from scaling_cli.records import Floats
 
+COORDINATE_LIMIT = 80.0  # exp(80) is beyond every parameter; stops a coordinate from overflowing
 LEAST_FLOOR = 1e-12  # of the median target: a floor at its bound, as good as none
 DIFFERENCE_STEP = 1e-6  # for the curvature only: it steers the step and leaves the optimum alone
 
@@ -58,7 +59,9 @@ class Surface:
 
     Coordinates are [batch, free]: the parameters by their transforms. `trials` [rows] count the
     tries behind each target, for the binomial objective.
-    `constants` are the law's references and the parameters that the user fixed, on scaled columns.
+    `constants` are the law's references and the parameters that the user fixed, on scaled columns;
+    `weights` [rows] say how much each row counts, all the same without, and `bounds` hold
+    parameters in a range.
     """
 
     law: Law
@@ -67,6 +70,12 @@ class Surface:
     objective: Objective
     constants: Mapping[str, float]
     trials: Floats | None = None
+    weights: Floats | None = None
+    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    def weighted(self, counts: Floats) -> Floats:
+        """How much each row counts [batch, rows] where it is drawn so often [batch, rows]."""
+        return counts if self.weights is None else counts * self.weights
 
     @cached_property
     def free(self) -> tuple[str, ...]:
@@ -123,11 +132,31 @@ class Surface:
         matrix[:, :, at] *= lift[:, None]
         return gradient, matrix
 
-    def lowest_step(self, theta: Floats) -> Floats:
-        """The step [batch, free] that takes a coordinate to its bound."""
-        lowest = np.full(theta.shape, -np.inf)
-        lowest[:, self._straight] = LEAST_FLOOR - np.exp(theta[:, self._straight]) / self._unit
-        return lowest
+    @cached_property
+    def _limits(self) -> tuple[Floats, Floats]:
+        """The lowest and the highest value of each coordinate [free]."""
+        highest = np.full(len(self.free), COORDINATE_LIMIT)
+        lowest = -highest
+        lowest[self._straight] = np.log(LEAST_FLOOR * self._unit)
+        for i, (name, transform) in enumerate(zip(self.free, self._transforms, strict=True)):
+            if name in self.bounds:
+                low, high = sorted(float(transform.encode(end)) for end in self.bounds[name])
+                lowest[i], highest[i] = max(low, lowest[i]), min(high, highest[i])
+        return lowest, highest
+
+    def inside(self, theta: Floats) -> Floats:
+        """The coordinates [batch, free] within their limits."""
+        within: Floats = np.clip(theta, *self._limits)
+        return within
+
+    def step_limits(self, theta: Floats) -> tuple[Floats, Floats]:
+        """The steps [batch, free] that take each coordinate to its limits."""
+        lowest, highest = (limit - theta for limit in self._limits)
+        at = self._straight
+        level = np.exp(theta[:, at]) / self._unit
+        for limit, step in zip(self._limits, (lowest, highest), strict=True):
+            step[:, at] = np.exp(limit[at]) / self._unit - level
+        return lowest, highest
 
     def moved(self, theta: Floats, step: Floats) -> Floats:
         """Where a step leads: a floor takes up what the amplitudes' step bends.
@@ -141,7 +170,7 @@ class Surface:
         level -= self._bent(theta, step) / self._unit
         moved: Floats = theta + step
         moved[:, at] = np.log(np.maximum(level, LEAST_FLOOR) * self._unit)
-        return moved
+        return self.inside(moved)
 
     @cached_property
     def _amplitudes(self) -> list[int]:

@@ -79,6 +79,8 @@ class TiedSurface(Surface):
                 self.objective,
                 self.constants,
                 None if self.trials is None else self.trials[rows],
+                None if self.weights is None else self.weights[rows],
+                self.bounds,
             )
             for rows in self._blocks
         )
@@ -272,6 +274,8 @@ def _solve(
         parts[0].objective,
         parts[0].constants,
         None if law.trials is None else np.concatenate([part.trials for part in parts]),
+        None if options.weights is None else np.concatenate([part.weights for part in parts]),
+        parts[0].bounds,
         tied,
         tuple(len(part.target) for part in parts),
         np.zeros((len(parts), len(tied))),
