@@ -18,7 +18,7 @@ from scaling_cli.records import Floats
 
 CANDIDATES = 2048  # screened by objective; a screen costs about as much as one iteration
 FEWER_CANDIDATES = 256  # where the law holds its bends at their starting values
-GRID = 32  # exponents of each of two terms; 16 to 48 led to the same optimum on 60 ladders
+GRID = 24  # exponents of each of two terms; 32 led to the same optimum on 150 ladders
 COARSE_GRID = 12  # the same where cells are also needed for floors and outer powers
 POWERS = 6
 FLOORS = np.array([0.03, 0.3, 0.6, 0.8, 0.92, 0.98])  # of the smallest target
