@@ -117,7 +117,7 @@ class Surface:
 
     @cached_property
     def _unit(self) -> float:
-        return float(np.median(self.target))
+        return float(np.median(np.abs(self.target)))
 
     def for_steps(
         self, theta: Floats, gradient: Floats, matrix: Floats, mix: Floats
