@@ -10,7 +10,9 @@ import pytest
 from scaling_cli.errors import InputError
 from scaling_cli.fitting import tied
 from scaling_cli.fitting.engine import FitOptions, fit
+from scaling_cli.fitting.objective import get_objective
 from scaling_cli.fitting.result import Fit
+from scaling_cli.fitting.surface import Surface, on_scale
 from scaling_cli.laws import get_law
 from scaling_cli.observe import Observations
 from tests.simulate import observations
@@ -88,6 +90,28 @@ def test_a_bound_beyond_the_optimum_changes_nothing() -> None:
     plain = fit(LAW, ladder(), PLAIN)
     wide = {"E": (0.5, 2.5), "alpha": (0.05, 2.0), "beta": (-1.0, 2.0)}
     same_law(plain, fit(LAW, ladder(), replace(PLAIN, bounds=wide)))
+
+
+@pytest.mark.parametrize("floor", [1.7, -0.25])
+def test_a_floor_that_may_be_negative_is_found(floor: float) -> None:
+    rows = ladder(floor=floor)
+    found = fit(LAW, rows, replace(PLAIN, ranges={"E": (-1.0, 2.0)}))
+    assert "not_converged" not in {note.code for note in found.notes}
+    for shift in (-0.01, 0.01):
+        beside = fit(LAW, rows, replace(PLAIN, fixed={"E": found.values["E"] + shift}))
+        assert beside.objective_value > found.objective_value
+    if floor > 0:
+        same_law(fit(LAW, rows, PLAIN), found)
+
+
+def test_steps_of_a_floor_that_may_be_negative_are_its_own() -> None:
+    law = LAW.starting({"E": (-1.0, 2.0)})
+    _, columns, _ = on_scale(law, {name: ladder().columns[name] for name in law.variables})
+    surface = Surface(law, columns, ladder().columns["loss"], get_objective("huber_log"), {})
+    theta = surface.encode({"E": 0.1, "A": 0.5, "alpha": 0.3, "B": 0.5, "beta": 0.3})
+    step = np.array([[-0.4, 0.1, 0.1, 0.0, 0.0]])
+    assert surface.moved(theta, step)[0, 0] == pytest.approx(-0.3, rel=1e-12)
+    assert surface.step_limits(theta)[0][0, 0] < -10
 
 
 def test_groups_that_share_a_parameter_keep_weights_and_bounds() -> None:

@@ -91,13 +91,20 @@ class Surface:
         return all(transform is TRANSFORMS["log"] for transform in self._transforms)
 
     @cached_property
+    def _floors(self) -> Rows:
+        """The coordinates that are logs of a declared floor; one that may be negative is none."""
+        pairs = zip(self.free, self._transforms, strict=True)
+        log = TRANSFORMS["log"]
+        return np.flatnonzero([name == self.law.floor and by is log for name, by in pairs])
+
+    @cached_property
     def _straight(self) -> slice | Rows:
         """Coordinates that a step moves as their parameter, not as its log: a declared floor.
 
         Where a floor and an amplitude all but cancel, the valley between them is straight in the
         floor itself; a floor that wants to be zero gets there in one step, not thirty.
         """
-        at = np.flatnonzero([name == self.law.floor for name in self.free])
+        at = self._floors
         return slice(at[0], at[0] + 1) if len(at) == 1 else at
 
     def decode(self, theta: Floats) -> dict[str, Floats]:
@@ -184,7 +191,7 @@ class Surface:
     def _bent(self, theta: Floats, step: Floats) -> Floats:
         """What a step adds to the prediction above each floor [batch, floors] at the middle of the
         rows, where every column is at its scale or reference, beyond the step's linear part."""
-        if self.law.floor not in self.free:
+        if not len(self._floors):
             return np.zeros((1, 1))
         by = step[:, self._amplitudes]
         amplitudes = np.exp(theta[:, self._amplitudes])

@@ -137,7 +137,7 @@ class TiedSurface(Surface):
         return theta
 
     def _bent(self, theta: Floats, step: Floats) -> Floats:
-        if self.law.floor not in self.free or self.law.floor in self.tied:
+        if not len(self._floors) or self.law.floor in self.tied:
             return np.zeros((1, 1))  # one floor cannot take up what every group bends
         groups = zip(self.parts, self.coordinates, strict=True)
         bent = [
