@@ -347,7 +347,7 @@ def metrics(target: Floats, prediction: Floats) -> dict[str, float]:
     }
 
 
-def _named(law: Law, names: Iterable[str]) -> None:
+def check_names(law: Law, names: Iterable[str]) -> None:
     """InputError unless the law has all these parameters."""
     for name in names:
         if name not in law.parameter_names:
@@ -359,7 +359,7 @@ def _named(law: Law, names: Iterable[str]) -> None:
 
 def _bounds(law: Law, options: FitOptions) -> Mapping[str, tuple[float, float]]:
     """The bounds on parameters, checked."""
-    _named(law, options.bounds)
+    check_names(law, options.bounds)
     for name in options.bounds:
         if name in options.fixed:
             raise InputError(f"{name} is fixed and bounded", f"Leave --fix or --bound {name} out.")
@@ -372,7 +372,7 @@ def _bounds(law: Law, options: FitOptions) -> Mapping[str, tuple[float, float]]:
 
 
 def _ranged(law: Law, ranges: Mapping[str, tuple[float, float]]) -> Law:
-    _named(law, ranges)
+    check_names(law, ranges)
     for name in ranges:
         if law.parameter(name).centre:
             raise InputError(
@@ -467,7 +467,7 @@ def usable(
 def _fixed_on_scale(
     law: Law, fixed: Mapping[str, float], scales: Mapping[str, float]
 ) -> dict[str, float]:
-    _named(law, fixed)
+    check_names(law, fixed)
     result = {}
     for name in fixed:
         parameter = law.parameter(name)

@@ -238,12 +238,8 @@ def _check(law: Law, options: FitOptions) -> None:
         raise InputError(
             f"the paper's procedure for {law.id} ties no parameters", "Leave --tie or --recipe out."
         )
+    engine.check_names(law, tied)
     for name in tied:
-        if name not in law.parameter_names:
-            raise InputError(
-                f"law {law.id} has no parameter {name} to tie",
-                f"It has {', '.join(law.parameter_names)}.",
-            )
         if name in options.fixed:
             raise InputError(
                 f"{name} is fixed, and so the same in every group already",
