@@ -18,7 +18,7 @@ COMMAND = [sys.executable, "-m", "scaling_cli"]
 def test_a_store_outlives_killed_writers(tmp_path: Path) -> None:
     found = faults.campaign(tmp_path, kills=3, seed=7)
     assert found.total() == 3
-    assert len(open_store(tmp_path / "store").log.numbers()) > 3
+    assert open_store(tmp_path / "store").runs()  # what is first done in a store is an ingest
 
 
 def full_disk() -> None:

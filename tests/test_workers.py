@@ -140,6 +140,7 @@ def test_a_fit_that_is_stopped_leaves_no_worker(ladders: Project, sent: str, cod
     _, errors = running.communicate(timeout=60)
     assert running.returncode == code
     assert b"Traceback" not in errors
+    deadline = time.monotonic() + 60
     while processes() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not processes()
