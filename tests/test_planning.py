@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +12,11 @@ import pytest
 from scaling_cli.errors import InputError
 from scaling_cli.fitting import forecast
 from scaling_cli.fitting.engine import FitOptions
+from scaling_cli.fitting.isoflop import isoflop_curves, minima
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import get_law, get_published
 from scaling_cli.observe import Observations
-from scaling_cli.planning import allocate_fit, allocate_published, optimum
+from scaling_cli.planning import LEAST_RATIO, allocate_fit, allocate_published, optimum
 from scaling_cli.store import RunRecord
 
 
@@ -97,10 +100,14 @@ def forecast_fit() -> Fit:
     tokens = compute / 6 / params
     loss = law.predict(**published.values, params=params, tokens=tokens)
     loss = loss * np.exp(0.01 * random.standard_normal(24))
-    empty = ("", "", "", "finished", (), "", "", {}, False, "{}", "{}", "{}", "[]", "{}")
-    records = tuple(RunRecord(f"run{i}", f"run{i}", *empty) for i in range(24))
+    records = tuple(record(f"run{i}") for i in range(24))
     rows = Observations({"params": params, "tokens": tokens, "loss": loss}, records)
     return forecast.fit(rows, FitOptions(resamples=200))
+
+
+def record(run_id: str) -> RunRecord:
+    empty = ("", "", "", "finished", (), "", "", {}, False, "{}", "{}", "{}", "[]", "{}")
+    return RunRecord(run_id, run_id, *empty)
 
 
 def test_the_loss_of_a_split_is_that_of_a_run_there(forecast_fit: Fit) -> None:
@@ -127,7 +134,8 @@ def test_a_prediction_that_overflows_is_refused(forecast_fit: Fit) -> None:
 
 
 def test_the_bounds_of_a_split_hold_the_level_that_is_asked_for(forecast_fit: Fit) -> None:
-    inner, outer = (allocate_fit(forecast_fit.at_level(level), 1e22) for level in (0.5, 0.95))
+    sure = replace(forecast_fit, drift=0.0)
+    inner, outer = (allocate_fit(sure.at_level(level), 1e22) for level in (0.5, 0.95))
     assert (inner.level, outer.level) == (0.5, 0.95)
     assert inner.fit_id == outer.fit_id
     for name in ("params_range", "tokens_range", "loss_range"):
@@ -137,3 +145,60 @@ def test_the_bounds_of_a_split_hold_the_level_that_is_asked_for(forecast_fit: Fi
     assert inner.params_range is not None
     share = np.mean((inner.params_range[0] <= params) & (params <= inner.params_range[1]))
     assert share == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_split_far_past_the_runs_is_as_unsure_as_such_splits_were(forecast_fit: Fit) -> None:
+    for budget, at_least in ((1e22, 1.1), (1e24, 2.0)):
+        wide, narrow = (
+            allocate_fit(item, budget).params_range
+            for item in (forecast_fit, replace(forecast_fit, drift=0.0))
+        )
+        assert wide is not None
+        assert narrow is not None
+        assert wide[1] / wide[0] > at_least * narrow[1] / narrow[0]
+    fixed = allocate_fit(forecast_fit, 1e24, ratio=20)
+    assert fixed.params_range == (fixed.params, fixed.params)
+
+
+def test_the_lowest_points_of_larger_isoflop_curves_lie_in_the_bounds(public_data: Path) -> None:
+    """Two decades past the runs: the vertex of the measured losses near the lowest of a budget."""
+    inside = []
+    for name in ("owt2/base/short-warmup/chinchilla-decay", "owt2/tuned/short-warmup/const-decay"):
+        rows = porian(public_data, f"{name}/standard-count/val-loss")
+        top = float(np.max(rows.columns["flops"]))
+        below = rows.select(rows.columns["flops"] < 0.9e-2 * top)
+        fitted = forecast.fit(below, FitOptions(resamples=100))
+        for curve in isoflop_curves(rows):
+            lowest = curve.log_params[np.argmin(curve.loss)]
+            near = np.abs(curve.log_params - lowest) < np.log(4)
+            vertex = minima(curve.log_params[near], curve.loss[None, near], "parabola")[0]
+            bounds = allocate_fit(fitted, curve.flops).params_range
+            if curve.flops > 10 * fitted.domain["flops"][1]:
+                assert bounds is not None
+                inside.append(bounds[0] <= np.exp(vertex) <= bounds[1])
+    assert len(inside) >= 6
+    assert np.mean(inside) >= 0.9
+
+
+def porian(public_data: Path, group: str) -> Observations:
+    with (public_data / "porian_isoflop" / "porian_isoflop_points.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["group"] == group]
+    names = ("params", "tokens", "loss")
+    columns = {name: np.array([float(row[name]) for row in rows]) for name in names}
+    columns["flops"] = 6 * columns["params"] * columns["tokens"]
+    return Observations(columns, tuple(record(row["run_id"]) for row in rows))
+
+
+def test_no_split_lies_beyond_all_ratios(forecast_fit: Fit) -> None:
+    """A law whose closed form asks for less than one token a hundred params has no split."""
+    lopsided = replace(forecast_fit, values=forecast_fit.values | {"B": 1e-3})
+    found = allocate_fit(lopsided, 1e22)
+    assert found.params is None
+    assert [note.code for note in found.notes] == ["no_optimum"]
+    draws = forecast_fit.draws.copy()
+    draws[: len(draws) // 5, forecast_fit.law.parameter_names.index("B")] = 1e-3
+    unsure = allocate_fit(replace(forecast_fit, draws=draws), 1e22)
+    assert unsure.params_range is not None
+    assert unsure.tokens_range is not None
+    assert unsure.tokens_range[0] / unsure.params_range[1] == pytest.approx(LEAST_RATIO)
+    assert "optimum_uncertain" in {note.code for note in unsure.notes}

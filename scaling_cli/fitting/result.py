@@ -235,9 +235,7 @@ class Fit:
             drawn = self.law.predict(**self.draw_values(), **columns)
             drawn = np.log(drawn) if self.log else drawn
         noise = np.hypot(self.noise, self.drift * self.distance(columns))
-        steps = _normal_quantiles(NOISE_POINTS)[:, None] * noise
-        samples = (drawn[:, None, :] + steps).reshape(-1, drawn.shape[-1])
-        low, high = self.interval(samples)
+        low, high = self.interval(spread(drawn, noise))
         return (np.exp(low), np.exp(high)) if self.log else (low, high)
 
     def _chained(self, columns: Mapping[str, Floats]) -> Floats:
@@ -488,9 +486,12 @@ def with_derived(columns: Mapping[str, Floats]) -> dict[str, Floats]:
     return found
 
 
-def _normal_quantiles(count: int) -> Floats:
-    """`count` equally likely points of the standard normal."""
+def spread(samples: Floats, deviation: Floats) -> Floats:
+    """Samples [batch, rows], each at equally likely points of a normal `deviation` [rows]."""
     from statistics import NormalDist
 
     normal = NormalDist()
-    return np.array([normal.inv_cdf((i + 0.5) / count) for i in range(count)])
+    points = [normal.inv_cdf((i + 0.5) / NOISE_POINTS) for i in range(NOISE_POINTS)]
+    steps = np.array(points)[:, None] * deviation
+    spread_out: Floats = (samples[:, None, :] + steps).reshape(-1, samples.shape[-1])
+    return spread_out
