@@ -45,6 +45,18 @@ class Parts:
         return found if self.log_total is None else [*found, self.log_total]
 
 
+def chain(logs: Rows, free: Floats, exact: Floats, gradient: Floats, matrix: Floats) -> None:
+    """From derivatives by parameters to those by coordinates, of which `logs` [free] are logs.
+
+    `exact` [batch, 1] is the share that the matrix has of second derivatives.
+    """
+    slope = np.where(logs, free, 1.0)
+    gradient *= slope
+    matrix *= slope[:, :, None] * slope[:, None, :]
+    diagonal = np.einsum("bii->bi", matrix)
+    diagonal += exact * np.where(logs, gradient, 0.0)
+
+
 class PowerSumModel:
     """A power-sum law on given columns, its parameters but `constants` free."""
 
@@ -223,9 +235,5 @@ class PowerSumModel:
             bends.append(bends[1] / values[self.power][..., None])
         matrix = products(np.concatenate(bends, axis=1).reshape(shape[0], -1), self.to_matrix)
         matrix = matrix.reshape(-1, *2 * gradient.shape[1:])
-        chain = np.where(self.chained, free, 1.0)
-        gradient *= chain
-        matrix *= chain[:, :, None] * chain[:, None, :]
-        diagonal = np.einsum("bii->bi", matrix)
-        diagonal += exact * np.where(self.chained, gradient, 0.0)
+        chain(self.chained, free, exact, gradient, matrix)
         return gradient, matrix

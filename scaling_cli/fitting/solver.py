@@ -169,7 +169,7 @@ def _solve_batch(
     queue = np.flatnonzero(limit)
     active, queue = queue[:BATCH], queue[BATCH:]
     moved, predicted = theta[active], np.zeros(len(active))
-    size = max(1, PIECE_ELEMENTS[surface.form is not None] // weights.shape[1])
+    size = max(1, PIECE_ELEMENTS[surface.model is not None] // weights.shape[1])
     with np.errstate(all="ignore"):
         while len(active):
             count, free = moved.shape

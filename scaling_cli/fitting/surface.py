@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from scaling_cli.fitting.arrays import Scratch
+from scaling_cli.fitting.curves import CurvesModel
 from scaling_cli.fitting.objective import Objective
 from scaling_cli.fitting.powersum import Parts, PowerSumModel, Rows
 from scaling_cli.fitting.transforms import TRANSFORMS, Transform
@@ -213,10 +214,17 @@ class Surface:
 
     @cached_property
     def form(self) -> PowerSumModel | None:
-        """The law's closed form on these columns, where it declares one."""
+        """The law as a power sum on these columns, where it declares that it is one."""
         if self.law.form is None or self.objective.binomial:
             return None
         return PowerSumModel(self.law, self.columns, self.free)
+
+    @cached_property
+    def model(self) -> PowerSumModel | CurvesModel | None:
+        """What makes predictions and derivatives of a law that declares a closed form."""
+        if self.law.curves is None or self.objective.binomial:
+            return self.form
+        return CurvesModel(self.law, self.columns, self.free)
 
     def residuals(self, theta: Floats) -> Floats:
         """[batch, rows]; NaN where the prediction is not a positive number."""
@@ -230,8 +238,8 @@ class Surface:
         scratch = scratch or Scratch()
         values, parts = self.decode(theta), None
         shape = (len(theta), len(self.target))
-        if self.form:
-            parts = self.form.parts(values, scratch)
+        if self.model:
+            parts = self.model.parts(values, scratch)
             prediction = parts.prediction
         else:
             prediction = self.law.predict(**values, **self.columns)
@@ -267,7 +275,7 @@ class Surface:
         matrix that of `gauss` times their products and 1 - `mix` [batch] times pull times second
         derivatives. Uses the point up.
         """
-        if self.form and point.parts:
+        if self.model and point.parts:
             values = self.decode(point.theta)
             free = np.concatenate([values[name] for name in self.free], axis=1)
             if not self.objective.log:
@@ -275,7 +283,7 @@ class Surface:
                 pull = pull * level
                 gauss = gauss * level**2 + (1.0 - mix)[:, None] * pull
             scratch = scratch or Scratch()
-            return self.form.sums(point.parts, values, free, pull, gauss, mix, scratch)
+            return self.model.sums(point.parts, values, free, pull, gauss, mix, scratch)
         _, jacobian = self.residuals_and_jacobian(point.theta)
         gradient = np.matmul(jacobian, pull[:, :, None])[:, :, 0]
         matrix = np.matmul(jacobian * gauss[:, None, :], jacobian.transpose(0, 2, 1))

@@ -139,6 +139,39 @@ class PowerSum:
 
 
 @dataclass(frozen=True)
+class Curves:
+    """The form floor(x) + exp(log_data(x) - exponent(x) ln y) in two columns, x = `by` and
+    y = `along`.
+
+    `at` gives the three curves from the law's parameters and x, `derivatives` their first by
+    (curve, parameter), and what makes their second by (curve, parameter, parameter): those that
+    are not zero, each pair once. A ladder has few sizes, so the solver needs them at few places.
+    """
+
+    by: str
+    along: str
+    at: Callable[..., tuple[Array, Array, Array]]
+    derivatives: Callable[
+        ..., tuple[dict[tuple[str, str], Array], Callable[[], dict[tuple[str, str, str], Array]]]
+    ]
+
+    def predict(self, **at: Array) -> Array:
+        floor, log_data, exponent = self.at(**at)
+        prediction: Array = floor + np.exp(log_data - exponent * np.log(at[self.along]))
+        return prediction
+
+    def gradient(self, **at: Array) -> tuple[Array, dict[str, Array]]:
+        floor, log_data, exponent = self.at(**at)
+        log_along = np.log(at[self.along])
+        data = np.exp(log_data - exponent * log_along)
+        by_curve = {"floor": 1.0, "log_data": data, "exponent": -data * log_along}
+        gradient: dict[str, Array] = {}
+        for (curve, name), slope in self.derivatives(**at)[0].items():
+            gradient[name] = gradient.get(name, 0.0) + by_curve[curve] * slope
+        return floor + data, gradient
+
+
+@dataclass(frozen=True)
 class PaperFit:
     """How the law's own paper fitted it: what it minimised, and by which `method`.
 
@@ -159,8 +192,8 @@ class Law:
     """A scaling law. See the module's docstring for how its functions are called.
 
     `gradient` returns the prediction and its partial derivative by each parameter; `hessian` its
-    second derivatives by pairs of them, each pair once. They and `form` are optional and only save
-    time. `optimum(values, flops)` is the closed form of the
+    second derivatives by pairs of them, each pair once. They, `form` and `curves` are optional and
+    only save time. `optimum(values, flops)` is the closed form of the
     compute-optimal (params, tokens) under flops = 6 params tokens, where there is one. `references`
     are constants of the surface, each set to the geometric mean of a column when the law is fitted.
     `derived` gives further coefficients for the report.
@@ -192,6 +225,7 @@ class Law:
     gradient: Callable[..., tuple[Array, dict[str, Array]]] | None = None
     hessian: Callable[..., dict[tuple[str, str], Array]] | None = None
     form: PowerSum | None = None
+    curves: Curves | None = None
     optimum: Callable[[Values, Array], tuple[Array, Array]] | None = None
     references: Mapping[str, str] = field(default_factory=dict)
     summands: tuple[str, ...] = ()

@@ -14,10 +14,12 @@ It is the same family of surfaces; `farseer_raw` and `farseer_centred` convert b
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from scaling_cli.laws import piecewise
-from scaling_cli.laws.base import Array, Law, PaperFit, Parameter, Published, Source, Values
+from scaling_cli.laws.base import Array, Curves, Law, PaperFit, Parameter, Published, Source, Values
 
 FARSEER = Source("Li et al.", 2025, "2506.10972", "eq. 15")
 SMALL_BEND = 1e-6  # below it, phi and its derivative are taken from their series
@@ -43,7 +45,8 @@ def _phi_kk(k: Array, x: Array, by_k: Array) -> Array:
     return np.where(small, x**3 / 3 + k * x**4 / 4, by_kk) if np.any(small) else by_kk
 
 
-def _predict(**at: Array) -> Array:
+def _curves(**at: Array) -> tuple[Array, Array, Array]:
+    """Floor, log of the data term at tokens = 1, and exponent of tokens."""
     x, y_0 = np.log(at["params"] / at["params_0"]), np.log(at["tokens_0"])
 
     def phi(name: str) -> Array:
@@ -53,93 +56,63 @@ def _predict(**at: Array) -> Array:
         return np.where(small, x + 0.5 * k * x**2, curve) if np.any(small) else curve
 
     slope = at["data_slope"] + at["exponent"] * at["exponent_slope"] * y_0
-    growth = np.exp(at["exponent_slope"] * phi("exponent_bend"))
-    fall = at["exponent"] * (growth * np.log(at["tokens"]) - y_0)
     floor = at["floor"] * np.exp(at["floor_slope"] * phi("floor_bend"))
-    loss: Array = floor + at["data"] * np.exp(slope * phi("data_bend") - fall)
-    return loss
+    log_data = np.log(at["data"]) + slope * phi("data_bend") + at["exponent"] * y_0
+    exponent = at["exponent"] * np.exp(at["exponent_slope"] * phi("exponent_bend"))
+    return floor, log_data, exponent
 
 
-def _gradient(
-    floor: Array,
-    floor_slope: Array,
-    floor_bend: Array,
-    data: Array,
-    data_slope: Array,
-    data_bend: Array,
-    exponent: Array,
-    exponent_slope: Array,
-    exponent_bend: Array,
-    params_0: Array,
-    tokens_0: Array,
-    params: Array,
-    tokens: Array,
-) -> tuple[Array, dict[str, Array]]:
-    x, y, y_0 = np.log(params / params_0), np.log(tokens / tokens_0), np.log(tokens_0)
-    phi_f, phi_f_k = _phi(floor_bend, x)
-    phi_d, phi_d_k = _phi(data_bend, x)
-    phi_e, phi_e_k = _phi(exponent_bend, x)
-
-    floor_at = np.exp(floor_slope * phi_f)
-    growth = np.exp(exponent_slope * phi_e)
-    slope = data_slope + exponent * exponent_slope * y_0
-    data_at = np.exp(slope * phi_d - exponent * ((growth - 1) * y_0 + growth * y))
-    first, second = floor * floor_at, data * data_at
-    by_growth = -exponent * growth * (y_0 + y) * second
-    gradient = {
-        "floor": floor_at,
-        "floor_slope": first * phi_f,
-        "floor_bend": first * floor_slope * phi_f_k,
-        "data": data_at,
-        "data_slope": second * phi_d,
-        "data_bend": second * slope * phi_d_k,
-        "exponent": second * (exponent_slope * y_0 * phi_d - (growth - 1) * y_0 - growth * y),
-        "exponent_slope": second * exponent * y_0 * phi_d + by_growth * phi_e,
-        "exponent_bend": by_growth * exponent_slope * phi_e_k,
-    }
-    return first + second, gradient
-
-
-def _hessian(**at: Array) -> dict[tuple[str, str], Array]:
-    """The second derivatives that are not zero, each pair once."""
+def _derivatives(
+    **at: Array,
+) -> tuple[dict[tuple[str, str], Array], Callable[[], dict[tuple[str, str, str], Array]]]:
     x, y_0 = np.log(at["params"] / at["params_0"]), np.log(at["tokens_0"])
-    log_tokens = np.log(at["tokens"])
-    _, phi_f_k = _phi(at["floor_bend"], x)
+    phi_f, phi_f_k = _phi(at["floor_bend"], x)
     phi_d, phi_d_k = _phi(at["data_bend"], x)
     phi_e, phi_e_k = _phi(at["exponent_bend"], x)
-    phi_f_kk = _phi_kk(at["floor_bend"], x, phi_f_k)
-    phi_d_kk = _phi_kk(at["data_bend"], x, phi_d_k)
-    phi_e_kk = _phi_kk(at["exponent_bend"], x, phi_e_k)
-    _, first = _gradient(**at)
-    steep, e, e_1 = at["floor_slope"], at["exponent"], at["exponent_slope"]
-    floor, data = at["floor"] * first["floor"], at["data"] * first["data"]
+    f_1, e, e_1 = at["floor_slope"], at["exponent"], at["exponent_slope"]
     slope = at["data_slope"] + e * e_1 * y_0
-    pull = np.exp(e_1 * phi_e) * log_tokens
-    floor_logs = {
-        ("floor", "floor"): -1.0 / at["floor"] ** 2,
-        ("floor_slope", "floor_bend"): phi_f_k,
-        ("floor_bend", "floor_bend"): steep * phi_f_kk,
+    floor_at, growth = np.exp(f_1 * phi_f), np.exp(e_1 * phi_e)
+    floor, exponent = at["floor"] * floor_at, e * growth
+    slopes = {
+        ("floor", "floor"): floor_at,
+        ("floor", "floor_slope"): floor * phi_f,
+        ("floor", "floor_bend"): floor * f_1 * phi_f_k,
+        ("log_data", "data"): 1 / at["data"],
+        ("log_data", "data_slope"): phi_d,
+        ("log_data", "data_bend"): slope * phi_d_k,
+        ("log_data", "exponent"): y_0 * (1 + e_1 * phi_d),
+        ("log_data", "exponent_slope"): y_0 * e * phi_d,
+        ("exponent", "exponent"): growth,
+        ("exponent", "exponent_slope"): exponent * phi_e,
+        ("exponent", "exponent_bend"): exponent * e_1 * phi_e_k,
     }
-    data_logs = {
-        ("data", "data"): -1.0 / at["data"] ** 2,
-        ("data_slope", "data_bend"): phi_d_k,
-        ("data_bend", "data_bend"): slope * phi_d_kk,
-        ("data_bend", "exponent"): e_1 * y_0 * phi_d_k,
-        ("data_bend", "exponent_slope"): e * y_0 * phi_d_k,
-        ("exponent", "exponent_slope"): y_0 * phi_d - pull * phi_e,
-        ("exponent", "exponent_bend"): -pull * e_1 * phi_e_k,
-        ("exponent_slope", "exponent_slope"): -e * pull * phi_e**2,
-        ("exponent_slope", "exponent_bend"): -e * pull * phi_e_k * (1 + e_1 * phi_e),
-        ("exponent_bend", "exponent_bend"): -e * pull * e_1 * (phi_e_kk + e_1 * phi_e_k**2),
-    }
-    result = {}
-    for term, logs, prefix in ((floor, floor_logs, ("floor",)), (data, data_logs, ("data", "exp"))):
-        names = [name for name in first if name.startswith(prefix)]
-        for i, name in enumerate(names):
-            for other in names[i:]:
-                bend = first[name] * first[other] / term
-                result[name, other] = bend + term * logs.get((name, other), 0.0)
-    return result
+
+    def bends() -> dict[tuple[str, str, str], Array]:
+        phi_f_kk = _phi_kk(at["floor_bend"], x, phi_f_k)
+        phi_d_kk = _phi_kk(at["data_bend"], x, phi_d_k)
+        phi_e_kk = _phi_kk(at["exponent_bend"], x, phi_e_k)
+        return {
+            ("floor", "floor", "floor_slope"): floor_at * phi_f,
+            ("floor", "floor", "floor_bend"): floor_at * f_1 * phi_f_k,
+            ("floor", "floor_slope", "floor_slope"): floor * phi_f**2,
+            ("floor", "floor_slope", "floor_bend"): floor * phi_f_k * (1 + f_1 * phi_f),
+            ("floor", "floor_bend", "floor_bend"): floor * f_1 * (phi_f_kk + f_1 * phi_f_k**2),
+            ("log_data", "data", "data"): -1 / at["data"] ** 2,
+            ("log_data", "data_slope", "data_bend"): phi_d_k,
+            ("log_data", "data_bend", "data_bend"): slope * phi_d_kk,
+            ("log_data", "data_bend", "exponent"): y_0 * e_1 * phi_d_k,
+            ("log_data", "data_bend", "exponent_slope"): y_0 * e * phi_d_k,
+            ("log_data", "exponent", "exponent_slope"): y_0 * phi_d,
+            ("exponent", "exponent", "exponent_slope"): growth * phi_e,
+            ("exponent", "exponent", "exponent_bend"): growth * e_1 * phi_e_k,
+            ("exponent", "exponent_slope", "exponent_slope"): exponent * phi_e**2,
+            ("exponent", "exponent_slope", "exponent_bend"): exponent * phi_e_k * (1 + e_1 * phi_e),
+            ("exponent", "exponent_bend", "exponent_bend"): exponent
+            * e_1
+            * (phi_e_kk + e_1 * phi_e_k**2),
+        }
+
+    return slopes, bends
 
 
 def farseer_raw(values: Values) -> dict[str, float]:
@@ -188,6 +161,7 @@ def farseer_centred(
     }
 
 
+CURVES = Curves("params", "tokens", _curves, _derivatives)
 LAW = Law(
     id="farseer",
     title="Farseer: floor, data amplitude and data exponent bend with model size",
@@ -217,9 +191,9 @@ LAW = Law(
     ),
     references={"params_0": "params", "tokens_0": "tokens"},
     summands=("floor", "data"),
-    predict=_predict,
-    gradient=_gradient,
-    hessian=_hessian,
+    predict=CURVES.predict,
+    gradient=CURVES.gradient,
+    curves=CURVES,
     derived=farseer_raw,
     source=FARSEER,
     paper=PaperFit("huber_log", "differential piecewise procedure", piecewise.fit),
