@@ -329,6 +329,27 @@ def same_run_twice(rows: Observations) -> list[Note]:
     return [Note("same_run_twice", "warning", message)]
 
 
+def duplicates(rows: Observations) -> list[Note]:
+    """A note on runs all of whose numbers are another's too."""
+    names = [name for name in rows.columns if np.isfinite(rows.columns[name]).any()]
+    table = np.column_stack([rows.columns[name] for name in names]) if names else np.empty((0, 0))
+    first: dict[bytes, str] = {}
+    again = [
+        (run.run_id, before)
+        for run, numbers in zip(rows.runs, table, strict=False)
+        if (before := first.setdefault(numbers.tobytes(), run.run_key)) != run.run_key
+    ]
+    if not again:
+        return []
+    one, other = again[0]
+    message = (
+        f"{len(again)} of {len(rows)} runs have the numbers of another ({one} those of {other}):"
+        " if they are copies, each counts as often as it is there, and the intervals are too"
+        " narrow. Leave the copies out by --where."
+    )
+    return [Note("duplicate_runs", "warning", message)]
+
+
 def _logger(run: RunRecord) -> str:
     logger, colon, _ = run.run_key.partition(":")
     return logger if colon else ""

@@ -110,7 +110,7 @@ def allocate_fit(fitted: Fit, budget_flops: float, ratio: float | None = None) -
         return found
     point = {"params": found.params, "tokens": found.tokens}
     notes = [*found.notes, *fitted.distance_notes(point)]
-    notes += [note for note in fitted.notes if note.severity == "severe"]
+    notes += fitted.severe_notes
     found = replace(found, decades_beyond=fitted.decades_beyond(budget_flops))
     if len(fitted.draws):
         found = replace(found, level=fitted.level)
@@ -193,9 +193,10 @@ def _allocate(
     if "params" not in law.variables:  # a split without a surface says nothing of the loss
         return found
     at = np.array([params, 2 * params, params / 2])
-    loss, double, half = law.predict(
-        **values, params=at, tokens=budget / FLOPS_PER_PARAM_TOKEN / at
-    ).tolist()
+    with np.errstate(all="ignore"):
+        loss, double, half = law.predict(
+            **values, params=at, tokens=budget / FLOPS_PER_PARAM_TOKEN / at
+        ).tolist()
     return replace(
         found,
         loss=loss,

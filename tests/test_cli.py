@@ -251,7 +251,7 @@ def test_a_mapping_that_names_an_unknown_column(ladder: Scalefit) -> None:
 def test_fewer_runs_than_parameters(scalefit: Scalefit) -> None:
     Path("few.csv").write_text("\n".join([HEADER, *table(4)]) + "\n")
     scalefit("ingest", "few.csv")
-    refusal(scalefit("fit", "--law", "chinchilla"), "5 parameters", "4 usable runs")
+    refusal(scalefit("fit", "--law", "chinchilla"), "needs 5 usable runs", "there are 4")
 
 
 def test_a_column_that_the_runs_lack(scalefit: Scalefit) -> None:

@@ -228,7 +228,7 @@ def test_eight_runs_are_forecast_with_what_is_known_of_others() -> None:
     assert {"few_runs", "no_backtest"} <= codes(fitted)
     assert fitted.holdout is not None
     assert fitted.holdout["mape"] < 0.03
-    with pytest.raises(FitError, match="6 parameters"):
+    with pytest.raises(FitError, match="needs 6 usable runs"):
         forecast.fit(training.select(np.arange(8) < 5), QUICK)
 
 

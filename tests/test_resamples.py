@@ -29,12 +29,12 @@ def ladder(runs: int, rows: int) -> Observations:
     return Observations({"params": params, "tokens": tokens, "loss": loss}, records)
 
 
-@pytest.mark.parametrize("runs", [5, 6])
+@pytest.mark.parametrize("runs", [7, 8])
 def test_resamples_with_fewer_distinct_rows_than_parameters_are_left_out(runs: int) -> None:
     rows = ladder(runs, runs)
     drawn = resampled(rows, COUNT, np.random.default_rng(0))
     short = sum(len(set(np.flatnonzero(item))) < FREE for item in drawn)
-    assert 0.5 * COUNT < short < COUNT
+    assert 0.1 * COUNT < short < 0.5 * COUNT
     fitted = fit(LAW, rows, FitOptions(resamples=COUNT))
     assert 0 < len(fitted.draws) <= COUNT - short
     (note,) = (item for item in fitted.notes if item.code == "resamples_failed")

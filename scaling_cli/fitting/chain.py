@@ -33,12 +33,22 @@ def fit(
     """Fit the law to the runs, and `link` from what the law predicts to `options.target`.
 
     The link is fitted to the observed values of both, so that its error and the law's are apart;
-    a prediction carries both, by draws. What is pinned belongs to the link where that has a
-    parameter of the name.
+    a prediction carries both, by draws. What is fixed, bounded or started belongs to the link
+    where that has a parameter of the name.
     """
-    pinned = {name: value for name, value in options.fixed.items() if name in link.parameter_names}
-    rest = {name: value for name, value in options.fixed.items() if name not in pinned}
-    law = first(observations, replace(options, target=None, fixed=rest, objective=None), group)
+    of_link, of_law = (_settings(options, link, linked) for linked in (True, False))
+    law = first(observations, replace(of_law, target=None, objective=None), group)
     x = law.columns["target"] if "x" in link.variables else None
-    then = engine.fit(link, observations, replace(options, fixed=pinned, x=x), group)
+    then = engine.fit(link, observations, replace(of_link, x=x), group)
     return replace(law, then=then, notes=(*law.notes, *then.notes))
+
+
+def _settings(options: FitOptions, link: Law, linked: bool) -> FitOptions:
+    """The options with what they say of the link's parameters, or of all others."""
+    own = set(link.parameter_names)
+    return replace(
+        options,
+        fixed={name: value for name, value in options.fixed.items() if (name in own) == linked},
+        bounds={name: ends for name, ends in options.bounds.items() if (name in own) == linked},
+        ranges={name: ends for name, ends in options.ranges.items() if (name in own) == linked},
+    )

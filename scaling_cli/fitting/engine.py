@@ -16,9 +16,11 @@ from scaling_cli.fitting.result import PAPER, PROCEDURES, ROBUST, Fit, with_deri
 from scaling_cli.fitting.solver import solve
 from scaling_cli.fitting.starts import fit_starts
 from scaling_cli.fitting.surface import Surface, on_scale
+from scaling_cli.fitting.transforms import DOMAINS
 from scaling_cli.laws import Law
 from scaling_cli.notes import Note
-from scaling_cli.observe import Observations, same_run_twice
+from scaling_cli.observe import Mask, Observations, duplicates, same_run_twice
+from scaling_cli.quantities import counted
 from scaling_cli.records import Floats
 from scaling_cli.version import VERSION
 
@@ -76,22 +78,27 @@ def fit(
     refits, short = np.empty((0, len(theta))), 0
     if options.resamples > 0:
         weights = resampled(design.rows, options.resamples, np.random.default_rng(options.seed))
-        # As many distinct rows as parameters are fitted exactly; fewer by any of many surfaces.
-        enough = np.count_nonzero(weights, axis=1) >= len(theta)
+        enough = determined(weights, len(theta))
         short = int(np.sum(~enough))
         if enough.any():
             weights = weights[enough]
             found = solve(surface, weights, np.repeat(theta[None], len(weights), axis=0))
             refits = found.theta[found.converged]
     fitted = report(design, frame, surface, theta, refits, options, group, short)
+    count, converged = len(solution.objective), bool(solution.converged[best])
+    return fitted.with_notes(diagnostics.solution_notes(agreement, count, converged))
+
+
+def vanished(design: Design, surface: Surface, theta: Floats) -> list[str]:
+    """The free parameters that the optimum [free] drove to zero: amplitudes whose terms are gone,
+    and exponents whose terms do not fall."""
+    law = design.law
     floor = float(np.min(np.abs(design.target))) or float(np.median(np.abs(design.target)))
-    decoded = {name: float(item[0, 0]) for name, item in surface.decode(theta[None]).items()}
-    shares = {p.name: decoded[p.name] / floor for p in design.law.parameters if p.linear}
-    return fitted.with_notes(
-        diagnostics.solution_notes(
-            shares, agreement, len(solution.objective), bool(solution.converged[best])
-        )
-    )
+    values = {name: float(item[0, 0]) for name, item in surface.decode(theta[None]).items()}
+    units = {item.name: floor for item in law.parameters if item.linear}
+    units |= {name: 1.0 for name in law.exponents if law.parameter(name).transform == "log"}
+    free = [name for name in law.parameter_names if name in surface.free and name in units]
+    return [name for name in free if values[name] < diagnostics.VANISHED * units[name]]
 
 
 def _staged(
@@ -162,17 +169,20 @@ class Design:
     @classmethod
     def of(cls, law: Law, observations: Observations, options: FitOptions) -> Design:
         law = _ranged(_among(law, observations), options.ranges)
+        _check_fixed(law, options.fixed)
         names = _column_names(law, options) | {"target": options.target or law.target}
         if law.trials:
             names["trials"] = law.trials
         objective = _objective(law, options)
         needed = names | ({"weights": options.weights} if options.weights else {})
-        rows, notes = usable(law, observations, needed, objective.log)
+        free = len(law.parameters) - len(options.fixed)
+        rows, notes = usable(law, observations, needed, objective.log, free)
         columns, target = read(rows, names)
         weights = None
         if options.weights:
             weights = rows.numbers(options.weights)
-            weights = weights / np.mean(weights)
+            weights = weights / np.max(weights)
+            weights /= np.mean(weights)
             notes.append(Note("weighted", "info", f"Runs count by the column {options.weights}."))
         trials = rows.numbers(names["trials"]) if law.trials else None
         if objective.binomial and trials is None:
@@ -181,7 +191,7 @@ class Design:
                 " not read",
                 "Use it with passuntil, or choose --objective squared.",
             )
-        notes += diagnostics.design_notes(law, columns)
+        notes += diagnostics.design_notes(law, columns, effective_runs(rows, weights), free)
         _refuse_turn(law, names, columns, target)
         return cls(law, rows, names, columns, target, trials, weights, objective, tuple(notes))
 
@@ -228,7 +238,7 @@ class Frame:
             name: values / self.scales.get(name, 1.0) for name, values in design.columns.items()
         }
         constants = {**self.constants, **self.fixed}
-        return Surface(
+        surface = Surface(
             self.law,
             scaled,
             design.target,
@@ -238,6 +248,14 @@ class Frame:
             design.weights,
             self.bounds,
         )
+        reach = surface.decode(np.stack(limits(surface)))
+        for name, (low, high) in self.bounds.items():
+            if np.max(reach[name]) < low or np.min(reach[name]) > high:
+                raise InputError(
+                    f"--bound {name}={low:g}:{high:g} lies beyond what a fit can reach",
+                    "Give a range that the data could ask for.",
+                )
+        return surface
 
     def raw(self, surface: Surface, points: Floats) -> Floats:
         """Coordinates [batch, free] -> base-unit parameters [batch, parameters]."""
@@ -245,6 +263,13 @@ class Frame:
             values = self.law.to_raw(surface.decode(points), self.scales)
         columns = [values[name] for name in self.law.parameter_names]
         return np.concatenate([np.broadcast_to(c, (len(points), 1)) for c in columns], axis=1)
+
+
+def limits(surface: Surface) -> tuple[Floats, Floats]:
+    """The lowest and the highest value of each coordinate [free]."""
+    ends = np.array([[-np.inf], [np.inf]])
+    lowest, highest = surface.inside(np.broadcast_to(ends, (2, len(surface.free))))
+    return lowest, highest
 
 
 def report(
@@ -265,7 +290,8 @@ def report(
     values = dict(
         zip(law.parameter_names, frame.raw(surface, theta[None])[0].tolist(), strict=True)
     )
-    residuals = surface.residuals(theta[None])[0]
+    with np.errstate(all="ignore"):
+        residuals = surface.residuals(theta[None])[0]
     if not np.isfinite(residuals).all():
         raise design.no_number()
     prediction = law.predict(**values, **frame.constants, **design.columns)
@@ -275,15 +301,32 @@ def report(
     draws = frame.raw(surface, refits)
     draws = draws[np.isfinite(draws).all(axis=1)]
     run_ids = [run.run_id for run in design.rows.runs]
+    n_runs = len({run.run_key for run in design.rows.runs})
     relative = np.expm1(missed) if log else missed / prediction
     notes = [*design.notes, *diagnostics.outlier_notes(missed, noise, relative, run_ids)]
-    notes += diagnostics.resample_notes(len(draws), options.resamples, short)
-    notes += diagnostics.bound_notes(values, options.bounds)
+    notes += diagnostics.explained_notes(
+        np.log(target) if log else target, missed, design.weights, design.names["target"]
+    )
+    if n_runs == 1:
+        notes += diagnostics.one_run_notes(len(target))
+    else:
+        notes += diagnostics.resample_notes(len(draws), options.resamples, short)
+    if n_runs == 1 or len(draws) < diagnostics.LEAST_FOUND * options.resamples:
+        draws = draws[:0]
+    gone = vanished(design, surface, theta)
+    notes += diagnostics.vanished_notes(gone)
+    at_limit = np.stack(limits(surface)) - theta
+    at_limit = np.abs(at_limit) <= diagnostics.AT_BOUND * np.minimum(1.0, np.ptp(at_limit, axis=0))
+    held = {name for name, hit in zip(surface.free, at_limit.any(axis=0), strict=True) if hit}
+    notes += diagnostics.bound_notes(
+        {name: values[name] for name in options.bounds if name in held and name not in gone},
+        options.bounds,
+    )
     result = Fit(
         law_id=law.id,
         group=dict(group or {}),
         n_observations=len(design.rows),
-        n_runs=len({run.run_key for run in design.rows.runs}),
+        n_runs=n_runs,
         recipe=options.recipe,
         objective=design.objective.name,
         objective_value=float(np.sum(surface.weighted(surface.objective.rho(residuals)))),
@@ -368,7 +411,30 @@ def _bounds(law: Law, options: FitOptions) -> Mapping[str, tuple[float, float]]:
                 f"{name} is an amplitude, whose unit depends on its exponent",
                 f"Leave --bound {name} out, or pin it by --fix.",
             )
+        low, high = options.bounds[name]
+        least, most = DOMAINS[law.parameter(name).transform]
+        if high <= least or low >= most:
+            raise InputError(
+                f"law {law.name} keeps {name} {_domain_text(least, most)}, and --bound"
+                f" {name}={low:g}:{high:g} leaves nothing of that",
+                f"Bound it there, or let it go elsewhere: --range {name}={low:g}:{high:g}.",
+            )
     return options.bounds
+
+
+def _check_fixed(law: Law, fixed: Mapping[str, float]) -> None:
+    check_names(law, fixed)
+    if set(law.parameter_names) <= set(fixed):
+        raise InputError(
+            f"every parameter of law {law.name} is fixed, and nothing is left to fit",
+            "Leave one --fix out.",
+        )
+
+
+def _domain_text(least: float, most: float) -> str:
+    if np.isfinite(least) and np.isfinite(most):
+        return f"between {least:g} and {most:g}"
+    return f"above {least:g}" if np.isfinite(least) else f"below {most:g}"
 
 
 def _ranged(law: Law, ranges: Mapping[str, tuple[float, float]]) -> Law:
@@ -440,8 +506,8 @@ def usable(
             mask &= values > 0
     notes = []
     dropped = int(np.sum(~mask))
+    wanted = ", ".join(dict.fromkeys(names.values()))
     if dropped:
-        wanted = ", ".join(dict.fromkeys(names.values()))
         ids = [run.run_id for run, keep in zip(observations.runs, mask, strict=True) if not keep]
         notes.append(
             Note(
@@ -456,18 +522,18 @@ def usable(
     rows = observations.select(mask)
     needed = len(law.parameters) if least is None else least
     if len(rows) < needed:
+        lacking = f" ({dropped} lack a positive {wanted})" if dropped else ""
         raise FitError(
-            f"law {law.id} has {len(law.parameters)} parameters and there are {len(rows)} usable"
-            " runs",
+            f"law {law.id} needs {counted(needed, 'usable run')} and there are"
+            f" {len(rows)}{lacking}",
             "Add runs, widen --where, or choose a law with fewer parameters.",
         )
-    return rows, [*notes, *same_run_twice(rows)]
+    return rows, [*notes, *(same_run_twice(rows) or duplicates(rows))]
 
 
 def _fixed_on_scale(
     law: Law, fixed: Mapping[str, float], scales: Mapping[str, float]
 ) -> dict[str, float]:
-    check_names(law, fixed)
     result = {}
     for name in fixed:
         parameter = law.parameter(name)
@@ -495,6 +561,21 @@ def resampled(rows: Observations, count: int, random: np.random.Generator) -> Fl
     counts = random.multinomial(len(index), share, size=count)
     drawn: Floats = counts[:, owner].astype(float)
     return drawn
+
+
+def determined(counts: Floats, free: int) -> Mask:
+    """Which resamples [count] hold as many distinct rows as parameters: these are fitted exactly,
+    and fewer by any of many surfaces. `counts` [count, rows] say how often each row was drawn."""
+    enough: Mask = np.count_nonzero(counts, axis=1) >= free
+    return enough
+
+
+def effective_runs(rows: Observations, weights: Floats | None = None) -> float:
+    """How many runs of equal weight would say as much (Kish 1965): points of one run are one."""
+    index: dict[str, int] = {}
+    owner = [index.setdefault(run.run_key, len(index)) for run in rows.runs]
+    totals = np.bincount(owner, weights)
+    return float(np.sum(totals) ** 2 / np.sum(totals**2))
 
 
 def domain(columns: Mapping[str, Floats]) -> dict[str, tuple[float, float]]:

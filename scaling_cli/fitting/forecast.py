@@ -360,7 +360,7 @@ def fit(
     """
     options = options or FitOptions()
     own = options.objective in (None, DEFAULT_OBJECTIVE) and not options.weights
-    if options.fixed or options.bounds or not own:
+    if options.fixed or options.bounds or options.ranges or not own:
         raise InputError(
             "the recipe auto chooses its objective and weights itself, and holds no parameter",
             "Name the law itself: --law skaling.",
@@ -391,7 +391,14 @@ def fit(
     drawn = raw(draws)
     drawn = drawn[np.isfinite(drawn).all(axis=1)]
     run_ids = [run.run_id for run in rows.runs]
-    notes += diagnostics.design_notes(LAW, columns)
+    notes += diagnostics.design_notes(LAW, columns, engine.effective_runs(rows), len(NAMES))
+    notes += diagnostics.resample_notes(len(drawn), options.resamples)
+    notes += diagnostics.explained_notes(
+        np.log(ground.rows.target), residuals, ground.weights, wanted
+    )
+    if len(index) == 1:
+        notes += diagnostics.one_run_notes(len(rows))
+        drawn = drawn[:0]
     notes += _recipe_notes(ground, belief, values["E"], ladder, run_ids, wanted)
     return Fit(
         law_id=LAW.id,
@@ -408,7 +415,9 @@ def fit(
         constants={},
         draws=drawn,
         level=options.level,
-        noise=max(LEAST_NOISE, MAD * _weighted_median(np.abs(residuals), ground.weights)),
+        noise=max(
+            LEAST_NOISE, MAD * diagnostics.weighted_median(np.abs(residuals), ground.weights)
+        ),
         metrics=engine.metrics(target, LAW.predict(**values, **columns)),
         domain=engine.domain({name: values[ground.kept] for name, values in columns.items()}),
         columns=names,
@@ -422,12 +431,6 @@ def fit(
 def is_cross_entropy(target: str) -> bool:
     """Whether a column is a language model's cross-entropy, which is what the prior speaks of."""
     return target in ("loss", "bpb") or target.endswith(("_loss", "/loss"))
-
-
-def _weighted_median(values: Floats, weights: Floats) -> float:
-    order = np.argsort(values, kind="stable")
-    share = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(share, share[-1] / 2)])
 
 
 def _recipe_notes(

@@ -9,12 +9,12 @@ logarithms. Their bias is known and silent (arXiv:2603.22339), so what shapes it
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from scaling_cli.errors import FitError
+from scaling_cli.errors import FitError, InputError
 from scaling_cli.fitting import engine
 from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.fitting.result import Fit
@@ -61,9 +61,20 @@ def fit_isoflop(
     """
     options = options or FitOptions()
     law = get_law("isoflop" if method == "parabola" else "isoflop_akima")
+    _refuse(law, options)
     rows, notes = _rows(law, observations)
     curves = isoflop_curves(rows)
     noise = _noise(curves)
+    if noise is None:
+        notes.append(
+            Note(
+                "noise_unknown",
+                "warning",
+                "No budget has four sizes: how far a loss lies from its parabola by chance cannot"
+                " be told, and there is no interval.",
+            )
+        )
+        options, noise = replace(options, resamples=0), 0.0
     random = np.random.default_rng(options.seed)
     optima, drawn, kept = [], [], []
     for curve in curves:
@@ -105,6 +116,7 @@ def fit_envelope(
     """
     options = options or FitOptions()
     law = get_law("envelope")
+    _refuse(law, options)
     rows, notes = _rows(law, observations)
     keys = [run.run_key for run in rows.runs]
     paths = [
@@ -193,6 +205,24 @@ def akima(x: Floats, y: Floats, at: Floats) -> Floats:
     return result
 
 
+def _refuse(law: Law, options: FitOptions) -> None:
+    """Optima are read off the curves: nothing is minimised that an option could change."""
+    asked = {
+        "--fix": options.fixed,
+        "--bound": options.bounds,
+        "--range": options.ranges,
+        "--weights": options.weights,
+        "--objective": options.objective,
+        "--y": options.target not in (None, "loss"),
+    }
+    given = [name for name, value in asked.items() if value]
+    if given:
+        raise InputError(
+            f"{law.id} reads optima off the curves of the loss and knows no {', '.join(given)}",
+            "Leave that out, or fit a surface: --law chinchilla.",
+        )
+
+
 def _rows(law: Law, observations: Observations) -> tuple[Observations, list[Note]]:
     names = {name: name for name in ("params", "flops", "loss")}
     rows, notes = engine.usable(law, observations, names, True, least=LEAST_SIZES)
@@ -216,8 +246,8 @@ def _parabola(log_params: Floats) -> Floats:
     return np.asarray(np.linalg.pinv(np.stack([x**2, x, np.ones_like(x)], axis=1)))
 
 
-def _noise(curves: Sequence[Curve]) -> float:
-    """Standard deviation of ln loss about the parabolas, pooled; 0 where none has a fourth size."""
+def _noise(curves: Sequence[Curve]) -> float | None:
+    """Standard deviation of ln loss about the parabolas, pooled; None without a fourth size."""
     squares, freedom = 0.0, 0
     for curve in curves:
         if len(curve.loss) <= LEAST_SIZES:
@@ -227,7 +257,7 @@ def _noise(curves: Sequence[Curve]) -> float:
         logs = np.log(curve.loss)
         squares += float(np.sum((logs - design @ (_parabola(curve.log_params) @ logs)) ** 2))
         freedom += len(logs) - LEAST_SIZES
-    return float(np.sqrt(squares / freedom)) if freedom else 0.0
+    return float(np.sqrt(squares / freedom)) if freedom else None
 
 
 def _dropped(curve: Curve, why: str) -> Note:

@@ -284,14 +284,20 @@ class Fit:
             float(bounds[0][0]) if bounds else None,
             float(bounds[1][0]) if bounds else None,
             self.level,
-            (*self.distance_notes(at), *self._link_notes(columns)),
+            (*self.distance_notes(at), *self._link_notes(columns), *self.severe_notes),
             self.target,
         )
+
+    @property
+    def severe_notes(self) -> tuple[Note, ...]:
+        """What every answer by this fit has to say again."""
+        return tuple(note for note in self.notes if note.severity == "severe")
 
     def _link_notes(self, columns: Mapping[str, Floats]) -> tuple[Note, ...]:
         if not self.then:
             return ()
-        between = self.law.predict(**self.values, **self.constants, **columns)
+        with np.errstate(all="ignore"):
+            between = self.law.predict(**self.values, **self.constants, **columns)
         found = self.then.link_from(between)
         return self.then.distance_notes({name: float(item[0]) for name, item in found.items()})
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_cli.errors import FitError, InputError
-from scaling_cli.fitting import engine
+from scaling_cli.fitting import diagnostics, engine
 from scaling_cli.fitting.arrays import Scratch
 from scaling_cli.fitting.engine import Design, FitOptions, Frame
 from scaling_cli.fitting.powersum import Rows
@@ -199,6 +199,8 @@ def fit(law: Law, groups: Groups, options: FitOptions) -> list[Fit | FailedFit]:
             f" {len(groups)} can be fitted",
             "Name a key whose values part the runs: --by KEY; `scalefit runs --by KEY` shows them.",
         )
+    if options.weights:
+        designs = _weighed_together(designs, options.weights)
     every = list(designs.values())
     law = every[0].law
     frame = Frame.around(
@@ -229,7 +231,17 @@ def fit(law: Law, groups: Groups, options: FitOptions) -> list[Fit | FailedFit]:
             },
         )
     doubt = _doubt(options.tied, list(fits.values()), test["p_value"])
+    doubt += diagnostics.solution_notes(1.0, len(CANDIDATES), bool(best.converged[0]))
     return [fits[i].with_notes(doubt) if i in fits else failed[i] for i in range(len(groups))]
+
+
+def _weighed_together(designs: Mapping[int, Design], column: str) -> dict[int, Design]:
+    """The designs with weights of mean one over all groups: a run counts by its own weight,
+    whichever group it stands in."""
+    weights = {i: design.rows.numbers(column) for i, design in designs.items()}
+    every = np.concatenate(list(weights.values()))
+    unit = np.max(every) * np.mean(every / np.max(every))
+    return {i: replace(design, weights=weights[i] / unit) for i, design in designs.items()}
 
 
 def _check(law: Law, options: FitOptions) -> None:
@@ -336,7 +348,8 @@ def _resample(
     )
     rise = float(best.objective[0]) - alone
     test: dict[str, float | None] = {"untied_objective": alone, "p_value": None}
-    if not options.resamples:
+    least = min(len({run.run_key for run in design.rows.runs}) for design in designs)
+    if not options.resamples or least < 2:  # of one run there is but one resample
         none = [np.empty((0, len(theta))) for theta in own]
         return none, np.empty((0, best.theta.shape[1])), test
     random = np.random.default_rng(options.seed)
@@ -361,7 +374,12 @@ def _resample(
     sound = null.converged & np.all([part.converged for part in apart], axis=0)
     chance = null.objective[sound] - np.sum([part.objective for part in apart], axis=0)[sound]
     test["p_value"] = float((1 + np.sum(chance >= rise)) / (1 + len(chance)))
-    return [part.theta[part.converged] for part in apart], tied.theta[tied.converged], test
+    sure = [
+        engine.determined(rows, part.theta.shape[1]) & part.converged
+        for part, rows in zip(apart, drawn, strict=True)
+    ]
+    refits = [part.theta[good] for part, good in zip(apart, sure, strict=True)]
+    return refits, tied.theta[tied.converged], test
 
 
 def _doubt(tied: Sequence[str], fits: Sequence[Fit], p_value: float | None) -> list[Note]:

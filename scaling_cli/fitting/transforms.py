@@ -27,6 +27,12 @@ def _logit(value: Any) -> Any:
     return np.log(share) - np.log1p(-share)
 
 
+DOMAINS = {
+    "log": (0.0, np.inf),
+    "negative": (-np.inf, 0.0),
+    "logit": (0.0, 1.0),
+    "identity": (-np.inf, np.inf),
+}
 TRANSFORMS = {
     "log": Transform(np.exp, lambda v: np.log(np.maximum(v, LEAST)), lambda v: v, np.ones_like),
     "negative": Transform(

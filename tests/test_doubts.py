@@ -1,0 +1,242 @@
+"""What makes a fit doubtful: each coded note comes when it must, and only then."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from scaling_cli.errors import FitError, InputError
+from scaling_cli.fitting import forecast, tied
+from scaling_cli.fitting.engine import FitOptions, fit
+from scaling_cli.fitting.recipes import fitter
+from scaling_cli.fitting.result import Fit
+from scaling_cli.laws import get_law
+from scaling_cli.observe import Observations
+from scaling_cli.planning import allocate_fit
+
+LAW = get_law("chinchilla")
+TRUTH = {"E": 1.82, "A": 480.0, "alpha": 0.348, "B": 2085.0, "beta": 0.366}  # epoch2024
+QUICK = FitOptions(resamples=60)
+FAR = {"params": 1e10, "tokens": 1e12}
+
+
+def runs(
+    params: np.ndarray, tokens: np.ndarray, loss: np.ndarray, count: int = 0, **more: np.ndarray
+) -> Observations:
+    """Rows in turn of `count` runs; of one each without."""
+    columns = {"params": params, "tokens": tokens, "loss": loss, "flops": 6 * params * tokens}
+    ids = [f"run{i % (count or len(loss))}" for i in range(len(loss))]
+    records = tuple(SimpleNamespace(run_id=name, run_key=name) for name in ids)
+    return Observations(columns | more, cast(Any, records))
+
+
+def ladder(rows: int = 30, noise: float = 0.004, seed: int = 1, **truth: float) -> dict[str, Any]:
+    random = np.random.default_rng(seed)
+    compute = 10 ** np.linspace(18.0, 20.5, rows)
+    params = np.sqrt(compute / 6 / np.exp(random.uniform(np.log(4), np.log(150), rows)))
+    tokens = compute / 6 / params
+    loss = LAW.predict(**TRUTH | truth, params=params, tokens=tokens)
+    drawn = np.exp(noise * random.standard_normal(rows))
+    return {"params": params, "tokens": tokens, "loss": loss * drawn}
+
+
+def codes(fitted: Fit, severity: str = "") -> set[str]:
+    return {note.code for note in fitted.notes if severity in ("", note.severity)}
+
+
+def test_a_sound_ladder_has_no_doubts() -> None:
+    assert fit(LAW, runs(**ladder(40)), QUICK).notes == ()
+    assert forecast.fit(runs(**ladder(40)), QUICK).notes == ()
+
+
+@pytest.mark.parametrize("law", ["chinchilla", "auto"])
+def test_points_of_one_run_give_no_interval(law: str) -> None:
+    """Forty points of one run say nothing of what another run would give."""
+    fitted = fitter(law)(runs(**ladder(40), count=1), QUICK, {})
+    assert {"few_runs", "one_run"} <= codes(fitted)
+    assert fitted.parameters["E"].low is None
+    found = fitted.predict(FAR)
+    assert found.low is None
+    assert "one_run" in {note.code for note in found.notes}
+
+
+def test_points_of_few_runs_are_few_runs() -> None:
+    assert "few_runs" in codes(fit(LAW, runs(**ladder(40), count=10), QUICK))
+    assert "few_runs" not in codes(fit(LAW, runs(**ladder(40), count=20), QUICK))
+
+
+def test_runs_that_hardly_count_are_not_counted() -> None:
+    """Thirty runs of which three have all the weight are three."""
+    weights = np.where(np.arange(30) % 10, 1e-6, 1.0)
+    fitted = fit(LAW, runs(**ladder(), count=0, weight=weights), replace(QUICK, weights="weight"))
+    (note,) = (note for note in fitted.notes if note.code == "few_runs")
+    assert "30 rows that count as 3.0 runs" in note.message
+    even = fit(LAW, runs(**ladder(), count=0, weight=np.ones(30)), replace(QUICK, weights="weight"))
+    assert "few_runs" not in codes(even)
+
+
+@pytest.mark.parametrize("scale", [1e308, 1e-300])
+def test_weights_of_any_size_are_shares(scale: float) -> None:
+    weights = scale * np.linspace(0.5, 1.0, 30)
+    options = replace(QUICK, resamples=0, weights="weight")
+    found = fit(LAW, runs(**ladder(), count=0, weight=weights), options)
+    plain = fit(LAW, runs(**ladder(), count=0, weight=weights / scale), options)
+    assert found.values["E"] == pytest.approx(plain.values["E"], rel=1e-9)
+
+
+@pytest.mark.parametrize("rows", [5, 6])
+def test_no_interval_where_most_resamples_give_no_fit(rows: int) -> None:
+    """The few that do give one cover the truth in 2 and 54 % of ladders, not in 90."""
+    fitted = fit(LAW, runs(**ladder(rows)), QUICK)
+    assert "resamples_failed" in codes(fitted, "severe")
+    found = fitted.predict(FAR)
+    assert (found.low, found.high) == (None, None)
+    assert "resamples_failed" in {note.code for note in found.notes}
+
+
+def test_parameters_that_are_fixed_need_no_runs() -> None:
+    fixed = {name: TRUTH[name] for name in ("alpha", "beta", "A")}
+    fitted = fit(LAW, runs(**ladder(4)), replace(QUICK, resamples=0, fixed=fixed))
+    assert "4 runs for 2 parameters" in fitted.notes[0].message
+    assert "few_runs" not in codes(fit(LAW, runs(**ladder(8)), replace(QUICK, fixed=fixed)))
+    with pytest.raises(FitError, match="needs 5 usable runs and there are 4"):
+        fit(LAW, runs(**ladder(4)), QUICK)
+
+
+@pytest.mark.parametrize("law", ["chinchilla", "auto"])
+def test_copies_of_runs_are_named(law: str) -> None:
+    often = np.repeat(np.arange(12), 3)
+    copies = runs(**{name: values[often] for name, values in ladder(12).items()})
+    (note,) = (n for n in fitter(law)(copies, QUICK, {}).notes if n.code == "duplicate_runs")
+    assert "24 of 36 runs have the numbers of another (run1 those of run0)" in note.message
+    seeds = replace(copies, columns=copies.columns | {"seed": np.arange(36.0)})
+    assert "duplicate_runs" not in codes(fitter(law)(seeds, QUICK, {}))
+
+
+@pytest.mark.parametrize("law", ["chinchilla", "auto"])
+def test_a_law_that_is_not_the_runs_says_so(law: str) -> None:
+    """A score that rises with scale, under laws that fall: the fit is a flat line."""
+    rows = ladder()
+    rising = 1 / (1 + np.exp(-np.log10(rows["params"] * rows["tokens"]) + 18.5))
+    other = runs(**rows, count=0, score=rising)
+    fitted = fitter(law)(other, replace(QUICK, target="score"), {})
+    assert "explains_little" in codes(fitted, "severe")
+    assert "explains_little" in {note.code for note in fitted.predict(FAR).notes}
+
+
+def test_an_exponent_of_zero_is_a_term_that_is_gone() -> None:
+    """A rising term cannot be fitted by a falling one: its exponent goes to zero instead."""
+    rows = ladder()
+    rows["loss"] = 1.0 + 300 * rows["params"] ** -0.34 + 0.05 * rows["tokens"] ** 0.1
+    fitted = fit(LAW, runs(**rows), QUICK)
+    assert fitted.values["beta"] < 1e-3
+    assert any(n.code == "at_bound" and n.message.startswith("beta") for n in fitted.notes)
+
+
+def test_what_the_user_fixed_is_not_said_to_be_driven_there() -> None:
+    fitted = fit(LAW, runs(**ladder()), replace(QUICK, fixed={"E": 0.0}))
+    assert not any(note.message.startswith("E was driven") for note in fitted.notes)
+    gone = fit(LAW, runs(**ladder()), replace(QUICK, fixed={"A": 0.0, "alpha": 0.3}))
+    assert gone.values["A"] == 0
+
+
+@pytest.mark.parametrize("high", [1e3, 1e9, np.inf])
+def test_a_wide_bound_is_not_reached(high: float) -> None:
+    fitted = fit(LAW, runs(**ladder(40)), replace(QUICK, bounds={"E": (0.0, high)}))
+    assert fitted.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"bounds": {"alpha": (-2.0, -1.0)}}, "keeps alpha above 0"),
+        ({"bounds": {"E": (-1.0, 0.0)}}, "--range E=-1:0"),
+        ({"bounds": {"E": (1e40, 1e50)}}, "beyond what a fit can reach"),
+        ({"fixed": TRUTH}, "nothing is left to fit"),
+    ],
+)
+def test_what_leaves_nothing_to_fit_is_refused(options: dict[str, Any], word: str) -> None:
+    with pytest.raises(InputError, match=word):
+        fit(LAW, runs(**ladder()), replace(QUICK, **options))
+
+
+def test_a_forecast_says_which_resamples_failed_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    resample = forecast.resample
+    monkeypatch.setattr(forecast, "resample", lambda *given: resample(*given)[:40])
+    assert "resamples_failed" in codes(forecast.fit(runs(**ladder()), QUICK))
+
+
+def test_the_forecast_refuses_a_range_that_it_would_not_heed() -> None:
+    with pytest.raises(InputError, match="auto"):
+        forecast.fit(runs(**ladder()), replace(QUICK, ranges={"E": (1.0, 2.0)}))
+
+
+def test_a_prediction_repeats_what_is_severe() -> None:
+    """All runs of one size: the loss at another is anyone's guess."""
+    rows = ladder()
+    rows["params"] = np.full(30, 1e8)
+    rows["loss"] = LAW.predict(**TRUTH, params=rows["params"], tokens=rows["tokens"])
+    fitted = fit(LAW, runs(**rows), QUICK)
+    severe = codes(fitted, "severe")
+    assert {"few_sizes", "collinear_design"} <= severe
+    assert severe <= {note.code for note in fitted.predict(FAR).notes}
+    assert allocate_fit(fitted, 1e22).params is None
+
+
+def test_weights_count_across_groups_that_share_a_parameter() -> None:
+    """Nine times the weight is nine copies, whichever group the runs stand in."""
+    first, second = ladder(seed=1), ladder(seed=2, E=1.7)
+    heavy = runs(**second, count=0, weight=np.full(30, 9.0))
+    light = runs(**first, count=0, weight=np.ones(30))
+    options = FitOptions(resamples=0, tied=("E",))
+    weighted = tied.fit(
+        LAW, [({"r": "a"}, light), ({"r": "b"}, heavy)], replace(options, weights="weight")
+    )
+    nine = runs(**{name: np.tile(values, 9) for name, values in second.items()})
+    copied = tied.fit(LAW, [({"r": "a"}, runs(**first)), ({"r": "b"}, nine)], options)
+    for one, other in zip(weighted, copied, strict=True):
+        assert isinstance(one, Fit)
+        assert isinstance(other, Fit)
+        assert one.values["E"] == pytest.approx(other.values["E"], rel=1e-6)
+
+
+def test_a_tie_of_single_runs_is_not_tested() -> None:
+    groups = [({"r": str(i)}, runs(**ladder(20, seed=i), count=1)) for i in range(2)]
+    for item in tied.fit(LAW, groups, replace(QUICK, tied=("E",))):
+        assert isinstance(item, Fit)
+        assert item.tied is not None
+        assert item.tied["p_value"] is None
+        assert "one_run" in codes(item)
+        assert "tie_doubtful" not in codes(item)
+
+
+def test_a_shared_parameter_at_zero_is_said() -> None:
+    groups = [({"r": str(i)}, runs(**ladder(seed=i, E=-0.4))) for i in (3, 4)]
+    found = tied.fit(LAW, groups, replace(QUICK, resamples=0, tied=("E",)))
+    assert all(isinstance(item, Fit) and "at_bound" in codes(item) for item in found)
+
+
+@pytest.mark.parametrize(
+    "options", [{"fixed": {"a": 0.5}}, {"weights": "flops"}, {"objective": "squared"}]
+)
+def test_optima_off_curves_heed_no_option_of_a_minimum(options: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="knows no --"):
+        fitter("isoflop")(runs(**ladder()), replace(QUICK, **options), {})
+
+
+@pytest.mark.parametrize(("sizes", "known"), [(3, False), (4, True)])
+def test_three_sizes_a_budget_leave_no_residual_to_judge_by(sizes: int, known: bool) -> None:
+    """A parabola passes through three points: an interval from it would have no width."""
+    random = np.random.default_rng(0)
+    compute = np.repeat(10.0 ** np.arange(18, 22), sizes)
+    params = np.sqrt(compute / 120) * np.tile(np.geomspace(0.4, 2.5, sizes), 4)
+    tokens = compute / 6 / params
+    loss = LAW.predict(**TRUTH, params=params, tokens=tokens)
+    loss = loss * np.exp(0.001 * random.standard_normal(len(loss)))
+    fitted = fitter("isoflop")(runs(params, tokens, loss), QUICK, {})
+    assert ("noise_unknown" not in codes(fitted)) == known
+    assert (fitted.parameters["a"].low is not None) == known
