@@ -94,6 +94,10 @@ class Observations:
             found.append((dict(zip(by, values[label], strict=True)), self.select(mask)))
         return found
 
+    def logged_groups(self) -> list[str]:
+        """The group that its logger gave each run, or none."""
+        return [getattr(run, "group", "") for run in self.runs]
+
     def digest(self) -> str:
         """A hash of the runs and of every number: equal digests give equal fits."""
         digest = hashlib.sha256("\0".join(run.run_key for run in self.runs).encode())
@@ -135,7 +139,9 @@ class Observations:
             return np.array([run.summary.get(name, np.nan) for run in self.runs])
         if name in COLUMNS and not self.runs:
             return np.empty(0)
-        known = [*RUN_FIELDS, *self.columns, *sorted(keys), *sorted(self._metrics())]
+        known = list(
+            dict.fromkeys([*RUN_FIELDS, *self.columns, *sorted(keys), *sorted(self._metrics())])
+        )
         if not self.runs:
             return _objects([])
         hint = near(name, known) or f"There are {', '.join(known[:20])}."

@@ -18,7 +18,7 @@ FLOPS_PER_PARAM_TOKEN = 6.0
 GRID_POINTS = 400  # in ln params; refined by a parabola through the lowest three points
 LEAST_RATIO, LARGEST_RATIO = 1e-2, 1e6  # tokens per param between which an optimum is sought
 EDGE_SHARE = 0.05  # resamples without an optimum that make the interval doubtful
-DESIGN_CODES = {"collinear_design"}  # fits that cannot recommend a split at all
+DESIGN_CODES = {"collinear_design", "units_doubtful"}  # fits that cannot recommend a split at all
 # Per unit of a fit's drift, what the log of its best params gains with the distance: 0.1 by `auto`.
 # On 26 public ladders cut 0.5 to 2.5 decades below their top, the lowest points of the isoFLOP
 # curves above lay 0.13 (to 0.5 decades out), 0.27 (1), 0.41 (1.5) and 0.61 (2) in ln params from

@@ -105,7 +105,7 @@ class Project:
 
         if finals not in FINALS:
             raise InputError(f"--finals {finals} is not known", f"Give {' or '.join(FINALS)}.")
-        chosen = [recipe(name) for name in laws]
+        chosen = list({item.id: item for item in map(recipe, laws)}.values())
         for item in chosen:
             if finals == PREDICTED and item.every_point:
                 raise InputError(

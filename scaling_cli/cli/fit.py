@@ -27,6 +27,8 @@ from scaling_cli.cli.common import (
 )
 from scaling_cli.errors import InputError, UnreachableError
 
+LEAST_RESAMPLES = 20  # one beyond each end of a central 90 %
+
 
 @command
 def fit(
@@ -129,6 +131,8 @@ def fit(
     from scaling_cli.report.tables import failed_table, fit_table, groups_tables, holdout_table
 
     check_level(level)
+    if 0 < bootstrap < LEAST_RESAMPLES:
+        raise InputError(f"--bootstrap {bootstrap} gives no interval", "Give 0, or 100 and more.")
     options = FitOptions(
         objective=objective,
         resamples=bootstrap,

@@ -28,6 +28,9 @@ LEAST_FOUND = 0.5
 WIDE = 10.0  # ratio of an interval's bounds above which a parameter is not identified
 LISTED = 5
 ROUNDING = 1e-9
+LEAST_COUNT = 1e3  # params or tokens: no language model is smaller, ladders told in billions are
+LEAST_GROUP = 3  # runs of a group whose residuals are compared with those of others
+BY_CHANCE = 3.09  # standard deviations of a normal that chance exceeds once in a thousand
 LEAST_SIDE = 4  # points on either side of a turn: a line through three leaves one residual
 # Student's t that a slope of the given degrees of freedom exceeds by chance once in 200.
 FREEDOM = (2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 20.0, 60.0)
@@ -53,6 +56,7 @@ def design_notes(law: Law, columns: Mapping[str, Floats], runs: float, free: int
                 " intervals mean much.",
             )
         )
+    notes += _unit_notes(columns)
     for name in law.variables:
         count = _distinct(columns[name])
         if count < MIN_SIZES:
@@ -60,7 +64,8 @@ def design_notes(law: Law, columns: Mapping[str, Floats], runs: float, free: int
                 Note(
                     "few_sizes",
                     "severe" if count < 3 else "warning",
-                    f"Only {count} distinct values of {name}: its exponent rests on too little.",
+                    f"Only {counted(count, 'distinct value')} of {name}: its exponent rests on too"
+                    " little.",
                 )
             )
     if {"params", "tokens"} <= set(law.variables) and rows > 2:
@@ -79,6 +84,63 @@ def design_notes(law: Law, columns: Mapping[str, Floats], runs: float, free: int
                 )
             )
     return notes
+
+
+def _unit_notes(columns: Mapping[str, Floats]) -> list[Note]:
+    """Counts so small that they are told in another unit."""
+    notes = []
+    for name in ("params", "tokens"):
+        small = columns.get(name, np.empty(0))
+        small = small[small < LEAST_COUNT]
+        if len(small):
+            notes.append(
+                Note(
+                    "units_doubtful",
+                    "severe",
+                    f"{name} is below {LEAST_COUNT:,.0f} in {counted(len(small), 'run')} (from"
+                    f" {np.min(small):.3g}): it is to be a plain number, and these look like"
+                    f' millions or billions. Map it, as by [columns] {name} = "config.{name} *'
+                    ' 1e9", and ingest again.',
+                )
+            )
+    return notes
+
+
+def group_notes(relative: Floats, groups: Sequence[str]) -> list[Note]:
+    """Groups that do not follow the one law that was fitted to all of them.
+
+    By the ranks of the `relative` residuals [rows] (Kruskal and Wallis 1952): their H is compared
+    with a quantile of chi squared (Wilson and Hilferty 1931).
+    """
+    names, member = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    sizes = np.bincount(member)
+    kept = sizes[member] >= LEAST_GROUP
+    among = np.flatnonzero(sizes >= LEAST_GROUP)
+    freedom = len(among) - 1
+    if freedom < 1:
+        return []
+    values, member = relative[kept], member[kept]
+    ranks = np.argsort(np.argsort(values, kind="stable")) - (len(values) - 1) / 2
+    between = sum(np.sum(ranks[member == one]) ** 2 / sizes[one] for one in among)
+    statistic = 12 * float(between) / (len(values) * (len(values) + 1))
+    step = 2 / (9 * freedom)
+    if statistic < freedom * (1 - step + BY_CHANCE * step**0.5) ** 3:
+        return []
+    middles = {str(names[one]): float(np.median(values[member == one])) for one in among}
+    low, high = min(middles, key=middles.__getitem__), max(middles, key=middles.__getitem__)
+    return [
+        Note(
+            "groups_differ",
+            "warning",
+            f"The runs of {len(among)} groups do not follow one law: the median residual is"
+            f" {middles[low]:+.2%} in {_named(low)} and {middles[high]:+.2%} in {_named(high)}."
+            " Fit each by --by group, or choose by --where.",
+        )
+    ]
+
+
+def _named(group: str) -> str:
+    return repr(group) if group else "those without a group"
 
 
 def turn(x: Floats, y: Floats) -> float | None:

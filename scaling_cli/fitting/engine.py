@@ -307,6 +307,7 @@ def report(
     notes += diagnostics.explained_notes(
         np.log(target) if log else target, missed, design.weights, design.names["target"]
     )
+    notes += diagnostics.group_notes(relative, design.rows.logged_groups())
     if n_runs == 1:
         notes += diagnostics.one_run_notes(len(target))
     else:
@@ -322,6 +323,9 @@ def report(
         {name: values[name] for name in options.bounds if name in held and name not in gone},
         options.bounds,
     )
+    if options.fixed:
+        pinned = ", ".join(f"{name} = {value:g}" for name, value in options.fixed.items())
+        notes.append(Note("fixed", "info", f"Not fitted: {pinned}."))
     result = Fit(
         law_id=law.id,
         group=dict(group or {}),
@@ -488,6 +492,8 @@ def usable(
     """The rows that have every column that the law needs: `names` maps its variables, and
     `target`, to columns. Counts are positive, a target where its log is taken."""
     mask = np.ones(len(observations), dtype=bool)
+    if positive_target:
+        _refuse_negative(observations, names.get("target", "loss"))
     for name, column in names.items():
         values = observations.numbers(column)
         if np.isnan(values).all() and law.family == "training curve":
@@ -502,7 +508,7 @@ def usable(
                 f'Say in the mapping where it is: [columns] {column} = "...", and ingest again.',
             )
         mask &= np.isfinite(values)
-        if positive_target if name == "target" else name == "weights" or is_positive(column):
+        if name == "weights" or (name != "target" and is_positive(column)):
             mask &= values > 0
     notes = []
     dropped = int(np.sum(~mask))
@@ -529,6 +535,20 @@ def usable(
             "Add runs, widen --where, or choose a law with fewer parameters.",
         )
     return rows, [*notes, *(same_run_twice(rows) or duplicates(rows))]
+
+
+def _refuse_negative(observations: Observations, target: str) -> None:
+    """To leave out the runs whose target has no log would choose runs by what they reached."""
+    values = observations.numbers(target)
+    below = np.flatnonzero(values <= 0)
+    if len(below):
+        ids = ", ".join(observations.runs[row].run_id for row in below[:5])
+        raise FitError(
+            f"{target} is not above zero in {len(below)} of {counted(len(observations), 'run')}"
+            f" ({ids}{' ...' if len(below) > 5 else ''}), and residuals are logs",
+            f"If it stands for a value that is missing, --where '{target} > 0'; else fit a law"
+            " without logs: --law NAME --objective squared.",
+        )
 
 
 def _fixed_on_scale(

@@ -129,11 +129,12 @@ class Ladder:
 class Ground:
     """What the first fit makes of a ladder.
 
-    `kept` numbers the rows that are not wrong, `rows` are these, `weights` [kept] their weights of
-    mean 1; `noise` is the robust scale of the residuals at `theta` [free], `lowest` the loss
-    that its prior on E is centred by.
+    `wrong` numbers the rows that are, `kept` those that count: the others, or all where too many
+    are wrong. `rows` are these, `weights` [kept] their weights of mean 1; `noise` is the robust
+    scale of the residuals at `theta` [free], `lowest` the loss that its prior on E is centred by.
     """
 
+    wrong: Index
     kept: Index
     rows: Ladder
     weights: Floats
@@ -206,7 +207,9 @@ def survey(ladder: Ladder, scales: Mapping[str, float], starts: Floats | None = 
     level = rows.target * np.exp(np.maximum(0.0, residuals[kept]))
     lowest = float(np.min(level))
     weights = rows.compute / np.max(rows.compute) * (lowest / level) ** NEARNESS
-    return Ground(kept, rows, weights / np.mean(weights), theta, noise, lowest)
+    return Ground(
+        np.flatnonzero(wrong), kept, rows, weights / np.mean(weights), theta, noise, lowest
+    )
 
 
 def fit_at(ground: Ground, scales: Mapping[str, float], widths: Floats) -> Floats:
@@ -399,6 +402,8 @@ def fit(
     if len(index) == 1:
         notes += diagnostics.one_run_notes(len(rows))
         drawn = drawn[:0]
+    kept_groups = [rows.logged_groups()[row] for row in ground.kept]
+    notes += diagnostics.group_notes(np.expm1(-residuals), kept_groups)
     notes += _recipe_notes(ground, belief, values["E"], ladder, run_ids, wanted)
     return Fit(
         law_id=LAW.id,
@@ -443,16 +448,19 @@ def _recipe_notes(
 ) -> list[Note]:
     """What the recipe did with these runs, and where it is weak; `floor` is the fitted E."""
     notes = []
-    wrong = np.setdiff1d(np.arange(len(ladder)), ground.kept)
+    wrong = ground.wrong
     if len(wrong):
         named = ", ".join(run_ids[i] for i in wrong[:LISTED])
         more = f" and {len(wrong) - LISTED} more" if len(wrong) > LISTED else ""
+        aside = len(ground.kept) < len(ladder)
         notes.append(
             Note(
-                "outliers_set_aside",
-                "warning",
+                "outliers_set_aside" if aside else "outliers",
+                "warning" if aside else "severe",
                 f"{len(wrong)} of {len(ladder)} runs lie more than {WRONG:.0f} noise scales from a"
-                f" robust fit and do not count: {named}{more}.",
+                " robust fit"
+                + (" and do not count" if aside else ", too many to be set aside")
+                + f": {named}{more}.",
             )
         )
     if not is_cross_entropy(target):

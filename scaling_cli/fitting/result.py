@@ -29,7 +29,8 @@ FAR_DECADES = 1.0  # an extrapolation beyond this is a warning
 
 @dataclass(frozen=True)
 class Estimate:
-    """A parameter's value and the bounds of its central interval (None without resamples)."""
+    """A parameter's value and the bounds of its central interval: None without resamples, and
+    where all of them have one value."""
 
     value: float
     low: float | None
@@ -186,8 +187,11 @@ class Fit:
         if not len(self.draws):
             return {name: Estimate(self.values[name], None, None) for name in names}
         low, high = self.interval(self.draws)
+        drawn = np.ptp(self.draws, axis=0) > 0  # not what is fixed, or what no run speaks of
         return {
             name: Estimate(self.values[name], float(low[i]), float(high[i]))
+            if drawn[i]
+            else Estimate(self.values[name], None, None)
             for i, name in enumerate(names)
         }
 
@@ -263,7 +267,8 @@ class Fit:
     def predict(self, inputs: Mapping[str, float]) -> Prediction:
         """The target at one point, with its interval and how far it lies from the data.
 
-        InputError where the law gives no finite number there.
+        What makes the fit itself doubtful stands beside. InputError where the law gives no finite
+        number there.
         """
         columns = _inputs(self.law, inputs, self.columns)
         (center,) = self.curve(columns).tolist()
