@@ -14,6 +14,7 @@ from scaling_cli.laws.farseer import farseer_centred
 title = "Farseer on 60 random surfaces"
 SURFACES = 60
 STARTS = 48
+TARGET_SECONDS = 0.1
 MORE_STARTS = 192  # the best known optimum is the best of these, every fourth polished in full
 
 
@@ -36,9 +37,9 @@ def random_surface(seed: int) -> Surface:
     )[0]
 
 
-def run(surfaces: int = SURFACES) -> str:
+def measured(seeds: range) -> str:
     excess, times = [], []
-    for seed in range(surfaces):
+    for seed in seeds:
         surface = random_surface(seed)
         times += seconds(lambda s=surface: fit_starts(s, STARTS), rounds=1)
         found = fit_starts(surface, STARTS)[1].objective.min()
@@ -47,15 +48,26 @@ def run(surfaces: int = SURFACES) -> str:
         other = solve(surface, ones, many).objective.min()
         excess.append(found / min(found, other) - 1)
     held = int(np.sum(np.array(excess) <= 1e-9))
+    slow = int(np.sum(np.array(times) > TARGET_SECONDS))
+    return (
+        f"| {seeds.start} to {seeds.stop - 1} | {held} of {len(seeds)} | {max(excess):.1e} |"
+        f" {np.median(times) * 1e3:.0f} ms | {slow} | {max(times) * 1e3:.0f} ms |"
+    )
+
+
+def run(surfaces: int = SURFACES) -> str:
     return "\n".join(
         [
-            "| surfaces | best known optimum reached | worst excess | median time | longest |",
-            "|---|---|---|---|---|",
-            f"| {surfaces} | {held} | {max(excess):.1e} | {np.median(times) * 1e3:.0f} ms |"
-            f" {max(times) * 1e3:.0f} ms |",
+            "| surfaces | best known optimum reached | worst excess | median time | above"
+            f" {TARGET_SECONDS * 1e3:.0f} ms | longest |",
+            "|---|---|---|---|---|---|",
+            measured(range(surfaces)),
+            measured(range(surfaces, 2 * surfaces)),
             "",
             f"Best known: the best of {MORE_STARTS // 4} starts polished in full, of"
-            f" {MORE_STARTS} screened, and of the fit itself.",
+            f" {MORE_STARTS} screened, and of the fit itself. The starts were chosen on the first"
+            " row. Where the fit misses it, or is slow, a bend runs away: a curve that"
+            " bends at the smallest or largest size alone fits the noise there.",
         ]
     )
 

@@ -13,7 +13,7 @@ from scaling_cli.errors import FitError, InputError
 from scaling_cli.fitting import diagnostics
 from scaling_cli.fitting.objective import Objective, get_objective
 from scaling_cli.fitting.result import PAPER, PROCEDURES, ROBUST, Fit, with_derived
-from scaling_cli.fitting.solver import solve
+from scaling_cli.fitting.solver import SAME_OPTIMUM, solve
 from scaling_cli.fitting.starts import fit_starts
 from scaling_cli.fitting.surface import Surface, on_scale
 from scaling_cli.fitting.transforms import DOMAINS
@@ -27,7 +27,6 @@ from scaling_cli.version import VERSION
 DEFAULT_RESAMPLES = 1000
 STARTS = 16  # on 60 random ladders, 16 screened starts held the best known optimum every time
 HARD_STARTS = 48  # for laws that bend: fewer miss it
-SAME_OPTIMUM = 1e-6  # relative difference of objectives that counts as the same optimum
 MAD = 1.4826  # median absolute deviation -> standard deviation of a normal
 
 

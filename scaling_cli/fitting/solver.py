@@ -39,6 +39,7 @@ RIDGE = 1e-3  # of the matrix's diagonal at a damping of one
 SMALLEST_BEND = 1e-8  # of an eigenvalue over the largest, so that a flat direction stays finite
 DELTA_FACTOR = 4.0  # between the widths of Huber's delta that are solved in turn
 FAR = 16.0  # median residual over delta beyond which a start is led by wider deltas at once
+SAME_OPTIMUM = 1e-6  # relative difference of objectives that counts as the same optimum
 MAX_STEP = 3.0  # in a coordinate: a factor of e**3 in a parameter
 
 
@@ -97,8 +98,9 @@ def solve(
 ) -> Solution:
     """Minimise each problem from its start: `weights` [batch or 1, rows], `starts` [batch, free].
 
-    With `one_fit` the starts are those of one fit, and what neither converges soon nor lies below
-    those that do is given up: it would take ten times as long as all others together.
+    With `one_fit` the starts are those of one fit. What neither converges soon nor lies below those
+    that do is given up, as it would take ten times as long as all others together; and so are the
+    last ones where half have met in the lowest optimum.
 
     Where nearly every residual lies beyond delta the objective is a kinked one, on which a step of
     Newton's says little; then wider deltas are solved first, each from the last one's optimum. No
@@ -119,7 +121,7 @@ def solve(
         theta = _solve_batch(wide, weights, theta, prior, limit, LOOSE_TOLERANCE).theta
     limit = np.full(len(theta), FEW_ITERATIONS if one_fit else MAX_ITERATIONS)
     damping = FIRST_DAMPING if one_fit else NEAR_DAMPING
-    found = _solve_batch(surface, weights, theta, prior, limit, first_damping=damping)
+    found = _solve_batch(surface, weights, theta, prior, limit, first_damping=damping, race=one_fit)
     if one_fit:
         least = np.min(found.objective[found.converged], initial=np.inf)
         left = np.flatnonzero(~found.converged & (found.objective < least))
@@ -153,12 +155,13 @@ def _solve_batch(
     tolerance: float = RELATIVE_TOLERANCE,
     first_damping: float = FIRST_DAMPING,
     bends: bool = True,
+    race: bool = False,
 ) -> Solution:
     """One width of delta, at most `limit` [batch] iterations; none leaves a start as it is.
 
     Problems begin at `first_damping`; without `bends` no second derivatives are taken, and all
-    steps are those of reweighted least squares. A problem that is done makes room for the next
-    one, so that the arrays stay full.
+    steps are those of reweighted least squares. A `race` ends as soon as it is decided. A problem
+    that is done makes room for the next one, so that the arrays stay full.
     """
     theta = surface.inside(starts)
     value = np.full(len(theta), np.inf)
@@ -205,6 +208,8 @@ def _solve_batch(
             done = small | (damp > MAX_DAMPING) | np.isinf(value[active]) | (left[active] == 0)
             converged[active] = small
             left[active] -= 1
+            if race and np.count_nonzero(done) and _decided(value, converged):
+                break
             moved = surface.moved(theta[active], step)
             if np.count_nonzero(done):
                 fresh = queue[: np.count_nonzero(done)]
@@ -213,6 +218,17 @@ def _solve_batch(
                 moved = np.concatenate([moved[~done], theta[fresh]])
                 predicted = np.concatenate([predicted[~done], np.zeros(len(fresh))])
     return Solution(theta, value, converged)
+
+
+def _decided(value: Floats, converged: Rows) -> bool:
+    """Whether half of the starts of one fit have met in the lowest optimum and none is below it.
+
+    Of 60 random Farseer surfaces 4 then take above 100 ms and not 10; no optimum of these and of
+    360 small ladders is another.
+    """
+    least = np.min(value[converged], initial=np.inf)
+    same = converged & (value <= least * (1 + SAME_OPTIMUM))
+    return bool(2 * np.sum(same) >= len(value) and np.all(value[~converged] > least))
 
 
 def _share(weights: Floats, rows: Rows, scratch: Scratch) -> Floats:
