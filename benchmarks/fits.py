@@ -142,7 +142,7 @@ def run() -> str:
         "|---|---|---|---|---|",
         f"| notebook: L-BFGS-B, finite differences | {STARTS}, {TIMED_STARTS} of them timed |"
         f" {loop:.1f} s | 1 | |",
-        f"| scalefit | grid, {len(found.objective)} polished, {agreeing:.0%} agree |"
+        f"| scalefit | grid, {len(found.objective)} polished until half agree ({agreeing:.0%}) |"
         f" {ours * 1e3:.2f} ms | {loop / ours:,.0f} | {found.objective.min():.10e} |",
         package(rows, notebook, loop),
         "",
