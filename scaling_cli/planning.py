@@ -20,10 +20,8 @@ LEAST_RATIO, LARGEST_RATIO = 1e-2, 1e6  # tokens per param between which an opti
 EDGE_SHARE = 0.05  # resamples without an optimum that make the interval doubtful
 DESIGN_CODES = {"collinear_design", "units_doubtful"}  # fits that cannot recommend a split at all
 # Per unit of a fit's drift, what the log of its best params gains with the distance: 0.1 by `auto`.
-# On 26 public ladders cut 0.5 to 2.5 decades below their top, the lowest points of the isoFLOP
-# curves above lay 0.13 (to 0.5 decades out), 0.27 (1), 0.41 (1.5) and 0.61 (2) in ln params from
-# the split foreseen; without this the 90 % interval held 0.47 of them at a cut of 2 decades (mean
-# over ladders), with it 0.85, and 0.96 at 1.5.
+# On public ladders cut 0.5 to 2 decades below their top, the lowest points of the isoFLOP curves
+# above lay .11, .16, .29 and .43 in ln params from the split foreseen (benchmarks/splits.py).
 PARAMS_DRIFT = 12.5
 
 
