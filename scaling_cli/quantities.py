@@ -59,10 +59,11 @@ def power(value: float | None, digits: int = 3) -> str:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A plain figure for people: `1.817`, `2143`, `1.99e7`."""
+    """A plain figure for people: `1.817`, `2143`, `1.990e7`."""
     if value is None or not math.isfinite(value):
         return "-"
-    if value and not 1e-3 <= abs(value) < 1e5:
+    size = abs(value) / (1 - 0.5 * 10**-digits)  # 9,999.7 is told as 1.000e4
+    if value and not 1e-3 <= abs(value) <= size < min(1e5, 10.0**digits):
         return power(value, digits)
     return f"{value:#.{digits}g}".rstrip(".")
 

@@ -35,6 +35,7 @@ _LENGTH = (
     "context_length",
     "block_size",
 )
+_FIGURES = re.compile(r"\s*[+-]?[.,]?\d")  # how a text begins that is meant as a number
 _MULTIPLIERS = ("gradient_accumulation_steps", "grad_accum", "world_size", "num_devices")
 
 
@@ -257,6 +258,7 @@ class _Resolver:
         for column in self.candidates(name, names):
             if not self.refuses(name, column):
                 return column
+        self.notes += self.unread(name, names)
         if name == "tokens":
             return self.tokens()
         if name == "flops" and self.column("params") and self.column("tokens"):
@@ -275,6 +277,17 @@ class _Resolver:
             column = self.nested_key([alias for alias in names if len(alias) > 2])
             if column is not None and as_number(column.values) is not None:
                 yield column
+
+    def unread(self, name: str, names: Iterable[str]) -> Iterator[Note]:
+        """A note on a config key of the right name whose text only looks like a number."""
+        for alias in names:
+            text = self.run.config.get(alias)
+            if isinstance(text, str) and _FIGURES.match(text) and as_number(text) is None:
+                message = (
+                    f"config.{alias} is the text {text!r}, which is no plain number, so it is not"
+                    f" read as {name}"
+                )
+                yield Note(f"{name}_no_number", "warning", message)
 
     @cached_property
     def endings(self) -> dict[str, list[str]]:
@@ -416,6 +429,10 @@ def _check(runs: Sequence[Run], mapping: Mapping, resolved: Sequence[Resolved]) 
         if len(lacking) == len(runs):
             raise _unknown_name(runs, mapping, name, text, lacking[0])
     if not any("loss" in columns.columns for columns in resolved):
+        for run, columns in zip(runs, resolved, strict=True):
+            for note in columns.notes:
+                if note.code == "loss_no_number":
+                    raise InputError(f"{run.source}: {note.message}", "Write it as 3.21.")
         names = sorted({name for run in runs for name in _logged_names(run)})
         sources = list(dict.fromkeys(run.source for run in runs))
         where = sources[0] + (f" and {len(sources) - 1} more files" if len(sources) > 1 else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from scaling_cli.checks import Check, Result, read_checks, rules, run_checks
 from scaling_cli.checks.base import Bench
@@ -35,6 +36,11 @@ class Look:
     @property
     def failed(self) -> tuple[Result, ...]:
         return tuple(item for item in self.results if item.finding.status == "fail")
+
+    def to_json(self) -> dict[str, Any]:
+        names = ("run", "step", "planned_steps", "tokens", "loss", "low", "high", "ended")
+        checks = [item.to_json() for item in self.results]
+        return {name: getattr(self, name) for name in names} | {"checks": checks}
 
 
 def watch(

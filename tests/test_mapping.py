@@ -270,3 +270,16 @@ def test_a_loss_from_different_names_is_said() -> None:
     got = finals([run({}, val__loss=series([1], [1.0])), run({}, train__loss=series([1], [1.0]))])
     assert [note.code for note in got.notes] == ["mixed_origins"]
     assert got.mapped["loss"] == {"val/loss": 1, "train/loss": 1}
+
+
+def test_text_that_is_meant_as_a_number_is_said() -> None:
+    """Thousands' commas, suffixes and decimal commas; a loss named by words is no such text."""
+    told = {}
+    for text in ("61,234,567", "61.2M", "3,41", "28.3%"):
+        found = resolve(run({"params": text, "loss": 3.0}))
+        assert "params" not in found.columns
+        told |= {note.code: note.message for note in found.notes}
+        assert repr(text) in told["params_no_number"]
+    assert resolve(run({"loss": "cross_entropy", "val_loss": 3.0})).notes == ()
+    with pytest.raises(InputError, match=r"a\.csv: config\.loss is the text '3,41'"):
+        finals([run({"loss": "3,41"})])

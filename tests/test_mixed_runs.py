@@ -121,3 +121,16 @@ def test_what_no_resample_moves_has_no_interval() -> None:
     alike = with_column(rows, tokens=np.full(36, 2e10))
     exponent = fit(LAW, alike, QUICK).parameters["beta"]
     assert exponent.low is None or exponent.low < exponent.high
+
+
+@pytest.mark.parametrize("name", ["auto", "chinchilla"])
+def test_runs_that_differ_in_other_settings_are_not_one_ladder(name: str) -> None:
+    """A grid of learning rates at six places; and three seeds there, which are a ladder."""
+    random, place = np.random.default_rng(3), np.repeat(np.arange(0, 36, 3), 3)
+    rows = ladder()
+    columns = {key: values[place] for key, values in rows.columns.items()}
+    for spread, severity in ((0.2, "severe"), (0.005, None)):
+        loss = columns["loss"] * (1 + spread * random.uniform(size=36))
+        grid = Observations({**columns, "loss": loss}, rows.runs)
+        found = severities(fitter(name)(grid, QUICK, {}).notes)
+        assert found.get("other_settings") == severity

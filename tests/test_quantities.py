@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from scaling_cli.errors import InputError
-from scaling_cli.quantities import count, parse_positive, parse_quantity, percent, power
+from scaling_cli.quantities import count, number, parse_positive, parse_quantity, percent, power
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,15 @@ def test_positive_means_above_zero(text: str) -> None:
 )  # fmt: skip
 def test_counts_for_people(value: float | None, text: str) -> None:
     assert count(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [(1.8172, 4, "1.817"), (2143, 4, "2143"), (37888.2, 4, "3.789e4"), (37888.2, 6, "37888.2"),
+     (9999.7, 4, "1.000e4"), (-9999.7, 4, "-1.000e4"), (0.0, 4, "0.000"), (5e-4, 4, "5.000e-4")],
+)  # fmt: skip
+def test_figures_for_people(value: float, digits: int, text: str) -> None:
+    assert number(value, digits) == text
 
 
 def test_powers_for_people() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree as xml
 
 import pytest
+from rich.cells import cell_len
 from typer.testing import CliRunner
 from xmlschema import XMLSchema
 
@@ -16,6 +17,7 @@ from scaling_cli.checks.base import Finding
 from scaling_cli.cli import app
 from scaling_cli.report.checks import github_commands, junit, tables
 from scaling_cli.report.render import to_text
+from scaling_cli.report.tables import Table
 
 SCHEMA = XMLSchema(Path(__file__).parent / "data" / "junit-10.xsd")
 RESULTS = [
@@ -81,3 +83,9 @@ def test_command_writes_junit_and_annotations(
     assert "50" in str(failed[0]["step"])
     missing = ["check", "--store", store, "--junit", str(tmp_path / "no" / "x.xml")]
     assert CliRunner().invoke(app, missing).exit_code == 2
+
+
+def test_columns_line_up_under_wide_characters() -> None:
+    rows = (("läufe-训练🚀", "1"), ("plain", "22"))
+    _, *lines = to_text([Table("runs", ("run", "loss"), rows)]).splitlines()
+    assert {cell_len(line) for line in lines if line} == {18}

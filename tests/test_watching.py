@@ -138,6 +138,13 @@ def test_lines_tell_the_alarm_once_and_the_end(tmp_path: Path) -> None:
     assert "FAIL complete: The run ended at" in lines[-1]
     again = CliRunner().invoke(app, ["watch", RUN, *given[2:]])  # its source is remembered
     assert again.exit_code == 0, again.stderr
+    last = CliRunner().invoke(app, ["watch", RUN, *given, "--json"])
+    assert last.exit_code == 0, last.stderr
+    document = json.loads(last.stdout)
+    assert document["run"] == RUN
+    assert document["ended"] == "nothing has come for 0.1 s"
+    assert "fail" in {item["status"] for item in document["checks"]}
+    assert "FAIL spike" in last.stderr
 
 
 def test_tensorboard_is_followed(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,9 +12,12 @@ import typer
 from scaling_cli.cli.common import (
     DEFAULT_STORE,
     ConfigOption,
+    JsonOption,
     StoreOption,
+    answer,
     command,
     console,
+    say,
 )
 
 if TYPE_CHECKING:
@@ -37,11 +41,12 @@ def watch(
     ] = 3600.0,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Follow a run while it trains, against its checks and the band of its final loss.
 
     Its source is read again at each poll. The terminal bell rings once for each check that fails.
-    It ends with the run.
+    It ends with the run; --json then prints the last look.
 
     Example: scalefit watch my-run --source logs/ --poll 30
     """
@@ -49,20 +54,25 @@ def watch(
     from scaling_cli.watching import watch as looks
 
     found = looks(open_project(store, config), run, source or (), poll, idle)
-    if sys.stdout.isatty():
+    if as_json:
+        *_, last = told(found, say)
+        answer(True, last.to_json(), list)
+    elif sys.stdout.isatty():
         show_live(found)
     else:
-        show_lines(found)
+        for _ in told(found, partial(print, flush=True)):
+            pass
 
 
-def show_lines(looks: Iterable[Look]) -> None:
-    """A line for each look, and one for each alarm."""
+def told(looks: Iterable[Look], write: Callable[[str], None]) -> Iterator[Look]:
+    """The looks, each written as a line, and a line for each alarm."""
     from scaling_cli.report.watching import alarm_lines, line
 
     for look in looks:
-        print(line(look), flush=True)
+        write(line(look))
         for text in alarm_lines(look):
-            print(text, flush=True)
+            write(text)
+        yield look
 
 
 def show_live(looks: Iterable[Look]) -> None:

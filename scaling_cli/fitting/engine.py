@@ -191,6 +191,7 @@ class Design:
                 "Use it with passuntil, or choose --objective squared.",
             )
         notes += diagnostics.design_notes(law, columns, effective_runs(rows, weights), free)
+        notes += diagnostics.settings_notes(columns, target)
         _refuse_turn(law, names, columns, target)
         return cls(law, rows, names, columns, target, trials, weights, objective, tuple(notes))
 

@@ -395,6 +395,7 @@ def fit(
     drawn = drawn[np.isfinite(drawn).all(axis=1)]
     run_ids = [run.run_id for run in rows.runs]
     notes += diagnostics.design_notes(LAW, columns, engine.effective_runs(rows), len(NAMES))
+    notes += diagnostics.settings_notes(columns, target)
     notes += diagnostics.resample_notes(len(drawn), options.resamples)
     notes += diagnostics.explained_notes(
         np.log(ground.rows.target), residuals, ground.weights, wanted

@@ -43,15 +43,21 @@ def to_terminal(tables: Iterable[Table], console: Console) -> None:
 
 def to_text(tables: Iterable[Table]) -> str:
     """Aligned text that is never folded: for pipes and files, where a run is one line."""
+    from rich.cells import cell_len
+
+    def padded(cell: str, width: int, left: bool) -> str:
+        spaces = " " * (width - cell_len(cell))
+        return cell + spaces if left else spaces + cell
+
     parts = []
     for table in tables:
         rows = [table.headers, *table.rows]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
         parts.append(table.title)
-        line = "  ".join(
-            f"{{:{'<' if i < table.left else '>'}{width}}}" for i, width in enumerate(widths)
-        )
-        parts += [line.format(*row).rstrip() for row in rows]
+        for row in rows:
+            cells = zip(row, widths, strict=True)
+            told = (padded(*cell, i < table.left) for i, cell in enumerate(cells))
+            parts.append("  ".join(told).rstrip())
         parts += [f"  {_said(line)}" for line in table.lines]
         parts.append("")
     return "\n".join(parts)
