@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as Table
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isnan, nan
 from typing import TYPE_CHECKING, Any
@@ -13,13 +13,13 @@ import numpy as np
 
 from scaling_cli.adapters import Ingested, stream
 from scaling_cli.errors import InputError
+from scaling_cli.notes import Note, gather
 from scaling_cli.progress import Progress
 from scaling_cli.resolve import Final, finals, resolve, together
-from scaling_cli.store import SEGMENT_POINTS, SEGMENT_RUNS, Store
+from scaling_cli.store import SEGMENT_POINTS, SEGMENT_RUNS, RunRecord, Store
 
 if TYPE_CHECKING:
     from scaling_cli.mapping import Mapping
-    from scaling_cli.notes import Note
     from scaling_cli.records import Run
     from scaling_cli.selection import Selection
 
@@ -54,13 +54,19 @@ def ingest(
     select: Selection | None = None,
     progress: Progress | None = None,
     meta: str | None = None,
+    onto: bool = False,
 ) -> Ingest:
     """Put the runs of the sources into the store. When it is broken off by an error or by Ctrl-C,
-    the runs that had arrived are in the store."""
-    landing = _Landing(store, mapping, progress or Progress())
+    the runs that had arrived are in the store.
+
+    With `onto` a run keeps the settings that the store has of it and the sources have not: those of
+    a table that is not read again.
+    """
+    records = {record.run_key: record for record in store.runs()}
+    landing = _Landing(store, mapping, progress or Progress(), records, onto)
     known = {
-        record.run_key: record.cursor
-        for record in store.runs()
+        key: record.cursor
+        for key, record in records.items()
         if record.cursor and record.mapping == mapping and group in (None, record.group)
     }
     try:
@@ -76,8 +82,17 @@ def ingest(
 class _Landing:
     """Runs on their way into the store."""
 
-    def __init__(self, store: Store, mapping: Mapping, progress: Progress) -> None:
+    def __init__(
+        self,
+        store: Store,
+        mapping: Mapping,
+        progress: Progress,
+        records: dict[str, RunRecord],
+        onto: bool,
+    ) -> None:
         self.store, self.mapping, self.progress = store, mapping, progress
+        self.records, self.onto = records, onto
+        self.lost: list[tuple[str, Note]] = []
         self.new = self.replaced = self.unchanged = 0
         self.notes: list[Note] = []
         # Of the committed runs: key, id, and the final point without its values
@@ -89,7 +104,7 @@ class _Landing:
     def take(self, piece: Ingested) -> None:
         self.notes += piece.notes
         self.unchanged += piece.unchanged
-        self.pending += piece.runs
+        self.pending += map(self._kept, piece.runs) if self.onto else piece.runs
         self.points += sum(len(s.steps) for run in piece.runs for s in run.series.values())
         if len(self.pending) >= SEGMENT_RUNS or self.points >= SEGMENT_POINTS:
             self.commit(whole=True)
@@ -112,6 +127,8 @@ class _Landing:
                 raise
             return
         put = self.store.put(self.pending, rows, self.mapping)
+        for run, row in zip(self.pending, rows, strict=True):
+            self.lost += [(run.run_id, note) for note in self._lost(run.run_key, row)]
         self.new += put.new
         self.replaced += put.replaced
         self.unchanged += put.unchanged
@@ -121,6 +138,24 @@ class _Landing:
         ]
         self.progress.stored(len(self.pending))
         self.pending, self.points, self.since = [], 0, time.monotonic()
+
+    def _kept(self, run: Run) -> Run:
+        record = self.records.get(run.run_key)
+        if record is None:
+            return run
+        config, group = record.config | run.config, run.group or record.group
+        return replace(run, config=config, group=group, name=run.name or record.name)
+
+    def _lost(self, run_key: str, row: Final) -> Iterator[Note]:
+        """A note on columns that the run had in the store and has no more."""
+        had = self.records[run_key].final if run_key in self.records else {}
+        names = [n for n, value in had.items() if not isnan(value) and n not in row.values]
+        if names:
+            message = (
+                f"the store had {', '.join(names)} of it, and what was read has not: ingest it"
+                " again with the same --config, and with the table of its settings"
+            )
+            yield Note("columns_lost", "warning", message)
 
     def _finals(self, strict: bool) -> tuple[Final, ...]:
         rows = finals(self.pending, self.mapping, strict).rows
@@ -147,5 +182,5 @@ class _Landing:
             replaced=self.replaced,
             unchanged=self.unchanged,
             mapped=last.mapped,
-            notes=(*self.notes, *last.notes),
+            notes=(*self.notes, *last.notes, *gather(self.lost)),
         )

@@ -62,13 +62,15 @@ class Project:
         select: Selection | None = None,
         progress: Progress | None = None,
         meta: str | None = None,
+        onto: bool = False,
     ) -> Ingest:
-        """Read the sources and put their runs into the store, which is made if it is not there."""
+        """Read the sources and put their runs into the store, which is made if it is not there; as
+        in `scaling_cli.ingest.ingest`."""
         from scaling_cli.ingest import ingest
 
         store = open_store(self.location, create=True)
         mapping = self.mapping or Mapping()
-        return ingest(store, mapping, sources, as_format, group, select, progress, meta)
+        return ingest(store, mapping, sources, as_format, group, select, progress, meta, onto)
 
     def runs(self, where: str | None = None) -> Observations:
         """Every run in the store that matches, also those without a loss."""

@@ -55,16 +55,24 @@ def watch(
     says that it is over, or nothing has come for `idle_seconds`.
 
     The source is that of the stored run unless `sources` are given; what could be read once and
-    cannot for a while is tried again.
+    cannot for a while is tried again. A stored run keeps its settings, and its mapping where the
+    project has none.
     """
-    paths = list(sources) or [_source(project, name)]
+    stored = None
+    if not sources:
+        bench = project.bench()
+        stored = bench.subjects(_one(bench.named(name), name))[0].record
+    paths = list(sources) if stored is None else [stored.source]
     checks = _checks(project)
+    reader = project
+    if stored is not None and project.mapping is None:
+        reader = replace(project, mapping=stored.mapping)
     told: set[str] = set()
     was_running, last_step, quiet = False, -1, 0.0
     while True:
         trouble = ""
         try:
-            project.ingest(paths)
+            reader.ingest(paths, onto=True)
         except ScalefitError as error:  # a log that is being rewritten, a server that is away
             if last_step < 0:
                 raise
@@ -115,12 +123,6 @@ def _going_on(bench: Bench, place: int) -> Bench:
     if runs[place].status == "finished":
         runs[place] = replace(runs[place], status="unfinished")
     return replace(bench, rows=replace(bench.rows, runs=tuple(runs)))
-
-
-def _source(project: Project, name: str) -> str:
-    bench = project.bench()
-    (place,) = _one(bench.named(name), name)
-    return bench.rows.runs[place].source
 
 
 def _one(places: Sequence[int], name: str) -> Sequence[int]:

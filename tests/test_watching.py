@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from scaling_cli.cli import app
-from scaling_cli.project import open_project
+from scaling_cli.project import Project, open_project
 from scaling_cli.watching import watch
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -183,3 +183,17 @@ def test_an_unknown_run_is_named(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["watch", "rotary-ladder", *given])
     assert result.exit_code == 2
     assert RUN in result.stderr
+
+
+def test_a_run_whose_settings_stand_elsewhere_keeps_them(own_samples: Project) -> None:
+    """A CSV of a history alone, read again without its run table and without the mapping."""
+    table = ROOT / "sample_runs" / "csv" / "baseline-ladder-d64l2-8.1e12.csv"
+    bare = Project(own_samples.location, None)
+    before = {run.run_key: run.final for run in bare.store.runs()}
+    (look,) = watch(bare, table.stem, poll_seconds=1.0, idle_seconds=0.0)
+    assert look.ended == "the run has reached its planned steps"
+    assert {run.run_key: run.final for run in bare.store.runs()} == before
+    again = bare.ingest([str(table)])
+    (note,) = (note for note in again.notes if note.code == "columns_lost")
+    assert f"{table.stem}: the store had params" in note.message
+    assert "columns_lost" not in {note.code for note in bare.ingest([str(table)]).notes}
