@@ -43,24 +43,32 @@ def to_terminal(tables: Iterable[Table], console: Console) -> None:
 
 def to_text(tables: Iterable[Table]) -> str:
     """Aligned text that is never folded: for pipes and files, where a run is one line."""
-    from rich.cells import cell_len
-
-    def padded(cell: str, width: int, left: bool) -> str:
-        spaces = " " * (width - cell_len(cell))
-        return cell + spaces if left else spaces + cell
-
     parts = []
     for table in tables:
         rows = [table.headers, *table.rows]
-        widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+        widths = [max(map(_cells, column)) for column in zip(*rows, strict=True)]
         parts.append(table.title)
         for row in rows:
-            cells = zip(row, widths, strict=True)
-            told = (padded(*cell, i < table.left) for i, cell in enumerate(cells))
+            spaces = [" " * (width - _cells(cell)) for cell, width in zip(row, widths, strict=True)]
+            told = (
+                cell + space if i < table.left else space + cell
+                for i, (cell, space) in enumerate(zip(row, spaces, strict=True))
+            )
             parts.append("  ".join(told).rstrip())
         parts += [f"  {_said(line)}" for line in table.lines]
         parts.append("")
     return "\n".join(parts)
+
+
+def _cells(text: str) -> int:
+    """How many columns of a terminal a text takes; rich would be slow to load for it."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(
+        0 if combining(char) else 1 + (east_asian_width(char) in ("F", "W")) for char in text
+    )
 
 
 def to_markdown(title: str, tables: Sequence[Table]) -> str:
