@@ -50,7 +50,8 @@ def mapper(workers: int) -> Iterator[Mapper]:
         for item in items:
             if len(waiting) == AHEAD * workers:
                 yield waiting.popleft().result()
-            waiting.append(pool.submit(work, item))
+            with _interrupts_wait():  # a submission may start a worker
+                waiting.append(pool.submit(work, item))
         while waiting:
             yield waiting.popleft().result()
 
@@ -69,13 +70,41 @@ def mapper(workers: int) -> Iterator[Mapper]:
         pool.shutdown(cancel_futures=True)
 
 
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Hold Ctrl-C back until this is over.
+
+    A process whose start is broken off waits for its instructions for ever, and so does the pool
+    for it. What is started meanwhile does not know Ctrl-C until it lets it come.
+    """
+    import signal
+    import threading
+
+    if threading.current_thread() is not threading.main_thread():  # only that one is interrupted
+        yield
+        return
+    came = []
+    handler = signal.signal(signal.SIGINT, lambda *_: came.append(True))
+    masked = hasattr(signal, "pthread_sigmask")  # not on Windows
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if masked else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
+
+
 def _begin() -> None:
     """A worker's first act: before numpy is loaded, as each has one core to itself."""
     import signal
     import threading
 
     os.environ.update(dict.fromkeys(THREADS, "1"))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends it
+    # Ctrl-C reaches the parent too, which ends it; here it has been held back since the start.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

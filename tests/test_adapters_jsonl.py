@@ -174,7 +174,6 @@ json_values = st.recursive(
 
 
 @example([{"step": [None, "0"]}])
-@settings(deadline=None)
 @given(st.lists(st.dictionaries(keys, json_values, max_size=4), min_size=1, max_size=5))
 def test_any_lines_are_read_or_refused_politely(rows: list[dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(InputError):
@@ -208,7 +207,7 @@ rows = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(rows, st.sampled_from(["\n", "\n\n", " \n", "\r\n"]))
 def test_by_columns_and_by_lines_the_same_is_read(
     rows: list[dict[str, Any]], separator: str

@@ -115,7 +115,7 @@ def test_artifacts_are_no_runs_and_deleted_runs_are_left_out(
     assert small.config["empty"] == ""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # a second server of one process would know the first one's store
 def server(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[str, Path, dict[str, str]]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scaling_cli.adapters import Ingested, read_sources
@@ -274,7 +274,6 @@ def test_a_table_above_the_histories_describes_them_too(tmp_path: Path) -> None:
 cells = st.sampled_from(["1", "2.5", "", "nan", "x", '"', "\n", "step", "run_id", "loss", " - "])
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(cells, min_size=1, max_size=4), min_size=1, max_size=5))
 def test_any_table_is_read_or_refused_politely(rows: list[list[str]]) -> None:
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(InputError):

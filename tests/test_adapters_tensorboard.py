@@ -236,7 +236,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return b"".join(path.read_bytes() for path in sorted(folder.glob("*tfevents*")))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_any_damage_gives_data_or_a_message(
     sample: bytes, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -346,7 +346,7 @@ def test_a_file_reads_the_same_in_whatever_pieces(
         assert fresh(tmp_path) == whole
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_a_file_that_changes_reads_as_if_for_the_first_time(
     grown: bytes, sample: bytes, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -277,7 +277,7 @@ def test_sessions_of_one_run_are_joined_in_the_order_of_their_starts(
     assert [note.code for note in run.notes] == ["damaged", "restarted"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_any_damage_gives_data_or_a_message(
     runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

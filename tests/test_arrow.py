@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scaling_cli.arrow import filled_rows, from_lists, from_numpy, from_texts, to_numpy
@@ -16,7 +16,6 @@ TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"])))
 KINDS = [pa.int8(), pa.uint16(), pa.int32(), pa.int64(), pa.float32(), pa.float64()]
 
 
-@settings(deadline=None)
 @given(TEXTS)
 def test_texts_are_those_of_pyarrow(texts: list[str]) -> None:
     made = from_texts(texts)
@@ -24,7 +23,6 @@ def test_texts_are_those_of_pyarrow(texts: list[str]) -> None:
     assert made.equals(pa.array(texts, pa.string()))
 
 
-@settings(deadline=None)
 @given(st.lists(TEXTS))
 def test_lists_are_those_of_pyarrow(lists: list[list[str]]) -> None:
     made = from_lists(lists, from_texts([text for part in lists for text in part]))
@@ -33,7 +31,6 @@ def test_lists_are_those_of_pyarrow(lists: list[list[str]]) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["int64", "uint64", "float64", "bool"])
-@settings(deadline=None)
 @given(numbers=st.lists(st.integers(0, 2**52)))
 def test_numbers_are_those_of_pyarrow(dtype: str, numbers: list[int]) -> None:
     values = np.array(numbers, dtype=np.int64).astype(dtype)
@@ -42,7 +39,6 @@ def test_numbers_are_those_of_pyarrow(dtype: str, numbers: list[int]) -> None:
     assert made.equals(pa.array(values[::-1]))
 
 
-@settings(deadline=None)
 @given(data=st.data())
 def test_numbers_of_an_array_are_those_of_pyarrow(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(KINDS))

@@ -266,7 +266,7 @@ keys = st.sampled_from("abcd")
 values = hnp.arrays(np.float64, st.integers(0, 5), elements=st.floats(width=64))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(st.dictionaries(keys, values, max_size=3), max_size=5))
 def test_after_any_puts_each_run_is_as_it_was_put_last(puts: list[dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

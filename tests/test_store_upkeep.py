@@ -179,7 +179,7 @@ puts = st.tuples(st.just("put"), st.lists(st.sampled_from("abcdef"), min_size=1,
 merges = st.tuples(st.just("compact"), st.just([]))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(st.one_of(puts, merges), max_size=10))
 def test_after_any_puts_and_compactions_the_last_put_counts(steps: list[Any]) -> None:
     import tempfile
