@@ -68,6 +68,11 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{value:#.{digits}g}".rstrip(".")
 
 
+def share(level: float) -> str:
+    """The central share of an interval: `90%`, `99.9%`."""
+    return f"{100 * level:.4g}%"
+
+
 def percent(value: float | None, digits: int = 2, sign: bool = False) -> str:
     if value is None or not math.isfinite(value):
         return "-"

@@ -134,3 +134,14 @@ def test_runs_that_differ_in_other_settings_are_not_one_ladder(name: str) -> Non
         grid = Observations({**columns, "loss": loss}, rows.runs)
         found = severities(fitter(name)(grid, QUICK, {}).notes)
         assert found.get("other_settings") == severity
+
+
+@pytest.mark.parametrize("name", ["auto", "chinchilla"])
+def test_repeated_data_is_said_to_a_law_that_does_not_know_of_it(name: str) -> None:
+    rows = ladder()
+    for epochs, said in ((4.0, False), (5.0, True)):
+        repeated = with_column(rows, unique_tokens=rows.columns["tokens"] / epochs)
+        notes = fitter(name)(repeated, QUICK, {}).notes
+        assert ("repeated_data" in severities(notes)) == said
+    aware = fitter("data_constrained")(repeated, replace(QUICK, resamples=0), {})
+    assert "repeated_data" not in severities(aware.notes)

@@ -3,7 +3,15 @@ from __future__ import annotations
 import pytest
 
 from scaling_cli.errors import InputError
-from scaling_cli.quantities import count, number, parse_positive, parse_quantity, percent, power
+from scaling_cli.quantities import (
+    count,
+    number,
+    parse_positive,
+    parse_quantity,
+    percent,
+    power,
+    share,
+)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +51,13 @@ def test_counts_for_people(value: float | None, text: str) -> None:
 )  # fmt: skip
 def test_figures_for_people(value: float, digits: int, text: str) -> None:
     assert number(value, digits) == text
+
+
+@pytest.mark.parametrize(
+    ("level", "text"), [(0.9, "90%"), (0.95, "95%"), (0.999, "99.9%"), (0.5, "50%")]
+)
+def test_the_share_of_an_interval_for_people(level: float, text: str) -> None:
+    assert share(level) == text
 
 
 def test_powers_for_people() -> None:

@@ -29,6 +29,7 @@ WIDE = 10.0  # ratio of an interval's bounds above which a parameter is not iden
 LISTED = 5
 ROUNDING = 1e-9
 LEAST_COUNT = 1e3  # params or tokens: no language model is smaller, ladders told in billions are
+EPOCHS = 4.0  # up to here repeated tokens are as good as new (Muennighoff et al. 2023, section 1)
 LEAST_CELL = 3  # runs at one place that show how far other settings move the loss
 SEEDS = 0.03  # relative spread of the loss at one place: ten seeds of one recipe stay within 2 %
 LEAST_GROUP = 3  # runs of a group whose residuals are compared with those of others
@@ -106,6 +107,26 @@ def _unit_notes(columns: Mapping[str, Floats]) -> list[Note]:
                 )
             )
     return notes
+
+
+def repeated_notes(law: Law, columns: Mapping[str, Floats]) -> list[Note]:
+    """Runs [rows] that repeat their data more often than a law that does not know of it allows."""
+    if "unique_tokens" in law.variables or not {"tokens", "unique_tokens"} <= set(columns):
+        return []
+    if "tokens" not in law.variables:
+        return []
+    many = columns["tokens"] > EPOCHS * SAME_SIZE * columns["unique_tokens"]
+    if not many.any():
+        return []
+    return [
+        Note(
+            "repeated_data",
+            "warning",
+            f"{np.sum(many)} of {len(many)} runs repeat their unique_tokens more than {EPOCHS:.0f}"
+            f" times, and {law.id} takes a repeated token for a new one. Use --law"
+            f" data_constrained, or --where 'tokens <= {EPOCHS:.0f} * unique_tokens'.",
+        )
+    ]
 
 
 def settings_notes(columns: Mapping[str, Floats], target: Floats) -> list[Note]:

@@ -534,6 +534,7 @@ def usable(
             f" {len(rows)}{lacking}",
             "Add runs, widen --where, or choose a law with fewer parameters.",
         )
+    notes += diagnostics.repeated_notes(law, rows.columns)
     return rows, [*notes, *(same_run_twice(rows) or duplicates(rows))]
 
 

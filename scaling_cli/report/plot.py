@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaling_cli.errors import InputError
-from scaling_cli.quantities import count, number
+from scaling_cli.quantities import count, number, share
 
 if TYPE_CHECKING:
     from scaling_cli.curves.curve import Curve
@@ -47,7 +47,7 @@ def text_plot(curve: Curve, forecast: Forecast) -> str:
     lines.append(" " * 9 + "+" + "-" * WIDTH)
     left, right = count(first), f"step {count(float(forecast.steps[-1]))}"
     lines.append(" " * 10 + left + right.rjust(WIDTH - len(left)))
-    lines.append(" " * 10 + f"o logged, - foreseen, : {forecast.level:.0%} of what may come")
+    lines.append(" " * 10 + f"o logged, - foreseen, : {share(forecast.level)} of what may come")
     return "\n".join(lines)
 
 
@@ -72,7 +72,7 @@ def save_figure(curve: Curve, forecast: Forecast, path: str) -> None:
         forecast.high[ahead],
         alpha=0.25,
         linewidth=0,
-        label=f"{forecast.level:.0%} band",
+        label=f"{share(forecast.level)} band",
     )
     axes.plot(forecast.steps[ahead], forecast.loss[ahead], label="foreseen")
     late = curve.loss[curve.steps >= HIDDEN * forecast.steps[-1]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from scaling_cli.notes import Note
-from scaling_cli.quantities import count, counted, number, percent, power
+from scaling_cli.quantities import count, counted, number, percent, power, share
 
 if TYPE_CHECKING:
     from scaling_cli.contrasts import Crossing, Equivalence, Slope
@@ -173,7 +173,7 @@ def fit_table(fitted: Fit) -> Table:
             (f"{name} of {fitted.then.name}", number(item.value, 6), span(item.low, item.high))
             for name, item in fitted.then.parameters.items()
         ]
-    headers: tuple[str, ...] = ("parameter", "value", f"{fitted.level:.0%} interval")
+    headers: tuple[str, ...] = ("parameter", "value", f"{share(fitted.level)} interval")
     if fitted.tied:
         rows, headers = _with_untied(fitted.tied, rows), (*headers, "untied", "interval")
     low, high = fitted.domain.get("flops", (None, None))
@@ -308,7 +308,7 @@ def predictions_table(predictions: Sequence[Prediction]) -> Table:
         notes += _about(item.group, item.notes)
     level = predictions[0].level
     target = predictions[0].target
-    headers = ("law", "group", "at", target, f"{level:.0%} interval" if level else "interval")
+    headers = ("law", "group", "at", target, f"{share(level)} interval" if level else "interval")
     lines = tuple(dict.fromkeys(notes))
     return Table(f"Predicted {target}", headers, tuple(rows), left=3, lines=lines)
 
@@ -329,7 +329,7 @@ def curve_table(forecast: Forecast) -> Table:
     siblings = counted(len(forecast.siblings), "finished run")
     rests = f"rests on {siblings}" if forecast.siblings else "alone"
     title = f"{forecast.run_id}: {told}, {rests}"
-    headers = ("step", "loss", f"{forecast.level:.0%} band")
+    headers = ("step", "loss", f"{share(forecast.level)} band")
     return Table(title, headers, rows, left=0, lines=forecast.notes)
 
 
@@ -345,7 +345,7 @@ def curve_fit_table(known: Assessed, level: float) -> Table:
         for name, item in fitted.parameters(level).items()
     )
     lines = (fitted.law.formula, *fitted.law.caveats)
-    headers = ("parameter", "value", f"{level:.0%} interval")
+    headers = ("parameter", "value", f"{share(level)} interval")
     return Table(_fitted_on(fitted), headers, rows, lines=lines)
 
 
@@ -374,7 +374,7 @@ def schedule_table(plan: SchedulePlan) -> Table:
     )
     fitted = plan.known.fitted
     title = f"Final loss after {count(plan.steps)} steps, by {_fitted_on(fitted)}: {common}"
-    headers = ("schedule", "loss", f"{plan.level:.0%} band", "behind", "", "beyond the runs")
+    headers = ("schedule", "loss", f"{share(plan.level)} band", "behind", "", "beyond the runs")
     return Table(title, headers, rows, lines=(f"Best: {plan.best.schedule}", *plan.notes))
 
 
@@ -421,7 +421,7 @@ def allocation_tables(allocations: Sequence[Allocation]) -> list[Table]:
             )
             for item in items
         )
-        inside = f"{items[0].level:.0%}" if items[0].level else "interval"
+        inside = share(items[0].level) if items[0].level else "interval"
         headers = ("FLOPs", "past", "params", inside, "tokens", "D/N", "loss", inside)
         flat = [item for item in items if item.cost_of_double is not None]
         lines: list[str | Note] = []
