@@ -278,7 +278,7 @@ class Project:
 
     def saved_fits(self, fit: str | None = None, law: str | None = None) -> list[Fit]:
         """The fit with this id or in this file; else the newest set, of one law if it is named."""
-        from scaling_cli.fitting.result import Fit
+        from scaling_cli.fitting.result import STORE_CHANGED, Fit
 
         if fit is not None:
             return [load_fit(fit, self)]
@@ -291,7 +291,16 @@ class Project:
                 f"Run `scalefit fit{asked}` first, or give --published NAME.",
             )
         chosen = [item for item in documents if item["set"] == documents[0]["set"]]
-        return [Fit.from_document(item, item["fit_id"]) for item in chosen]
+        fits = [Fit.from_document(item, item["fit_id"]) for item in chosen]
+        if chosen[0].get("contents") in (None, self.store.contents()):
+            return fits
+        changed = Note(
+            STORE_CHANGED,
+            "warning",
+            "The runs in the store are not those of when this fit was made. Fit again, if it is to"
+            " count them as they are.",
+        )
+        return [item.with_notes([changed]) for item in fits]
 
     def forecasts(self, fit: str | None = None, law: str | None = None) -> list[Fit]:
         """The saved fits that answer for the future: those of `auto`, unless another is asked for

@@ -332,3 +332,29 @@ def test_groups_stand_side_by_side(ladder: Scalefit) -> None:
     lines = shown.partition("group by group")[2].splitlines()
     assert [line.split()[0] for line in lines[1:4]] == ["group", "a", "b"]
     assert "group by group" not in ladder(*asked, "--where", "recipe == 'a'").stdout
+
+
+def test_a_fit_of_other_runs_than_the_store_has_says_so(scalefit: Scalefit, tmp_path: Path) -> None:
+    """Answers by a saved fit after more runs have come; an ingest of the same changes nothing."""
+    table = tmp_path / "runs.csv"
+    rows = [
+        f"r{i},{n:.6g},{d:.6g},{1.8 + 480 / n**0.35 + 2085 / d**0.37:.6f}\n"
+        for i, (n, d) in enumerate((n, d) for n in (1e7, 3e7, 1e8, 3e8) for d in (1e9, 3e9, 1e10))
+    ]
+    asked = ("--params", "1B", "--tokens", "20B", "--json")
+
+    def codes() -> set[str]:
+        (found,) = json.loads(scalefit("predict", *asked).stdout)["predictions"]
+        return {note["code"] for note in found["warnings"]}
+
+    table.write_text("run_id,params,tokens,loss\n" + "".join(rows[:-1]))
+    scalefit("ingest", "runs.csv")
+    scalefit("fit", "--law", "chinchilla", "--bootstrap", "20")
+    scalefit("ingest", "runs.csv")
+    scalefit("store", "compact")
+    assert "store_changed" not in codes()
+    table.write_text("run_id,params,tokens,loss\n" + "".join(rows))
+    scalefit("ingest", "runs.csv")
+    assert "store_changed" in codes()
+    scalefit("fit", "--law", "chinchilla", "--bootstrap", "20")
+    assert "store_changed" not in codes()

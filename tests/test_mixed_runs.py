@@ -145,3 +145,13 @@ def test_repeated_data_is_said_to_a_law_that_does_not_know_of_it(name: str) -> N
         assert ("repeated_data" in severities(notes)) == said
     aware = fitter("data_constrained")(repeated, replace(QUICK, resamples=0), {})
     assert "repeated_data" not in severities(aware.notes)
+
+
+def test_a_frontier_of_a_few_runs_is_no_sign_that_the_law_explains_little() -> None:
+    """The recipe's weights lie on the runs of the largest budget, which hardly differ in loss."""
+    rows = ladder()
+    for seed in range(8):
+        random = np.random.default_rng(seed)
+        loss = rows.columns["loss"] * np.exp(0.004 * random.standard_normal(36))
+        some = with_column(rows, loss=loss).select(np.arange(36) >= 6)
+        assert "explains_little" not in severities(forecast.fit(some, QUICK).notes)

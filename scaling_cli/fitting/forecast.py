@@ -397,9 +397,7 @@ def fit(
     notes += diagnostics.design_notes(LAW, columns, engine.effective_runs(rows), len(NAMES))
     notes += diagnostics.settings_notes(columns, target)
     notes += diagnostics.resample_notes(len(drawn), options.resamples)
-    notes += diagnostics.explained_notes(
-        np.log(ground.rows.target), residuals, ground.weights, wanted
-    )
+    notes += diagnostics.explained_notes(np.log(ground.rows.target), residuals, None, wanted)
     if len(index) == 1:
         notes += diagnostics.one_run_notes(len(rows))
         drawn = drawn[:0]

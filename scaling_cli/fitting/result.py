@@ -24,6 +24,7 @@ ROBUST, PAPER = PROCEDURES = (
 CHAINED = 4000  # draws of a law and its link: the 5 % point is good to a thirtieth of a deviation
 NOISE_POINTS = 41  # quantile points of the noise that is folded into a prediction interval
 OUTSIDE_FACTOR = 1.05  # a value this far past the data counts as outside
+STORE_CHANGED = "store_changed"  # the note on a saved fit of runs that are not those of today
 FAR_DECADES = 1.0  # an extrapolation beyond this is a warning
 
 
@@ -296,7 +297,9 @@ class Fit:
     @property
     def severe_notes(self) -> tuple[Note, ...]:
         """What every answer by this fit has to say again."""
-        return tuple(note for note in self.notes if note.severity == "severe")
+        return tuple(
+            note for note in self.notes if note.severity == "severe" or note.code == STORE_CHANGED
+        )
 
     def _link_notes(self, columns: Mapping[str, Floats]) -> tuple[Note, ...]:
         if not self.then:

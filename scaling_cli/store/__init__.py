@@ -325,40 +325,51 @@ class Store:
 
     # Fits
 
+    def contents(self) -> str:
+        """A hash of which runs there are, each in which revision."""
+        import hashlib
+
+        places = self.log.state().places
+        runs = sorted((key, place.revision) for key, place in places.items())
+        return hashlib.sha256(json.dumps(runs).encode()).hexdigest()[:16]
+
     def save_fits(self, documents: Sequence[dict[str, Any]]) -> None:
-        """Keep fits' documents, each under its `fit_id`, as one set; those of the same ids are
-        replaced."""
+        """Keep fits' documents, each under its `fit_id`, as one set, with the `contents` of the
+        store; those of the same ids are replaced."""
         for document in documents:
             fit_id = str(document.get("fit_id", ""))
             if not _FIT_ID.fullmatch(fit_id):
                 raise InputError(
                     f"{fit_id!r} is not a fit id", "Use letters, digits and . _ - in a fit id."
                 )
-        number = 1 + max((number for number, _, _ in self._fits()), default=0)
+        number = 1 + max((entry["number"] for entry in self._fits()), default=0)
+        head = {"format": FORMAT, "number": number, "contents": self.contents()}
         for place, document in enumerate(documents):
-            self._save_fit(number, place, document)
+            self._save_fit(head | {"place": place, "fit": document})
 
-    def _save_fit(self, number: int, place: int, document: dict[str, Any]) -> None:
-        entry = {"format": FORMAT, "number": number, "place": place, "fit": document}
+    def _save_fit(self, entry: dict[str, Any]) -> None:
         content = json.dumps(entry).encode()
-        self.files.write(f"fits/{document['fit_id']}.json", lambda file: file.write(content))
+        self.files.write(f"fits/{entry['fit']['fit_id']}.json", lambda file: file.write(content))
 
-    def _fits(self) -> list[tuple[int, int, dict[str, Any]]]:
-        """The number of its set, its place in that, and its document, of each fit."""
+    def _fits(self) -> list[dict[str, Any]]:
+        """Of each fit its document, the number of its set, its place in that, and the contents."""
         names = [f"fits/{name}" for name in self.files.names("fits", ".json")]
         return [self._saved_fit(*item) for item in zip(names, self.files.read(names), strict=True)]
 
-    def _saved_fit(self, name: str, content: bytes) -> tuple[int, int, dict[str, Any]]:
+    def _saved_fit(self, name: str, content: bytes) -> dict[str, Any]:
         try:
-            entry = json.loads(content)
-            return entry["number"], entry.get("place", 0), entry["fit"]
+            entry = {"place": 0, "contents": None, **json.loads(content)}
+            return {key: entry[key] for key in ("number", "place", "contents", "fit")}
         except (ValueError, KeyError, TypeError) as error:
             raise DamagedError(self.files.path(name), error) from error
 
     def fits(self) -> list[dict[str, Any]]:
-        """Fit documents, the set that was saved last first; `set` numbers each one's."""
-        found = sorted(self._fits(), key=lambda fit: (-fit[0], fit[1], str(fit[2]["fit_id"])))
-        return [document | {"set": number} for number, _, document in found]
+        """Fit documents, the set that was saved last first; `set` numbers each one's, `contents` is
+        that of the store when it was saved."""
+        found = sorted(
+            self._fits(), key=lambda e: (-e["number"], e["place"], str(e["fit"]["fit_id"]))
+        )
+        return [e["fit"] | {"set": e["number"], "contents": e["contents"]} for e in found]
 
     def load_fit(self, fit_id: str) -> dict[str, Any]:
         known = [name.removesuffix(".json") for name in self.files.names("fits", ".json")]
@@ -371,4 +382,5 @@ class Store:
                 f"Near ids: {', '.join(close)}." if close else "Fit a law first: `scalefit fit`.",
             )
         name = f"fits/{fit_id}.json"
-        return self._saved_fit(name, self.files.read([name])[0])[2]
+        document: dict[str, Any] = self._saved_fit(name, self.files.read([name])[0])["fit"]
+        return document
