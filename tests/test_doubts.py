@@ -240,3 +240,68 @@ def test_three_sizes_a_budget_leave_no_residual_to_judge_by(sizes: int, known: b
     fitted = fitter("isoflop")(runs(params, tokens, loss), QUICK, {})
     assert ("noise_unknown" not in codes(fitted)) == known
     assert (fitted.parameters["a"].low is not None) == known
+
+
+def test_a_run_far_from_the_fit_is_named() -> None:
+    rows = ladder(40)
+    rows["loss"][17] *= 1.2
+    (note,) = (n for n in fit(LAW, runs(**rows), QUICK).notes if n.code == "outliers")
+    assert "1 of 40" in note.message
+    assert "run17 (+2" in note.message
+
+
+def test_an_amplitude_that_the_runs_leave_open_is_said_to_be() -> None:
+    fitted = fit(LAW, runs(**ladder(20, noise=0.02)), QUICK)
+    open_ended = {
+        name
+        for name, item in fitted.parameters.items()
+        if item.low is not None and item.high is not None and item.high > 10 * item.low
+    }
+    (note,) = (n for n in fitted.notes if n.code == "not_identified")
+    assert open_ended
+    assert all(name in note.message for name in open_ended)
+
+
+def test_a_fit_that_was_broken_off_is_no_optimum(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scaling_cli.fitting.solver.FEW_ITERATIONS", 2)
+    monkeypatch.setattr("scaling_cli.fitting.solver.MAX_ITERATIONS", 2)
+    fitted = fit(LAW, runs(**ladder(40)), replace(QUICK, resamples=0))
+    assert "not_converged" in codes(fitted, "severe")
+    assert "not_converged" in {note.code for note in fitted.predict(FAR).notes}
+    assert "starts_disagree" in codes(fitted)
+
+
+@pytest.mark.parametrize(
+    ("where", "code"),
+    [
+        ({"params": 1e9, "tokens": 2e10}, ""),
+        ({"params": 1e11, "tokens": 1e13}, "extrapolation"),
+        ({"params": 1e7, "tokens": 1e12}, "ratio_outside"),
+        ({"params": 1e6, "tokens": 2e7}, "extrapolation"),
+    ],
+)
+def test_a_prediction_says_what_it_lies_outside_of(where: dict[str, float], code: str) -> None:
+    fitted = fit(LAW, runs(**ladder(40)), QUICK)
+    found = {note.code for note in fitted.predict(where).notes}
+    assert code in found if code else not found
+
+
+def test_a_law_of_one_column_says_how_far_that_leaves_the_runs() -> None:
+    fitted = fit(get_law("power"), runs(**ladder(40)), replace(QUICK, x="tokens"))
+    most = fitted.domain["x"][1]
+    (note,) = fitted.predict({"tokens": 100 * most}).notes
+    assert note.code == "outside_design"
+    assert "2.00 decades" in note.message
+    assert fitted.predict({"tokens": most}).notes == ()
+
+
+def test_a_split_that_resamples_lack_is_not_sure() -> None:
+    """Where one term is all but gone, many resamples have no optimum at all."""
+    fitted = fit(LAW, runs(**ladder(40)), QUICK)
+    lost = fitted.draws.copy()
+    lost[::5, LAW.parameter_names.index("A")] = 0.0
+    found = allocate_fit(replace(fitted, draws=lost), 1e22)
+    assert found.params is not None
+    (note,) = (n for n in found.notes if n.code == "optimum_uncertain")
+    assert "20%" in note.message
+    assert "optimum_uncertain" not in {n.code for n in allocate_fit(fitted, 1e22).notes}
