@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from scaling_cli.errors import FitError, InputError
-from scaling_cli.fitting import forecast, tied
+from scaling_cli.fitting import backtest, forecast, tied
 from scaling_cli.fitting.engine import FitOptions, fit
 from scaling_cli.fitting.recipes import fitter
 from scaling_cli.fitting.result import Fit
@@ -21,6 +21,7 @@ from scaling_cli.planning import allocate_fit
 LAW = get_law("chinchilla")
 TRUTH = {"E": 1.82, "A": 480.0, "alpha": 0.348, "B": 2085.0, "beta": 0.366}  # epoch2024
 QUICK = FitOptions(resamples=60)
+LAW_OF_FORECAST = forecast.LAW.parameter_names
 FAR = {"params": 1e10, "tokens": 1e12}
 
 
@@ -305,3 +306,32 @@ def test_a_split_that_resamples_lack_is_not_sure() -> None:
     (note,) = (n for n in found.notes if n.code == "optimum_uncertain")
     assert "20%" in note.message
     assert "optimum_uncertain" not in {n.code for n in allocate_fit(fitted, 1e22).notes}
+
+
+def test_a_forecast_from_few_runs_is_as_unsure_as_its_prior() -> None:
+    """Eight runs say little of the exponents: their draws are spread as the prior's centre is."""
+    fitted = forecast.fit(runs(**ladder(8)), replace(QUICK, resamples=200))
+    for name in ("alpha", "beta"):
+        drawn = np.log(fitted.draws[:, LAW_OF_FORECAST.index(name)])
+        assert np.std(drawn) > 0.8 * forecast.WIDTHS[0, 0]
+
+
+@pytest.mark.parametrize(
+    ("errors", "decided"),
+    [
+        (((0.02, 0.021, 0.02, 0.022), (0.02, 0.021)), True),
+        (((0.03, 0.031, 0.03, 0.032), (0.009, 0.009)), False),  # better in one of the cuts
+        (((0.02, 0.021), (0.02,)), False),  # of three runs
+    ],
+)
+def test_a_law_is_worse_only_if_it_is_in_every_cut(
+    errors: tuple[tuple[float, ...], ...], decided: bool
+) -> None:
+    rows = runs(**ladder(8))
+    folds = [
+        backtest.Fold(1.0, rows, rows.select(np.isin(np.arange(8), range(at, at + len(own)))))
+        for at, own in zip((0, 4), errors, strict=True)
+    ]
+    best = backtest.Score("a", 5, 0.01, 0.0, None, tuple(np.full(len(e), 0.01) for e in errors), 0)
+    other = replace(best, law="b", errors=tuple(np.array(item) for item in errors))
+    assert backtest._against(other, best, folds).decided == decided
