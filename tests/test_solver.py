@@ -17,7 +17,7 @@ from scaling_cli.fitting.arrays import products
 from scaling_cli.fitting.objective import get_objective
 from scaling_cli.fitting.solver import Prior, objective_values, rough, solve
 from scaling_cli.fitting.starts import candidate_starts, fit_starts, halton
-from scaling_cli.fitting.surface import Surface, on_scale
+from scaling_cli.fitting.surface import Surface, middle, on_scale
 from scaling_cli.laws import LAWS, get_law
 from scaling_cli.laws.farseer import farseer_centred
 
@@ -227,6 +227,25 @@ def test_farseer_s_best_starts_hold_the_optimum_of_many(seed: int) -> None:
     many = rough(surface, np.ones((1, len(surface.target))), candidate_starts(surface, 192)[48:])
     other = solve(surface, np.ones((1, len(surface.target))), many[::6])
     assert found.objective.min() <= other.objective.min() * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("bend", [-5.0, 4.0])
+def test_an_exponent_that_bends_at_one_end_alone_is_found(bend: float) -> None:
+    """Starts without a bend end in an optimum 7 and 150 times above the truth's objective."""
+    params, ratio = np.meshgrid(np.geomspace(1e8, 1.6e10, 8), np.geomspace(4, 400, 7))
+    params, tokens = params.ravel(), (params * ratio).ravel()
+    references = {"params_0": middle(params), "tokens_0": middle(tokens)}
+    end = np.log((params.max() if bend > 0 else params.min()) / references["params_0"])
+    values = references | {
+        "floor": 1.8, "floor_slope": -0.05, "floor_bend": 0.1,
+        "data": 0.6, "data_slope": -0.1, "data_bend": 0.1, "exponent": 0.4,
+        "exponent_slope": 0.4 * abs(bend / np.expm1(bend * end)), "exponent_bend": bend,
+    }  # fmt: skip
+    truth = get_law("farseer").predict(**values, params=params, tokens=tokens)
+    loss = truth * np.exp(3e-4 * np.random.default_rng(0).normal(size=len(truth)))
+    surface, _ = surface_on("farseer", params, tokens, loss)
+    surface, found = fit_starts(surface, 48)
+    assert found.objective.min() <= np.sum(surface.objective.rho(np.log(truth / loss)))
 
 
 def test_the_adaptive_delta_follows_the_noise() -> None:

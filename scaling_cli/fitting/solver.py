@@ -56,6 +56,18 @@ class Solution:
         self.theta[rows], self.objective[rows] = other.theta, other.objective
         self.converged[rows] = other.converged
 
+    def take(self, rows: Rows) -> Solution:
+        """These rows of the batch."""
+        return Solution(self.theta[rows], self.objective[rows], self.converged[rows])
+
+    def joined(self, other: Solution) -> Solution:
+        """One batch after the other."""
+        return Solution(
+            np.concatenate([self.theta, other.theta]),
+            np.concatenate([self.objective, other.objective]),
+            np.concatenate([self.converged, other.converged]),
+        )
+
     def best(self) -> int:
         return int(np.argmin(self.objective))
 

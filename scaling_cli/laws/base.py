@@ -196,6 +196,8 @@ class Law:
     only save time. `optimum(values, flops)` is the closed form of the
     compute-optimal (params, tokens) under flops = 6 params tokens, where there is one. `references`
     are constants of the surface, each set to the geometric mean of a column when the law is fitted.
+    `again` makes of an optimum's values, and the column that `curves` go by, parameters to start
+    from where another may hide.
     `derived` gives further coefficients for the report.
 
     `target` is the column that it predicts unless the user names another, `objective` what its fit
@@ -226,6 +228,7 @@ class Law:
     hessian: Callable[..., dict[tuple[str, str], Array]] | None = None
     form: PowerSum | None = None
     curves: Curves | None = None
+    again: Callable[[Values, Array], dict[str, Array]] | None = None
     optimum: Callable[[Values, Array], tuple[Array, Array]] | None = None
     references: Mapping[str, str] = field(default_factory=dict)
     summands: tuple[str, ...] = ()

@@ -22,6 +22,7 @@ from scaling_cli.laws import piecewise
 from scaling_cli.laws.base import Array, Curves, Law, PaperFit, Parameter, Published, Source, Values
 
 FARSEER = Source("Li et al.", 2025, "2506.10972", "eq. 15")
+OTHER_BENDS = (-6.0, -2.0, 2.0, 6.0)  # the published are within 0.2; of optima elsewhere, -9 to 11
 SMALL_BEND = 1e-6  # below it, phi and its derivative are taken from their series
 
 
@@ -115,6 +116,20 @@ def _derivatives(
     return slopes, bends
 
 
+def _other_bends(values: Values, params: Array) -> dict[str, Array]:
+    """The surface with one curve bent at the smallest or largest size alone, where it has the value
+    that it had; parameters [starts]."""
+    x = np.log([np.min(params), np.max(params)]) - np.log(values["params_0"])
+    found = []
+    for name in ("floor", "data", "exponent"):
+        for bend in OTHER_BENDS:
+            end = x[int(bend > 0)]
+            reached, _ = _phi(np.array(values[f"{name}_bend"]), end)
+            slope = values[f"{name}_slope"] * reached * bend / np.expm1(bend * end)
+            found.append({**values, f"{name}_slope": slope, f"{name}_bend": bend})
+    return {name: np.array([float(item[name]) for item in found]) for name in values}
+
+
 def farseer_raw(values: Values) -> dict[str, float]:
     """The paper's coefficients (eq. 15) of a surface held by its curves."""
     n_0, y_0 = values["params_0"], np.log(values["tokens_0"])
@@ -194,6 +209,7 @@ LAW = Law(
     predict=CURVES.predict,
     gradient=CURVES.gradient,
     curves=CURVES,
+    again=_other_bends,
     derived=farseer_raw,
     source=FARSEER,
     paper=PaperFit("huber_log", "differential piecewise procedure", piecewise.fit),
