@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -84,6 +85,27 @@ def test_two_bounds_hold_at_once() -> None:
     fixed = fit(LAW, ladder(), replace(PLAIN, fixed={"alpha": 0.4, "beta": 0.5}))
     assert bounded.objective_value == pytest.approx(fixed.objective_value, rel=1e-9)
     same_law(fixed, bounded)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_bounds_that_pull_on_each_other_lead_to_the_best_point_inside(seed: int) -> None:
+    """No fit with each of the two free, or fixed at an end, that lies inside is better."""
+    random = np.random.default_rng(seed)
+    rows = ladder(seed, 25)
+    low = {"E": random.uniform(0.5, 2.2), "alpha": random.uniform(0.1, 0.5)}
+    bounds = {name: (at, at + random.uniform(0.05, 0.3)) for name, at in low.items()}
+    options = replace(PLAIN, objective="squared_log")
+    bounded = fit(LAW, rows, replace(options, bounds=bounds))
+    best = np.inf
+    for ends in product((None, 0, 1), repeat=2):
+        fixed = {
+            name: bounds[name][end] for name, end in zip(bounds, ends, strict=True) if end in (0, 1)
+        }
+        found = fit(LAW, rows, replace(options, fixed=fixed))
+        values = found.values
+        if all(bounds[name][0] <= values[name] <= bounds[name][1] for name in bounds):
+            best = min(best, found.objective_value)
+    assert bounded.objective_value == pytest.approx(best, rel=1e-9)
 
 
 def test_a_bound_beyond_the_optimum_changes_nothing() -> None:

@@ -40,6 +40,7 @@ SMALLEST_BEND = 1e-8  # of an eigenvalue over the largest, so that a flat direct
 DELTA_FACTOR = 4.0  # between the widths of Huber's delta that are solved in turn
 FAR = 16.0  # median residual over delta beyond which a start is led by wider deltas at once
 SAME_OPTIMUM = 1e-6  # relative difference of objectives that counts as the same optimum
+ROUNDS_PER_COORDINATE = 4  # of a step within limits; most take two in all
 MAX_STEP = 3.0  # in a coordinate: a factor of e**3 in a parameter
 
 
@@ -333,18 +334,49 @@ def _step(
 def _hold_inside(
     limits: tuple[Floats, Floats], step: Floats, matrix: Floats, gradient: Floats
 ) -> None:
-    """Hold the coordinates that a step takes past a limit at it, and step in the others."""
+    """Where a step passes limits, the best one within them: a quadratic program by active sets.
+
+    From no step at all each round goes towards the optimum of the coordinates that are not held,
+    as far as the first limit, which then holds; one that is held back without need is let go. So
+    the model never rises, and a step of nothing is an optimum. Holding all that the free step
+    passes at once can lead uphill, and looks like one.
+    """
     lowest, highest = limits
-    held = (step < lowest) | (step > highest)
-    if not np.count_nonzero(held):
+    rows = np.flatnonzero(((step < lowest) | (step > highest)).any(axis=1))
+    if not len(rows):
         return
-    rows = np.flatnonzero(held.any(axis=1))
-    held = held[rows]
-    there = np.where(held, np.clip(step[rows], lowest[rows], highest[rows]), 0.0)
-    side = -gradient[rows] - np.einsum("bij,bj->bi", matrix[rows], there)
-    rest = np.where(held[:, :, None] | held[:, None, :], 0.0, matrix[rows])
-    rest += held[:, :, None] * np.eye(held.shape[1])
-    step[rows] = np.where(held, there, solve_symmetric(rest, np.where(held, 0.0, side)))
+    ends = np.stack([lowest[rows], highest[rows]])
+    aim, matrix, gradient = step[rows], matrix[rows], gradient[rows]
+    at = np.clip(0.0, *ends)
+    held = np.zeros(at.shape, dtype=bool)
+    left = np.arange(len(rows))
+    for _ in range(ROUNDS_PER_COORDINATE * at.shape[1]):
+        way = aim - at[left]
+        room = np.where(way > 0, ends[1, left], ends[0, left]) - at[left]
+        with np.errstate(all="ignore"):
+            shares = np.where(held[left] | (way == 0), np.inf, room / way)
+        share = np.minimum(1.0, shares.min(axis=1, keepdims=True))
+        stopped = (shares <= share) & (share < 1)
+        at[left] = np.where(stopped, at[left] + room, at[left] + share * way)
+        held[left] |= stopped
+        # Of what is held, that which pulls back inside is let go, the strongest first.
+        pull = gradient[left] + np.einsum("bij,bj->bi", matrix[left], at[left])
+        inward = np.where(at[left] <= ends[0, left], -pull, pull)
+        inward = np.where(held[left] & ~stopped.any(axis=1, keepdims=True), inward, 0.0)
+        worst = np.argmax(inward, axis=1)
+        freed = inward[np.arange(len(left)), worst] > 0
+        held[left[freed], worst[freed]] = False
+        left = left[freed | stopped.any(axis=1)]
+        if not len(left):
+            break
+        kept = held[left]
+        side = -gradient[left] - np.einsum(
+            "bij,bj->bi", matrix[left], np.where(kept, at[left], 0.0)
+        )
+        rest = np.where(kept[:, :, None] | kept[:, None, :], 0.0, matrix[left])
+        rest += kept[:, :, None] * np.eye(kept.shape[1])
+        aim = np.where(kept, at[left], solve_symmetric(rest, np.where(kept, 0.0, side)))
+    step[rows] = at
 
 
 def _positive(matrix: Floats, scale: Floats) -> Floats:
