@@ -67,7 +67,10 @@ class Table:
         found = {ours: self.numbers(theirs) for ours, theirs in columns.items()}
         kept = np.all([np.isfinite(values) for values in found.values()], axis=0)
         ids = [row["run_id"] for row, keep in zip(self.rows, kept, strict=True) if keep]
-        runs = [SimpleNamespace(run_id=f"{name} {i}", run_key=f"{i}") for i, name in enumerate(ids)]
+        runs = [
+            SimpleNamespace(run_id=f"{name} {i}", run_key=f"{i}", group="")
+            for i, name in enumerate(ids)
+        ]
         values = {name: item[kept] for name, item in found.items()}
         return Observations(values, cast(Any, tuple(runs)))
 

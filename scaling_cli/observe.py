@@ -96,7 +96,7 @@ class Observations:
 
     def logged_groups(self) -> list[str]:
         """The group that its logger gave each run, or none."""
-        return [getattr(run, "group", "") for run in self.runs]
+        return [run.group for run in self.runs]
 
     def digest(self) -> str:
         """A hash of the runs and of every number: equal digests give equal fits."""

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import pytest
@@ -53,6 +54,14 @@ def s3() -> Iterator[Any]:
     s3fs = pytest.importorskip("s3fs")
     server_module = pytest.importorskip("moto.server")
     patch = pytest.MonkeyPatch()
+    # S3 answers one of two writers who each create an object; moto looks and creates in two steps.
+    one_by_one, answer = Lock(), server_module.DomainDispatcherApplication.__call__
+
+    def answered(app: Any, *request: Any) -> Any:
+        with one_by_one:
+            return answer(app, *request)
+
+    patch.setattr(server_module.DomainDispatcherApplication, "__call__", answered)
     server = server_module.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

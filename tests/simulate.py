@@ -83,5 +83,7 @@ def observed(
 def observations(law: Law, columns: dict[str, Any], target: np.ndarray) -> Observations:
     """One run a row."""
     tries = {law.trials: np.full(len(target), float(TRIES))} if law.trials else {}
-    runs = [SimpleNamespace(run_id=f"run {i}", run_key=str(i)) for i in range(len(target))]
+    runs = [
+        SimpleNamespace(run_id=f"run {i}", run_key=str(i), group="") for i in range(len(target))
+    ]
     return Observations({**columns, **tries, law.target: target}, cast(Any, tuple(runs)))

@@ -31,7 +31,7 @@ def runs(
     """Rows in turn of `count` runs; of one each without."""
     columns = {"params": params, "tokens": tokens, "loss": loss, "flops": 6 * params * tokens}
     ids = [f"run{i % (count or len(loss))}" for i in range(len(loss))]
-    records = tuple(SimpleNamespace(run_id=name, run_key=name) for name in ids)
+    records = tuple(SimpleNamespace(run_id=name, run_key=name, group="") for name in ids)
     return Observations(columns | more, cast(Any, records))
 
 
