@@ -132,7 +132,9 @@ def repeated_notes(law: Law, columns: Mapping[str, Floats]) -> list[Note]:
 def settings_notes(columns: Mapping[str, Floats], target: Floats) -> list[Note]:
     """Runs at one place of the law whose targets differ by more than chance would make them."""
     places, cell = np.unique(np.stack(list(columns.values())), axis=1, return_inverse=True)
-    members = [target[cell.reshape(-1) == one] for one in range(places.shape[1])]
+    cell = cell.reshape(-1)
+    ends = np.cumsum(np.bincount(cell, minlength=places.shape[1]))[:-1]
+    members = np.split(target[np.argsort(cell, kind="stable")], ends)
     members = [values for values in members if len(values) >= LEAST_CELL]
     spreads = [float(np.ptp(values) / np.median(np.abs(values))) for values in members]
     runs = sum(map(len, members))
