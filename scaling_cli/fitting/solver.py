@@ -119,7 +119,9 @@ def solve(
     Newton's says little; then wider deltas are solved first, each from the last one's optimum. No
     problem's digits depend on the others of its batch.
     """
-    delta, weights = surface.objective.delta, surface.weighted(weights)
+    delta = surface.objective.delta
+    # Rows are taken out of the weights at each step; of another layout all would be copied first.
+    weights = np.ascontiguousarray(surface.weighted(weights))
     distance = np.concatenate(
         [_distance(surface, starts[at : at + SCREEN]) for at in range(0, len(starts), SCREEN)]
     )
