@@ -15,7 +15,7 @@ from scaling_cli.curves.schedule import parse_schedule
 from scaling_cli.fitting import solver
 from scaling_cli.fitting.arrays import products
 from scaling_cli.fitting.objective import get_objective
-from scaling_cli.fitting.solver import Prior, objective_values, rough, solve
+from scaling_cli.fitting.solver import Prior, decided, objective_values, rough, solve
 from scaling_cli.fitting.starts import candidate_starts, fit_starts, halton
 from scaling_cli.fitting.surface import Surface, middle, on_scale
 from scaling_cli.laws import LAWS, get_law
@@ -227,6 +227,14 @@ def test_farseer_s_best_starts_hold_the_optimum_of_many(seed: int) -> None:
     many = rough(surface, np.ones((1, len(surface.target))), candidate_starts(surface, 192)[48:])
     other = solve(surface, np.ones((1, len(surface.target))), many[::6])
     assert found.objective.min() <= other.objective.min() * (1 + 1e-9)
+
+
+def test_starts_race_until_half_agree_and_none_lies_below() -> None:
+    done = np.array([True, True, False, False])
+    assert decided(np.array([1.0, 1.0, 2.0, 3.0]), done)
+    assert not decided(np.array([1.0, 1.0, 0.9, 3.0]), done)
+    assert not decided(np.array([1.0, 1.1, 2.0, 3.0]), done)
+    assert not decided(np.array([1.0, 1.0, 2.0, 3.0]), ~np.ones(4, dtype=bool))
 
 
 @pytest.mark.parametrize("bend", [-5.0, 4.0])

@@ -132,7 +132,9 @@ def fit(
 
     check_level(level)
     if 0 < bootstrap < LEAST_RESAMPLES:
-        raise InputError(f"--bootstrap {bootstrap} gives no interval", "Give 0, or 100 and more.")
+        raise InputError(
+            f"--bootstrap {bootstrap} gives no interval", f"Give 0, or {LEAST_RESAMPLES} and more."
+        )
     options = FitOptions(
         objective=objective,
         resamples=bootstrap,

@@ -50,7 +50,9 @@ def design_notes(law: Law, columns: Mapping[str, Floats], runs: float, free: int
     if runs < wanted * (1 - ROUNDING):
         few = f"{rows} runs"
         if runs < rows * (1 - ROUNDING):
-            few = f"{rows} rows that count as {runs:.1f} runs (points of one run count together)"
+            few = (
+                f"{rows} rows that count as {runs:.1f} runs (by weight, points of one run together)"
+            )
         notes.append(
             Note(
                 "few_runs",

@@ -179,9 +179,7 @@ class Design:
         columns, target = read(rows, names)
         weights = None
         if options.weights:
-            weights = rows.numbers(options.weights)
-            weights = weights / np.max(weights)
-            weights /= np.mean(weights)
+            weights = of_mean_one(rows.numbers(options.weights))
             notes.append(Note("weighted", "info", f"Runs count by the column {options.weights}."))
         trials = rows.numbers(names["trials"]) if law.trials else None
         if objective.binomial and trials is None:
@@ -248,7 +246,7 @@ class Frame:
             design.weights,
             self.bounds,
         )
-        reach = surface.decode(np.stack(limits(surface)))
+        reach = surface.decode(np.stack(surface.limits))
         for name, (low, high) in self.bounds.items():
             if np.max(reach[name]) < low or np.min(reach[name]) > high:
                 raise InputError(
@@ -263,13 +261,6 @@ class Frame:
             values = self.law.to_raw(surface.decode(points), self.scales)
         columns = [values[name] for name in self.law.parameter_names]
         return np.concatenate([np.broadcast_to(c, (len(points), 1)) for c in columns], axis=1)
-
-
-def limits(surface: Surface) -> tuple[Floats, Floats]:
-    """The lowest and the highest value of each coordinate [free]."""
-    ends = np.array([[-np.inf], [np.inf]])
-    lowest, highest = surface.inside(np.broadcast_to(ends, (2, len(surface.free))))
-    return lowest, highest
 
 
 def report(
@@ -316,7 +307,7 @@ def report(
         draws = draws[:0]
     gone = vanished(design, surface, theta)
     notes += diagnostics.vanished_notes(gone)
-    at_limit = np.stack(limits(surface)) - theta
+    at_limit = np.stack(surface.limits) - theta
     at_limit = np.abs(at_limit) <= diagnostics.AT_BOUND * np.minimum(1.0, np.ptp(at_limit, axis=0))
     held = {name for name, hit in zip(surface.free, at_limit.any(axis=0), strict=True) if hit}
     notes += diagnostics.bound_notes(
@@ -589,6 +580,12 @@ def determined(counts: Floats, free: int) -> Mask:
     and fewer by any of many surfaces. `counts` [count, rows] say how often each row was drawn."""
     enough: Mask = np.count_nonzero(counts, axis=1) >= free
     return enough
+
+
+def of_mean_one(weights: Floats) -> Floats:
+    """The weights [rows] over their mean; those near the largest float do not overflow."""
+    scaled: Floats = weights / np.max(weights)
+    return scaled / np.mean(scaled)
 
 
 def effective_runs(rows: Observations, weights: Floats | None = None) -> float:

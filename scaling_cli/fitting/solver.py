@@ -223,7 +223,7 @@ def _solve_batch(
             done = small | (damp > MAX_DAMPING) | np.isinf(value[active]) | (left[active] == 0)
             converged[active] = small
             left[active] -= 1
-            if race and np.count_nonzero(done) and _decided(value, converged):
+            if race and np.count_nonzero(done) and decided(value, converged):
                 break
             moved = surface.moved(theta[active], step)
             if np.count_nonzero(done):
@@ -235,11 +235,11 @@ def _solve_batch(
     return Solution(theta, value, converged)
 
 
-def _decided(value: Floats, converged: Rows) -> bool:
+def decided(value: Floats, converged: Rows) -> bool:
     """Whether half of the starts of one fit have met in the lowest optimum and none is below it.
 
-    Of 60 random Farseer surfaces 4 then take above 100 ms and not 10; no optimum of these and of
-    360 small ladders is another.
+    Side by side 4 of 60 random Farseer surfaces take above 100 ms, and 10 without; none of these
+    and of 360 small ladders ends in another optimum.
     """
     least = np.min(value[converged], initial=np.inf)
     same = converged & (value <= least * (1 + SAME_OPTIMUM))

@@ -141,7 +141,7 @@ class Surface:
         return gradient, matrix
 
     @cached_property
-    def _limits(self) -> tuple[Floats, Floats]:
+    def limits(self) -> tuple[Floats, Floats]:
         """The lowest and the highest value of each coordinate [free]."""
         highest = np.full(len(self.free), COORDINATE_LIMIT)
         lowest = -highest
@@ -149,20 +149,20 @@ class Surface:
         for i, (name, transform) in enumerate(zip(self.free, self._transforms, strict=True)):
             if name in self.bounds:
                 low, high = sorted(float(transform.encode(end)) for end in self.bounds[name])
-                lowest[i], highest[i] = max(low, lowest[i]), min(high, highest[i])
+                lowest[i], highest[i] = np.clip((low, high), lowest[i], highest[i])
         return lowest, highest
 
     def inside(self, theta: Floats) -> Floats:
         """The coordinates [batch, free] within their limits."""
-        within: Floats = np.clip(theta, *self._limits)
+        within: Floats = np.clip(theta, *self.limits)
         return within
 
     def step_limits(self, theta: Floats) -> tuple[Floats, Floats]:
         """The steps [batch, free] that take each coordinate to its limits."""
-        lowest, highest = (limit - theta for limit in self._limits)
+        lowest, highest = (limit - theta for limit in self.limits)
         at = self._straight
         level = np.exp(theta[:, at]) / self._unit
-        for limit, step in zip(self._limits, (lowest, highest), strict=True):
+        for limit, step in zip(self.limits, (lowest, highest), strict=True):
             step[:, at] = np.exp(limit[at]) / self._unit - level
         return lowest, highest
 

@@ -238,10 +238,11 @@ def fit(law: Law, groups: Groups, options: FitOptions) -> list[Fit | FailedFit]:
 def _weighed_together(designs: Mapping[int, Design], column: str) -> dict[int, Design]:
     """The designs with weights of mean one over all groups: a run counts by its own weight,
     whichever group it stands in."""
-    weights = {i: design.rows.numbers(column) for i, design in designs.items()}
-    every = np.concatenate(list(weights.values()))
-    unit = np.max(every) * np.mean(every / np.max(every))
-    return {i: replace(design, weights=weights[i] / unit) for i, design in designs.items()}
+    every = [design.rows.numbers(column) for design in designs.values()]
+    weights = engine.of_mean_one(np.concatenate(every))
+    parts = np.split(weights, np.cumsum([len(part) for part in every])[:-1])
+    given = zip(designs.items(), parts, strict=True)
+    return {i: replace(design, weights=part) for (i, design), part in given}
 
 
 def _check(law: Law, options: FitOptions) -> None:
