@@ -22,11 +22,11 @@ reproduction: .venv/dev
 
 # 10,000 damaged files over all formats: about 10 minutes of processor time.
 fuzz: .venv/dev
-	$(BIN)/python -m tests.fuzz_sources $(FUZZ)
+	$(BIN)/python -m tests.adapters.fuzz_sources $(FUZZ)
 
 # Three writers of one store, killed at random moments: about five minutes.
 faults: .venv/dev
-	$(BIN)/python -m tests.faults $(or $(KILLS),200)
+	$(BIN)/python -m tests.store.faults $(or $(KILLS),200)
 
 lint: .venv/dev
 	$(BIN)/ruff check .

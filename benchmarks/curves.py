@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rows import DATA, ROOT, seconds
-from scaling_cli.curves.curve import Curve, curve_of
-from scaling_cli.curves.fit import (
+from scaling_cli.fitting.solver import objective_values
+from scaling_cli.laws import get_law, get_published
+from scaling_cli.project import open_project
+from scaling_cli.training.curve import Curve, curve_of
+from scaling_cli.training.fit import (
     CurveFit,
     Hold,
     curve_starts,
@@ -22,12 +25,9 @@ from scaling_cli.curves.fit import (
     solve_curves,
     surface_of,
 )
-from scaling_cli.curves.forecast import foresee, learn, usable
-from scaling_cli.curves.history import DECAY
-from scaling_cli.curves.schedule import Schedule, logged_schedule
-from scaling_cli.fitting.solver import objective_values
-from scaling_cli.laws import get_law, get_published
-from scaling_cli.project import open_project
+from scaling_cli.training.forecast import foresee, learn, usable
+from scaling_cli.training.history import DECAY
+from scaling_cli.training.schedule import Schedule, logged_schedule
 
 title = "Training curves"
 TABLE = DATA / "mpl_curves" / "mpl_curves.csv"
@@ -128,7 +128,7 @@ def holds() -> str:
     return "\n".join(
         [
             "The width of the prior of `mpl` (`shape` and `trust` of"
-            " `scaling_cli.curves.fit.Hold`), and the error on the six other schedules at each"
+            " `scaling_cli.training.fit.Hold`), and the error on the six other schedules at each"
             " size; the last column is that of the nine `schedule` sample runs, each of three"
             " schedules foreseen from the other two. Chosen by the other two sizes alone: "
             + "; ".join(cells)

@@ -12,13 +12,6 @@ import numpy as np
 
 from benchmarks.curves import TABLE, public_curves
 from benchmarks.rows import ROOT
-from scaling_cli.curves import bootstrap
-from scaling_cli.curves.curve import Curve
-from scaling_cli.curves.finals import with_predicted
-from scaling_cli.curves.fit import CurveFit, fit_curves
-from scaling_cli.curves.history import DECAY
-from scaling_cli.curves.plan import plan_schedule
-from scaling_cli.curves.schedule import parse_schedule
 from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.fitting.imputed import SPREAD
 from scaling_cli.fitting.result import Fit
@@ -28,6 +21,13 @@ from scaling_cli.project import LAST, PREDICTED, Project, open_project
 from scaling_cli.records import Floats, Series
 from scaling_cli.resolve import finals
 from scaling_cli.store import open_store
+from scaling_cli.training import bootstrap
+from scaling_cli.training.curve import Curve
+from scaling_cli.training.finals import with_predicted
+from scaling_cli.training.fit import CurveFit, fit_curves
+from scaling_cli.training.history import DECAY
+from scaling_cli.training.plan import plan_schedule
+from scaling_cli.training.schedule import parse_schedule
 
 title = "Schedules, intervals and predicted finals by training curves"
 STEPS = 24_000  # of the longest public runs

@@ -17,7 +17,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from scaling_cli.adapters import stream
-from tests.wandb_server import KEY, Recorded, Server
+from tests.adapters.wandb_server import KEY, Recorded, Server
 
 title = "W&B server at 100 ms a call: 96 runs of 2,000 rows with 8 metrics"
 RUNS, ROWS, METRICS, LATENCY = 96, 2_000, 8, 0.1

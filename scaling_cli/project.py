@@ -18,10 +18,6 @@ from scaling_cli.workers import mapper
 if TYPE_CHECKING:
     from scaling_cli.checks import Result
     from scaling_cli.checks.base import Bench
-    from scaling_cli.curves.assessed import Assessed
-    from scaling_cli.curves.curve import Curve
-    from scaling_cli.curves.forecast import Forecast
-    from scaling_cli.curves.plan import SchedulePlan
     from scaling_cli.fitting.backtest import Comparison
     from scaling_cli.fitting.engine import FitOptions
     from scaling_cli.fitting.recipes import Recipe
@@ -31,6 +27,10 @@ if TYPE_CHECKING:
     from scaling_cli.planning import Allocation
     from scaling_cli.progress import Progress
     from scaling_cli.selection import Selection
+    from scaling_cli.training.assessed import Assessed
+    from scaling_cli.training.curve import Curve
+    from scaling_cli.training.forecast import Forecast
+    from scaling_cli.training.plan import SchedulePlan
     from scaling_cli.workers import Mapper
 
     Groups = Sequence[tuple[dict[str, Any], Observations]]
@@ -160,7 +160,7 @@ class Project:
         """The rows, those of unfinished runs at their predicted end if that is asked for."""
         if finals == LAST:
             return rows
-        from scaling_cli.curves.finals import with_predicted
+        from scaling_cli.training.finals import with_predicted
 
         return with_predicted(self.store, rows, self.mapping)
 
@@ -207,12 +207,12 @@ class Project:
         fit: str | None = None,
         **asked: Any,
     ) -> tuple[Curve, Forecast, Assessed | None]:
-        """The curve of a run and what it will log; `asked` as in `scaling_cli.curves.ask.ask`.
+        """The curve of a run and what it will log; `asked` as in `scaling_cli.training.ask.ask`.
 
         By a curve `law` fitted to the finished runs like it, or by the saved `fit` of one, where
         either is named; that is then the third.
         """
-        from scaling_cli.curves.ask import ask, learnt
+        from scaling_cli.training.ask import ask, learnt
 
         rows, among = self.runs(), None if where is None else self.runs(where)
         known = None
@@ -225,7 +225,7 @@ class Project:
 
     def curve_fit(self, path: str) -> Assessed:
         """The curve fit of a file; its path may be relative to that of the mapping."""
-        from scaling_cli.curves.assessed import Assessed
+        from scaling_cli.training.assessed import Assessed
 
         return Assessed.load(self._file(path))
 
@@ -233,9 +233,9 @@ class Project:
         self, steps: int, run: str | None = None, where: str | None = None, **asked: Any
     ) -> SchedulePlan:
         """The schedule of the lowest final loss, foreseen from the finished runs of one size: those
-        like `run`, or all that match; `asked` as in `scaling_cli.curves.plan.plan_schedule`."""
-        from scaling_cli.curves.ask import alike
-        from scaling_cli.curves.plan import plan_schedule
+        like `run`, or all that match; `asked` as in `scaling_cli.training.plan.plan_schedule`."""
+        from scaling_cli.training.ask import alike
+        from scaling_cli.training.plan import plan_schedule
 
         curves = alike(self.store, self.runs(where), run, self.mapping)
         return plan_schedule(curves, steps, **asked)

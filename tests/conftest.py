@@ -11,8 +11,8 @@ import pytest
 from hypothesis import settings
 
 from scaling_cli.project import Project, open_project
+from tests.places import ROOT, SAMPLES
 
-SAMPLES = Path(__file__).resolve().parents[1] / "sample_runs"
 PUBLIC_DATA = "SCALEFIT_PUBLIC_DATA"
 
 # No test depends on how busy the machine is, and what passed once passes again.
@@ -23,7 +23,7 @@ settings.load_profile("suite")
 @pytest.fixture
 def public_data() -> Path:
     """The folder of public tables: shared/data beside the checkout, or where the variable says."""
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    beside = ROOT.parent / "shared" / "data"
     folder = Path(os.environ.get(PUBLIC_DATA, beside))
     if not folder.is_dir():
         pytest.skip(f"the public tables are not at {folder} (set {PUBLIC_DATA})")

@@ -9,11 +9,11 @@ from typing import Any, cast
 import numpy as np
 
 from scaling_cli.columns import about
-from scaling_cli.curves.history import curve_columns
-from scaling_cli.curves.schedule import parse_schedule
 from scaling_cli.fitting.surface import on_scale
 from scaling_cli.laws import Law
 from scaling_cli.observe import Observations
+from scaling_cli.training.history import curve_columns
+from scaling_cli.training.schedule import parse_schedule
 
 TRIES = 1000
 ANY = (1e2, 1e6)  # of a one-variable law's x

@@ -15,8 +15,8 @@ import pytest
 from scaling_cli.checks import read_checks
 from scaling_cli.mapping import load_mapping
 from scaling_cli.project import open_project
+from tests.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 CI = ROOT / "configs" / "ci"
 INSTALLS = "pip install"
 

@@ -12,8 +12,8 @@ import typer
 from typer.testing import CliRunner
 
 from scaling_cli.cli import app
+from tests.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 

@@ -26,6 +26,7 @@ from scaling_cli.progress import Progress
 from scaling_cli.project import Project
 from scaling_cli.records import Run, Series
 from scaling_cli.store import open_store
+from tests.places import SAMPLES
 
 
 def run(name: str, cursor: str = "1", loss: float = 2.0, metric: str = "loss") -> Run:
@@ -215,7 +216,7 @@ def test_few_files_at_a_time_say_the_same_as_all_at_once(
     histories(logs / "again", "a")  # the same run in another file
     settings = tmp_path / "settings.csv"
     settings.write_text("run_id,tokens\na,100\nc,300\n")
-    sample = Path(__file__).parent.parent / "sample_runs"
+    sample = SAMPLES
     for name, size in (("whole", 1 << 40), ("pieces", 1)):
         monkeypatch.setattr(adapters, "PIECE_BYTES", size)
         pieces = list(adapters.stream([str(logs), str(sample)], meta=str(settings)))

@@ -48,18 +48,18 @@ ALLOWED = {
     "laws": {"errors", "columns", "expressions"},
     "fitting": SHARED | {"laws", "observe"},
     "planning": SHARED | {"laws", "fitting"},
-    "curves": SHARED | {"laws", "fitting", "mapping", "observe", "resolve", "store"},
+    "training": SHARED | {"laws", "fitting", "mapping", "observe", "resolve", "store"},
     "contrasts": SHARED | {"laws", "fitting", "planning"},
     "ingest": SHARED | {"adapters", "mapping", "resolve", "store"},
     "checks": SHARED
-    | {"curves", "expressions", "fitting", "mapping", "observe"}
+    | {"training", "expressions", "fitting", "mapping", "observe"}
     | {"resolve", "store"},
     "project": SHARED
-    | {"adapters", "checks", "curves", "fitting", "ingest", "laws"}
+    | {"adapters", "checks", "training", "fitting", "ingest", "laws"}
     | {"mapping", "observe", "planning", "resolve", "store", "workers"},
     "watching": SHARED | {"checks", "project"},
     "report": SHARED
-    | {"checks", "contrasts", "curves", "fitting", "ingest", "laws"}
+    | {"checks", "contrasts", "training", "fitting", "ingest", "laws"}
     | {"observe", "planning", "project", "store", "watching"},
     "cli": SHARED
     | {"checks", "contrasts", "fitting", "laws", "planning", "project", "report"}

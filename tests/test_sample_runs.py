@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 from scaling_cli.cli import app
 from scaling_cli.observe import Observations
 from scaling_cli.project import Project
+from tests.places import SAMPLES
 
-FOLDER = Path(__file__).resolve().parents[1] / "sample_runs"
 RECORDS = [
     path
-    for path in sorted(FOLDER.rglob("*"))
+    for path in sorted(SAMPLES.rglob("*"))
     if path.is_file()
-    and path.relative_to(FOLDER).parts[0] in ("csv", "jsonl", "tensorboard", "wandb")
+    and path.relative_to(SAMPLES).parts[0] in ("csv", "jsonl", "tensorboard", "wandb")
 ]
 MEGABYTES = 15
 
@@ -31,7 +31,7 @@ def ladder(samples: Project) -> Observations:
 
 
 def test_every_format_is_there_and_small() -> None:
-    assert {path.relative_to(FOLDER).parts[0] for path in RECORDS} == {
+    assert {path.relative_to(SAMPLES).parts[0] for path in RECORDS} == {
         "csv", "jsonl", "tensorboard", "wandb"
     }  # fmt: skip
     assert sum(path.stat().st_size for path in RECORDS) < MEGABYTES * 1e6
@@ -72,7 +72,7 @@ def test_runs_are_logged_densely(ladder: Observations) -> None:
     for run in ladder.runs:
         if not run.source.endswith(".jsonl"):
             continue
-        path = next(FOLDER.rglob(Path(run.source).name))
+        path = next(SAMPLES.rglob(Path(run.source).name))
         rows = [json.loads(line) for line in path.read_text().splitlines()[1:]]
         assert len(rows) >= 100
         assert sum("val/loss" in row for row in rows) >= 100

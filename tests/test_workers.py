@@ -20,8 +20,8 @@ from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.fitting.result import FailedFit, Fit
 from scaling_cli.project import Project, open_project
 from scaling_cli.workers import AHEAD, mapper
+from tests.places import SAMPLES
 
-SAMPLES = Path(__file__).parents[1] / "sample_runs"
 OPTIONS = FitOptions(resamples=20)
 RUNS = 14
 

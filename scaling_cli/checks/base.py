@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scaling_cli.columns import COLUMNS
-from scaling_cli.curves.curve import planned_steps
 from scaling_cli.errors import InputError
 from scaling_cli.expressions import as_number, parse
 from scaling_cli.mapping import Mapping, near
@@ -21,10 +20,11 @@ from scaling_cli.quantities import parse_quantity
 from scaling_cli.records import Floats, Run, Series
 from scaling_cli.resolve import Resolved, resolve, sample
 from scaling_cli.store import RunRecord, Store
+from scaling_cli.training.curve import planned_steps
 
 if TYPE_CHECKING:
-    from scaling_cli.curves.assessed import Assessed
     from scaling_cli.fitting.result import Fit
+    from scaling_cli.training.assessed import Assessed
 
 Status = Literal["pass", "fail", "skip"]
 Kind = Literal["number", "text", "texts", "expression"]

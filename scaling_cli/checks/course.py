@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from scaling_cli.checks.base import Finding, Rule, Setting, Settings, Subject, Undecided
-from scaling_cli.curves.ask import ask
 from scaling_cli.errors import ScalefitError
 from scaling_cli.quantities import counted, number, percent
+from scaling_cli.training.ask import ask
 
 LEVEL = 0.99  # as for the final loss: one healthy run in a hundred is outside
 SHARE = 0.5  # of the steps so far that the forecast is told; it would follow what it is told

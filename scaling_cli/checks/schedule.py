@@ -15,9 +15,9 @@ from scaling_cli.checks.base import (
     Subject,
     finite,
 )
-from scaling_cli.curves.schedule import Schedule, parse_schedule
 from scaling_cli.quantities import number, percent
 from scaling_cli.records import Floats, Series
+from scaling_cli.training.schedule import Schedule, parse_schedule
 
 # A rate logged in float32, or rounded to three digits, is well within; another peak, warmup or
 # final rate is not.

@@ -1,6 +1,6 @@
 """Laws of a training curve: the loss at each step, from the learning rates up to it.
 
-Their columns are made from a run's schedule by `scaling_cli.curves`: `rate_sum`, S1, is the sum of
+`scaling_cli.training` makes their columns from a run's schedule: `rate_sum`, S1, is the sum of
 the learning rates up to the step; `annealing`, S2, how far the rate has fallen, with a memory; and
 `rate_drops` holds every change of the rate as it is seen from each row.
 """

@@ -9,8 +9,8 @@ from scaling_cli.errors import InputError
 from scaling_cli.quantities import count, number, share
 
 if TYPE_CHECKING:
-    from scaling_cli.curves.curve import Curve
-    from scaling_cli.curves.forecast import Forecast
+    from scaling_cli.training.curve import Curve
+    from scaling_cli.training.forecast import Forecast
 
 WIDTH, HEIGHT = 68, 16  # characters of the plotting area: with its axis 80 columns
 HIDDEN = 0.05  # of the steps at the beginning, whose fall would flatten all the rest

@@ -11,10 +11,6 @@ from scaling_cli.quantities import count, counted, number, percent, power, share
 
 if TYPE_CHECKING:
     from scaling_cli.contrasts import Crossing, Equivalence, Slope
-    from scaling_cli.curves.assessed import Assessed
-    from scaling_cli.curves.fit import CurveFit
-    from scaling_cli.curves.forecast import Forecast
-    from scaling_cli.curves.plan import SchedulePlan
     from scaling_cli.fitting.backtest import Comparison
     from scaling_cli.fitting.result import FailedFit, Fit, Prediction
     from scaling_cli.ingest import Ingest
@@ -22,6 +18,10 @@ if TYPE_CHECKING:
     from scaling_cli.observe import Observations
     from scaling_cli.planning import Allocation
     from scaling_cli.store.upkeep import Compacted, Verified
+    from scaling_cli.training.assessed import Assessed
+    from scaling_cli.training.fit import CurveFit
+    from scaling_cli.training.forecast import Forecast
+    from scaling_cli.training.plan import SchedulePlan
 
 COUNTS = ("params", "params_non_embedding", "tokens", "flops", "unique_tokens")
 RANGES: tuple[tuple[str, Callable[[float | None], str]], ...] = (
