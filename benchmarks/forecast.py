@@ -17,10 +17,10 @@ from scaling_cli.fitting.engine import FitOptions, score_holdout
 from scaling_cli.fitting.recipes import fitter
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import LAWS
-from scaling_cli.observe import Observations
 from scaling_cli.project import open_project
 from scaling_cli.records import Floats
 from scaling_cli.store import RunRecord
+from scaling_cli.table import Table
 
 title = "Forecasts of held-out larger runs"
 ROOT = Path(__file__).resolve().parents[1]
@@ -137,13 +137,13 @@ def further_tables() -> dict[str, list[Row]]:
     return found | {f"isoflop/{name}": isoflop(name)}
 
 
-def observations(rows: Sequence[Row]) -> Observations:
+def observations(rows: Sequence[Row]) -> Table:
     """The rows as a ladder of runs, one run a `run_id`."""
     columns = {
         name: np.array([float(row[name]) for row in rows]) for name in ("params", "tokens", "loss")
     }
     columns["flops"] = 6 * columns["params"] * columns["tokens"]
-    return Observations(columns, tuple(record(row["run_id"]) for row in rows))
+    return Table(columns, tuple(record(row["run_id"]) for row in rows))
 
 
 def record(run_id: str) -> RunRecord:
@@ -152,12 +152,12 @@ def record(run_id: str) -> RunRecord:
     )
 
 
-def strong(rows: Observations, options: FitOptions, group: dict[str, str]) -> Fit:
+def strong(rows: Table, options: FitOptions, group: dict[str, str]) -> Fit:
     """The recipe with its tightest prior alone."""
     return forecast.fit(rows, options, group, forecast.WIDTHS[:1])
 
 
-def weak(rows: Observations, options: FitOptions, group: dict[str, str]) -> Fit:
+def weak(rows: Table, options: FitOptions, group: dict[str, str]) -> Fit:
     """The recipe with its widest prior alone."""
     return forecast.fit(rows, options, group, forecast.WIDTHS[-1:])
 
@@ -267,7 +267,7 @@ def sample_ladder() -> str:
 
 def surface(
     share: float, exponent: float, runs: int, noise: float, seed: int
-) -> tuple[Observations, Observations, Floats]:
+) -> tuple[Table, Table, Floats]:
     """A simulated ladder over 2.5 decades of compute, six targets 4 to 30 times beyond, and what
     these are without noise. `share` is E over the lowest loss of the ladder."""
     random = np.random.default_rng(seed)

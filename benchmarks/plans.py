@@ -16,11 +16,11 @@ from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.fitting.imputed import SPREAD
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import get_law
-from scaling_cli.observe import Observations
 from scaling_cli.project import LAST, PREDICTED, Project, open_project
 from scaling_cli.records import Floats, Series
 from scaling_cli.resolve import finals
 from scaling_cli.store import open_store
+from scaling_cli.table import Table
 from scaling_cli.training import bootstrap
 from scaling_cli.training.curve import Curve
 from scaling_cli.training.finals import with_predicted
@@ -194,7 +194,7 @@ def apart(one: Fit, other: Fit, columns: Mapping[str, Floats]) -> float:
     return float(np.sqrt(np.mean(np.log(one.curve(columns) / other.curve(columns)) ** 2)))
 
 
-def missed(foreseen: Observations, ends: Mapping[str, float]) -> Floats:
+def missed(foreseen: Table, ends: Mapping[str, float]) -> Floats:
     """By how many of their standard deviations the foreseen ends missed [ends]."""
     losses, spreads = foreseen.columns["loss"], foreseen.columns[SPREAD]
     real = np.array([ends[run.run_id] for run in foreseen.runs])

@@ -17,8 +17,8 @@ from scaling_cli.fitting.isoflop import fit_isoflop
 from scaling_cli.fitting.objective import get_objective
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import get_law, get_published
-from scaling_cli.observe import Observations
 from scaling_cli.records import Floats
+from scaling_cli.table import Table
 
 FOLDER = TABLE.parents[1]
 PAGE = Path(__file__).parents[1] / "docs" / "reproduction.md"
@@ -47,22 +47,22 @@ class Line:
     note: str = ""
 
 
-class Table:
+class Published:
     """A public table: columns of numbers, or of words."""
 
     def __init__(self, name: str) -> None:
         with (FOLDER / name).open(encoding="utf-8", newline="") as file:
             self.rows = list(csv.DictReader(file))
 
-    def where(self, **wanted: str) -> Table:
-        chosen = object.__new__(Table)
+    def where(self, **wanted: str) -> Published:
+        chosen = object.__new__(Published)
         chosen.rows = [row for row in self.rows if all(row[k] == v for k, v in wanted.items())]
         return chosen
 
     def numbers(self, name: str) -> Floats:
         return np.array([float(row[name] or "nan") for row in self.rows])
 
-    def observations(self, **columns: str) -> Observations:
+    def observations(self, **columns: str) -> Table:
         """Our columns, each from one of the table's; rows that lack a number are left out."""
         found = {ours: self.numbers(theirs) for ours, theirs in columns.items()}
         kept = np.all([np.isfinite(values) for values in found.values()], axis=0)
@@ -72,21 +72,21 @@ class Table:
             for i, name in enumerate(ids)
         ]
         values = {name: item[kept] for name, item in found.items()}
-        return Observations(values, cast(Any, tuple(runs)))
+        return Table(values, cast(Any, tuple(runs)))
 
 
-def fitted(law: str, rows: Observations, **options: Any) -> Fit:
+def fitted(law: str, rows: Table, **options: Any) -> Fit:
     return fit(get_law(law), rows, FitOptions(resamples=0, **options))
 
 
-def held_out(found: Fit, rows: Observations) -> float:
+def held_out(found: Fit, rows: Table) -> float:
     """Mean absolute relative error."""
     columns = {name: rows.columns[found.columns[name]] for name in found.law.variables}
     target = rows.columns[found.columns["target"]]
     return float(np.mean(np.abs(found.curve(columns) / target - 1)))
 
 
-def objective_at(name: str, objective: str, rows: Observations, **renamed: str) -> float:
+def objective_at(name: str, objective: str, rows: Table, **renamed: str) -> float:
     """What a paper's coefficients reach on these rows."""
     law, entry = get_published(name)
     columns = {item: rows.columns[renamed.get(item, item)] for item in law.variables}
@@ -98,7 +98,7 @@ def objective_at(name: str, objective: str, rows: Observations, **renamed: str) 
 
 def chinchilla() -> Iterator[Line]:
     paper = "Chinchilla, replicated (2404.10102)"
-    table = Table("chinchilla_epoch/chinchilla.csv")
+    table = Published("chinchilla_epoch/chinchilla.csv")
     names = {"params": "params", "tokens": "tokens", "loss": "loss"}
     rows = table.where(in_epoch_fit="1").observations(**names)
     found = fitted("chinchilla", rows)
@@ -126,7 +126,7 @@ def chinchilla() -> Iterator[Line]:
 
 def data_constrained() -> Iterator[Line]:
     paper = "Data-constrained (2305.16264)"
-    table = Table("datablations/data_constrained.csv").where(in_paper_fit="1")
+    table = Published("datablations/data_constrained.csv").where(in_paper_fit="1")
     rows = table.observations(
         params="params", tokens="tokens", unique_tokens="unique_tokens", loss="loss"
     )
@@ -156,7 +156,7 @@ TARGETS = {"rpj": (0.007103, 0.007320)}
 
 
 def overtrain() -> Iterator[Line]:
-    table = Table("gadre_overtrain/gadre_104.csv")
+    table = Published("gadre_overtrain/gadre_104.csv")
     for corpus, published in OVERTRAIN.items():
         paper = f"Over-training (2403.08540), {corpus.partition('_')[0]}"
         runs = table.where(group=corpus)
@@ -184,7 +184,7 @@ def overtrain() -> Iterator[Line]:
 
 
 def parscale() -> Iterator[Line]:
-    table = Table("parscale/parscale.csv")
+    table = Published("parscale/parscale.csv")
     for group, published in (
         ("stack", {"E": 0.6913, "A": 1.1307e7, "alpha": 0.18940, "k": 0.39343, "": 3.67674e-5}),
         ("pile", {"E": 1.28885, "A": 1.9728e8, "alpha": 0.19636, "k": 0.33443, "": 1.81394e-5}),
@@ -204,7 +204,7 @@ def parscale() -> Iterator[Line]:
 
 def bnsl() -> Iterator[Line]:
     paper = "Broken laws (2210.14891), addition"
-    table = Table("bnsl_addition/addition_4digit.csv")
+    table = Published("bnsl_addition/addition_4digit.csv")
     names = {"samples": "samples", "loss": "loss"}
     rows = table.where(split="train").observations(**names)
     found = fitted("bnsl", rows, x="samples")
@@ -217,7 +217,7 @@ def bnsl() -> Iterator[Line]:
 
 
 def routed() -> Iterator[Line]:
-    table = Table("routing_moe/routing_curves.csv").where(is_final="1")
+    table = Published("routing_moe/routing_curves.csv").where(is_final="1")
     refit = {
         "S-Base": (-0.0830, -0.1180, 0.0099, 1.1136, 2.075, 239.0),
         "RL-R": (-0.0827, -0.1234, 0.0112, 1.1070, 1.722, 470.0),
@@ -225,7 +225,7 @@ def routed() -> Iterator[Line]:
     }
     for method, published in refit.items():
         runs = [row for row in table.rows if _routed_row(row, method)]
-        chosen = object.__new__(Table)
+        chosen = object.__new__(Published)
         chosen.rows = runs
         found = fitted(
             "routed",
@@ -243,7 +243,7 @@ def _routed_row(row: dict[str, str], method: str) -> bool:
 
 def gemstones() -> Iterator[Line]:
     paper = "Gemstones (2502.06857), hot"
-    rows = Table("gemstones/gemstones.csv").where(group="hot").observations(
+    rows = Published("gemstones/gemstones.csv").where(group="hot").observations(
         params="params", tokens="tokens", loss="loss"
     )  # fmt: skip
     found = fitted("chinchilla", rows, objective="huber_log:1e-4")
@@ -256,7 +256,7 @@ def gemstones() -> Iterator[Line]:
 
 def steplaw() -> Iterator[Line]:
     paper = "Step Law (2503.04715)"
-    table = Table("steplaw/steplaw_bootstrap_params.csv")
+    table = Published("steplaw/steplaw_bootstrap_params.csv")
     for name, published, of in (
         ("exponent of params, rate", -0.713, "lr_coefN"),
         ("exponent of tokens, rate", 0.307, "lr_coefD"),
@@ -264,7 +264,7 @@ def steplaw() -> Iterator[Line]:
     ):
         yield Line(paper, name, published, float(np.median(table.numbers(of))), "ours: the median"
                    " of the authors' bootstraps")  # fmt: skip
-    best = lowest_cells(Table("steplaw/steplaw_dense.csv"))
+    best = lowest_cells(Published("steplaw/steplaw_dense.csv"))
     rate = fitted("steplaw", best)
     batch = fitted("steplaw_batch", best)
     why = "17 cells, the lowest run of each: noisier than the paper's smoothed optima"
@@ -273,25 +273,23 @@ def steplaw() -> Iterator[Line]:
     yield Line(paper, "exponent of tokens, batch, refit", 0.571, batch.values["d"], why)
 
 
-def lowest_cells(table: Table) -> Observations:
+def lowest_cells(table: Published) -> Table:
     """The best run of each size and amount of data."""
     cells: dict[tuple[str, str], dict[str, str]] = {}
     for row in table.rows:
         key = row["params"], row["tokens"]
         if key not in cells or float(row["loss_smooth"]) < float(cells[key]["loss_smooth"]):
             cells[key] = row
-    chosen = object.__new__(Table)
+    chosen = object.__new__(Published)
     chosen.rows = list(cells.values())
     rows = chosen.observations(
         params="params", tokens="tokens", lr="lr", sequences="batch_size_seqs"
     )
-    return Observations(
-        rows.columns | {"batch_tokens": 2048 * rows.columns["sequences"]}, rows.runs
-    )
+    return Table(rows.columns | {"batch_tokens": 2048 * rows.columns["sequences"]}, rows.runs)
 
 
 def laion() -> Iterator[Line]:
-    table = Table("clip_mammut_segm/clip_mammut_ade20k.csv")
+    table = Published("clip_mammut_segm/clip_mammut_ade20k.csv")
     for group in ("clip", "mammut"):
         runs = table.where(group=group).observations(flops="flops", error="error")
         test = np.array([row["split"] == "test" for row in table.where(group=group).rows])
@@ -313,7 +311,7 @@ def lowest_by_bin(flops: Floats, error: Floats) -> Floats:
 
 def nmt(laws: Sequence[str] = ("power", "power_offset", "m3", "m4")) -> Iterator[Line]:
     paper = "Learning curves (2209.06640), NMT"
-    table = Table("nmt_learning_curves/nmt_curves.csv")
+    table = Published("nmt_learning_curves/nmt_curves.csv")
     for law in laws:
         errors = []
         for group in sorted({row["group"] for row in table.rows}):
@@ -331,8 +329,8 @@ def nmt(laws: Sequence[str] = ("power", "power_offset", "m3", "m4")) -> Iterator
 
 def protocols() -> Iterator[Line]:
     """The exponent of compute-optimal params under each protocol, from the runs at each budget."""
-    optima = Table("porian_isoflop/porian_optima.csv")
-    points = Table("porian_isoflop/porian_isoflop_points.csv")
+    optima = Published("porian_isoflop/porian_optima.csv")
+    points = Published("porian_isoflop/porian_isoflop_points.csv")
     columns = {"params": "params", "flops": "isoflop", "loss": "loss"}
     for group in dict.fromkeys(row["group"] for row in optima.rows):
         published = float(optima.where(group=group).numbers("published_n_exponent")[0])

@@ -13,8 +13,8 @@ from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.fitting.forecast import LEAST_NOISE
 from scaling_cli.fitting.isoflop import Curve, isoflop_curves, minima
 from scaling_cli.fitting.recipes import fitter
-from scaling_cli.observe import Observations
 from scaling_cli.planning import allocate_fit
+from scaling_cli.table import Table
 
 title = "Compute-optimal splits beyond the runs"
 CUTS = (0.5, 1.0, 1.5, 2.0)  # decades of compute below the largest
@@ -59,7 +59,7 @@ def lowest(curve: Curve, random: np.random.Generator) -> Lowest | None:
     return Lowest(curve.flops, float(found), float(np.nanstd(repeats)))
 
 
-def splits(rows: Observations, points: list[Lowest], cut: float) -> Iterator[tuple[float, ...]]:
+def splits(rows: Table, points: list[Lowest], cut: float) -> Iterator[tuple[float, ...]]:
     """Of each budget above the cut: error in ln params, whether it is covered, and unwidened."""
     top = max(point.flops for point in points)
     training = rows.select(rows.columns["flops"] < top / 10**cut)

@@ -19,7 +19,7 @@ class InputError(ScalefitError):
 
 
 class FitError(ScalefitError):
-    """Observations that a law cannot be fitted to."""
+    """Runs that a law cannot be fitted to."""
 
 
 class UnreachableError(ScalefitError):

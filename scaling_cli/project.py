@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from scaling_cli.fitting.recipes import Recipe
     from scaling_cli.fitting.result import FailedFit, Fit
     from scaling_cli.ingest import Ingest
-    from scaling_cli.observe import Observations
     from scaling_cli.planning import Allocation
     from scaling_cli.progress import Progress
     from scaling_cli.selection import Selection
+    from scaling_cli.table import Table
     from scaling_cli.training.assessed import Assessed
     from scaling_cli.training.curve import Curve
     from scaling_cli.training.forecast import Forecast
     from scaling_cli.training.plan import SchedulePlan
     from scaling_cli.workers import Mapper
 
-    Groups = Sequence[tuple[dict[str, Any], Observations]]
+    Groups = Sequence[tuple[dict[str, Any], Table]]
 
 Key = tuple[tuple[str, str], ...]
 
@@ -72,13 +72,13 @@ class Project:
         mapping = self.mapping or Mapping()
         return ingest(store, mapping, sources, as_format, group, select, progress, meta, onto)
 
-    def runs(self, where: str | None = None) -> Observations:
+    def runs(self, where: str | None = None) -> Table:
         """Every run in the store that matches, also those without a loss."""
         from scaling_cli.observe import listed
 
         return listed(self.store, where)
 
-    def observations(self, where: str | None = None, every_point: bool = False) -> Observations:
+    def observations(self, where: str | None = None, every_point: bool = False) -> Table:
         """The runs at their final points, or with `every_point` at each logged loss."""
         from scaling_cli.observe import observe
 
@@ -143,7 +143,7 @@ class Project:
         holdout: str | None,
         every_point: bool,
         finals: str,
-    ) -> tuple[Groups, dict[Key, Observations]]:
+    ) -> tuple[Groups, dict[Key, Table]]:
         """The groups to fit, and by group the runs that are held out."""
         observations = self.observations(where, every_point)
         keys = observations.by if by is None else by
@@ -156,7 +156,7 @@ class Project:
         fitted = self._ended(observations.select(~held_out), finals).groups(keys)
         return fitted, {_key(group): rows for group, rows in unseen}
 
-    def _ended(self, rows: Observations, finals: str) -> Observations:
+    def _ended(self, rows: Table, finals: str) -> Table:
         """The rows, those of unfinished runs at their predicted end if that is asked for."""
         if finals == LAST:
             return rows
@@ -428,7 +428,7 @@ def _fit_chunk(name: str, options: FitOptions, groups: Groups) -> list[Fit | Fai
     return found
 
 
-def _scored(result: Fit | FailedFit, unseen: Observations | None) -> Fit | FailedFit:
+def _scored(result: Fit | FailedFit, unseen: Table | None) -> Fit | FailedFit:
     """The fit with its errors on the held-out runs of its group, if there are any."""
     from scaling_cli.fitting.engine import score_holdout
     from scaling_cli.fitting.result import FailedFit

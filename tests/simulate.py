@@ -11,7 +11,7 @@ import numpy as np
 from scaling_cli.columns import about
 from scaling_cli.fitting.surface import on_scale
 from scaling_cli.laws import Law
-from scaling_cli.observe import Observations
+from scaling_cli.table import Table
 from scaling_cli.training.history import curve_columns
 from scaling_cli.training.schedule import parse_schedule
 
@@ -80,10 +80,10 @@ def observed(
     return cast(np.ndarray, exact * np.exp(drawn) if exact.min() > 0 else exact + drawn)
 
 
-def observations(law: Law, columns: dict[str, Any], target: np.ndarray) -> Observations:
+def observations(law: Law, columns: dict[str, Any], target: np.ndarray) -> Table:
     """One run a row."""
     tries = {law.trials: np.full(len(target), float(TRIES))} if law.trials else {}
     runs = [
         SimpleNamespace(run_id=f"run {i}", run_key=str(i), group="") for i in range(len(target))
     ]
-    return Observations({**columns, **tries, law.target: target}, cast(Any, tuple(runs)))
+    return Table({**columns, **tries, law.target: target}, cast(Any, tuple(runs)))

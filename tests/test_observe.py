@@ -12,10 +12,11 @@ from scaling_cli.errors import InputError
 from scaling_cli.fitting.engine import fit
 from scaling_cli.laws import get_law
 from scaling_cli.mapping import Mapping
-from scaling_cli.observe import Observations, listed, observe, same_run_twice
+from scaling_cli.observe import listed, observe
 from scaling_cli.records import Run, Series
 from scaling_cli.resolve import finals
 from scaling_cli.store import Store, open_store
+from scaling_cli.table import Table, same_run_twice
 
 
 def run(key: str, loss: list[float], **config: Any) -> Run:
@@ -44,7 +45,7 @@ def ladder(tmp_path: Path) -> Store:
     )
 
 
-def ids(rows: Observations) -> list[str]:
+def ids(rows: Table) -> list[str]:
     return [record.run_id for record in rows.runs]
 
 
@@ -170,7 +171,7 @@ def test_the_digest_is_of_the_numbers_and_the_runs(ladder: Store) -> None:
     assert rows.digest() == observe(ladder).digest()
     assert rows.digest() != rows.select([True, True, False]).digest()
     moved = dict(rows.columns, loss=rows.columns["loss"] + 1e-15 * 4)
-    assert rows.digest() != Observations(moved, rows.runs).digest()
+    assert rows.digest() != Table(moved, rows.runs).digest()
 
 
 def test_columns_of_a_published_table_filter_it(public_data: Path, tmp_path: Path) -> None:

@@ -44,23 +44,24 @@ ALLOWED = {
     "resolve": SHARED | {"expressions", "mapping"},
     "adapters": SHARED | {"arrow", "expressions", "mapping"},
     "store": SHARED | {"arrow", "mapping", "resolve"},
-    "observe": SHARED | {"expressions", "mapping", "resolve", "store"},
+    "table": SHARED | {"expressions", "mapping", "store"},
+    "observe": SHARED | {"expressions", "mapping", "resolve", "store", "table"},
     "laws": {"errors", "columns", "expressions"},
-    "fitting": SHARED | {"laws", "observe"},
+    "fitting": SHARED | {"laws", "table"},
     "planning": SHARED | {"laws", "fitting"},
-    "training": SHARED | {"laws", "fitting", "mapping", "observe", "resolve", "store"},
+    "training": SHARED | {"laws", "fitting", "mapping", "observe", "table", "resolve", "store"},
     "contrasts": SHARED | {"laws", "fitting", "planning"},
     "ingest": SHARED | {"adapters", "mapping", "resolve", "store"},
     "checks": SHARED
-    | {"training", "expressions", "fitting", "mapping", "observe"}
+    | {"training", "expressions", "fitting", "mapping", "observe", "table"}
     | {"resolve", "store"},
     "project": SHARED
     | {"adapters", "checks", "training", "fitting", "ingest", "laws"}
-    | {"mapping", "observe", "planning", "resolve", "store", "workers"},
+    | {"mapping", "observe", "table", "planning", "resolve", "store", "workers"},
     "watching": SHARED | {"checks", "project"},
     "report": SHARED
     | {"checks", "contrasts", "training", "fitting", "ingest", "laws"}
-    | {"observe", "planning", "project", "store", "watching"},
+    | {"observe", "table", "planning", "project", "store", "watching"},
     "cli": SHARED
     | {"checks", "contrasts", "fitting", "laws", "planning", "project", "report"}
     | {"watching"},

@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from scaling_cli.cli import app
-from scaling_cli.observe import Observations
 from scaling_cli.project import Project
+from scaling_cli.table import Table
 from tests.places import SAMPLES
 
 RECORDS = [
@@ -26,7 +26,7 @@ MEGABYTES = 15
 
 
 @pytest.fixture(scope="module")
-def ladder(samples: Project) -> Observations:
+def ladder(samples: Project) -> Table:
     return samples.observations()
 
 
@@ -44,7 +44,7 @@ def test_records_say_nothing_of_the_machine() -> None:
         assert not re.search(r"\d{6}\.[a-z]+[a-z0-9-]*\.\d+\.\d+$", path.name), path
 
 
-def test_each_budget_brackets_its_best_size(ladder: Observations) -> None:
+def test_each_budget_brackets_its_best_size(ladder: Table) -> None:
     rows = ladder.select(ladder.matches("split == 'ladder'"))
     groups: dict[tuple[str, float], list[tuple[float, float]]] = defaultdict(list)
     for i, run in enumerate(rows.runs):
@@ -57,7 +57,7 @@ def test_each_budget_brackets_its_best_size(ladder: Observations) -> None:
         assert 0 < int(np.argmin(losses)) < len(losses) - 1, (key, losses)
 
 
-def test_targets_lie_beyond_the_ladder(ladder: Observations) -> None:
+def test_targets_lie_beyond_the_ladder(ladder: Table) -> None:
     held = ladder.select(ladder.matches("split == 'holdout'"))
     rest = ladder.select(ladder.matches("split == 'ladder'"))
     for recipe in ("baseline", "rotary"):
@@ -68,7 +68,7 @@ def test_targets_lie_beyond_the_ladder(ladder: Observations) -> None:
         assert (factor < 10).all()
 
 
-def test_runs_are_logged_densely(ladder: Observations) -> None:
+def test_runs_are_logged_densely(ladder: Table) -> None:
     for run in ladder.runs:
         if not run.source.endswith(".jsonl"):
             continue

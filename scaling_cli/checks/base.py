@@ -15,11 +15,11 @@ from scaling_cli.columns import COLUMNS
 from scaling_cli.errors import InputError
 from scaling_cli.expressions import as_number, parse
 from scaling_cli.mapping import Mapping, near
-from scaling_cli.observe import Observations
 from scaling_cli.quantities import parse_quantity
 from scaling_cli.records import Floats, Run, Series
 from scaling_cli.resolve import Resolved, resolve, sample
 from scaling_cli.store import RunRecord, Store
+from scaling_cli.table import Table
 from scaling_cli.training.curve import planned_steps
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Subject:
     record: RunRecord
     run: Run
     columns: Resolved
-    row: Observations  # the run alone, at its final point
+    row: Table  # the run alone, at its final point
     bench: Bench
 
     @property
@@ -193,7 +193,7 @@ class Bench:
     of a file.
     """
 
-    rows: Observations
+    rows: Table
     store: Store
     mapping: Mapping | None
     fits: Callable[[str | None], Sequence[Fit]]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from scaling_cli.notes import Note
-    from scaling_cli.report.tables import Table
+    from scaling_cli.report.tables import Listing
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -129,7 +129,9 @@ def console() -> Console:
     return Console(highlight=False, soft_wrap=False)
 
 
-def answer(as_json: bool, document: dict[str, Any], tables: Callable[[], Iterable[Table]]) -> None:
+def answer(
+    as_json: bool, document: dict[str, Any], tables: Callable[[], Iterable[Listing]]
+) -> None:
     """The command's answer on stdout: one JSON document, or tables for people."""
     if as_json:
         import json
@@ -139,7 +141,7 @@ def answer(as_json: bool, document: dict[str, Any], tables: Callable[[], Iterabl
     show(tables())
 
 
-def show(tables: Iterable[Table]) -> None:
+def show(tables: Iterable[Listing]) -> None:
     """Tables on stdout: folded and coloured in a terminal, plain lines elsewhere."""
     from scaling_cli.report.render import to_terminal, to_text
 

@@ -19,8 +19,8 @@ from scaling_cli.fitting.engine import FitOptions, score_holdout
 from scaling_cli.fitting.recipes import fitter
 from scaling_cli.fitting.result import FailedFit, Fit
 from scaling_cli.notes import Note
-from scaling_cli.observe import Observations
 from scaling_cli.records import Floats
+from scaling_cli.table import Table
 
 CUTS = ("flops", "params", "tokens")
 FOLDS = 4  # more cuts of one ladder say little more: they share their largest runs
@@ -39,8 +39,8 @@ class Fold:
     """Fitted below `cut`, scored above it; `cut` is None for a hold-out that the user named."""
 
     cut: float | None
-    training: Observations
-    held: Observations
+    training: Table
+    held: Table
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Comparison:
         }
 
 
-def rolling(observations: Observations, by: str = "flops") -> list[Fold]:
+def rolling(observations: Table, by: str = "flops") -> list[Fold]:
     """Cuts of the column `by`, the lowest first; FitError where the runs allow none."""
     if by not in observations.columns:
         raise FitError(
@@ -133,7 +133,7 @@ def rolling(observations: Observations, by: str = "flops") -> list[Fold]:
     ]
 
 
-def named(observations: Observations, holdout: str) -> list[Fold]:
+def named(observations: Table, holdout: str) -> list[Fold]:
     """The one fold that predicts the runs which match."""
     held = observations.matches(holdout)
     if not held.any() or held.all():

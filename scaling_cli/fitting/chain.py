@@ -11,7 +11,7 @@ from scaling_cli.fitting import engine
 from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import Law
-from scaling_cli.observe import Observations
+from scaling_cli.table import Table
 
 
 def check(link: Law) -> None:
@@ -24,9 +24,9 @@ def check(link: Law) -> None:
 
 
 def fit(
-    first: Callable[[Observations, FitOptions, Mapping[str, Any]], Fit],
+    first: Callable[[Table, FitOptions, Mapping[str, Any]], Fit],
     link: Law,
-    observations: Observations,
+    observations: Table,
     options: FitOptions,
     group: Mapping[str, Any],
 ) -> Fit:

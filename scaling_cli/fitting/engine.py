@@ -19,9 +19,9 @@ from scaling_cli.fitting.surface import Surface, on_scale
 from scaling_cli.fitting.transforms import DOMAINS
 from scaling_cli.laws import Law
 from scaling_cli.notes import Note
-from scaling_cli.observe import Mask, Observations, duplicates, same_run_twice
 from scaling_cli.quantities import counted
 from scaling_cli.records import Floats
+from scaling_cli.table import Mask, Table, duplicates, same_run_twice
 from scaling_cli.version import VERSION
 
 DEFAULT_RESAMPLES = 1000
@@ -53,7 +53,7 @@ class FitOptions:
 
 def fit(
     law: Law,
-    observations: Observations,
+    observations: Table,
     options: FitOptions | None = None,
     group: Mapping[str, Any] | None = None,
 ) -> Fit:
@@ -156,7 +156,7 @@ class Design:
     """
 
     law: Law
-    rows: Observations
+    rows: Table
     names: Mapping[str, str]
     columns: Mapping[str, Floats]
     target: Floats
@@ -166,7 +166,7 @@ class Design:
     notes: tuple[Note, ...]
 
     @classmethod
-    def of(cls, law: Law, observations: Observations, options: FitOptions) -> Design:
+    def of(cls, law: Law, observations: Table, options: FitOptions) -> Design:
         law = _ranged(_among(law, observations), options.ranges)
         _check_fixed(law, options.fixed)
         names = _column_names(law, options) | {"target": options.target or law.target}
@@ -344,7 +344,7 @@ def report(
     return result.with_notes(diagnostics.interval_notes(law, low, high))
 
 
-def score_holdout(fitted: Fit, held_out: Observations) -> Fit:
+def score_holdout(fitted: Fit, held_out: Table) -> Fit:
     """The same fit with its errors on runs that it has not seen: mape, signed bias, coverage."""
     names = {**fitted.columns, "target": fitted.target}
     rows, _ = usable(fitted.law, held_out, names, (fitted.then or fitted).log, least=1)
@@ -443,7 +443,7 @@ def _ranged(law: Law, ranges: Mapping[str, tuple[float, float]]) -> Law:
     return law.starting(ranges)
 
 
-def _among(law: Law, observations: Observations) -> Law:
+def _among(law: Law, observations: Table) -> Law:
     """A law over a family of columns, on those that the observations have."""
     if law.over and not any(name.startswith(law.over) for name in observations.columns):
         raise FitError(
@@ -453,7 +453,7 @@ def _among(law: Law, observations: Observations) -> Law:
     return law.among(observations.columns)
 
 
-def read(rows: Observations, names: Mapping[str, str]) -> tuple[dict[str, Floats], Floats]:
+def read(rows: Table, names: Mapping[str, str]) -> tuple[dict[str, Floats], Floats]:
     """The law's variables and its target, each [rows]."""
     found = {name: rows.numbers(column) for name, column in names.items()}
     target = found.pop("target")
@@ -475,11 +475,11 @@ def _column_names(law: Law, options: FitOptions) -> dict[str, str]:
 
 def usable(
     law: Law,
-    observations: Observations,
+    observations: Table,
     names: Mapping[str, str],
     positive_target: bool,
     least: int | None = None,
-) -> tuple[Observations, list[Note]]:
+) -> tuple[Table, list[Note]]:
     """The rows that have every column that the law needs: `names` maps its variables, and
     `target`, to columns. Counts are positive, a target where its log is taken."""
     mask = np.ones(len(observations), dtype=bool)
@@ -529,7 +529,7 @@ def usable(
     return rows, [*notes, *(same_run_twice(rows) or duplicates(rows))]
 
 
-def _refuse_negative(observations: Observations, target: str) -> None:
+def _refuse_negative(observations: Table, target: str) -> None:
     """To leave out the runs whose target has no log would choose runs by what they reached."""
     values = observations.numbers(target)
     below = np.flatnonzero(values <= 0)
@@ -561,7 +561,7 @@ def _fixed_on_scale(
     return result
 
 
-def resampled(rows: Observations, count: int, random: np.random.Generator) -> Floats:
+def resampled(rows: Table, count: int, random: np.random.Generator) -> Floats:
     """How often each row is drawn [count, rows] when whole runs are drawn anew.
 
     The rows of one run are not independent.
@@ -588,7 +588,7 @@ def of_mean_one(weights: Floats) -> Floats:
     return scaled / np.mean(scaled)
 
 
-def effective_runs(rows: Observations, weights: Floats | None = None) -> float:
+def effective_runs(rows: Table, weights: Floats | None = None) -> float:
     """How many runs of equal weight would say as much (Kish 1965): points of one run are one."""
     index: dict[str, int] = {}
     owner = [index.setdefault(run.run_key, len(index)) for run in rows.runs]

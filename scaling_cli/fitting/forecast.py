@@ -29,8 +29,8 @@ from scaling_cli.fitting.starts import candidate_starts
 from scaling_cli.fitting.surface import Surface, middle
 from scaling_cli.laws import get_law
 from scaling_cli.notes import Note
-from scaling_cli.observe import Observations
 from scaling_cli.records import Floats
+from scaling_cli.table import Table
 from scaling_cli.version import VERSION
 
 RECIPE = "auto"
@@ -352,7 +352,7 @@ def resample(
 
 
 def fit(
-    observations: Observations,
+    observations: Table,
     options: FitOptions | None = None,
     group: Mapping[str, Any] | None = None,
     widths: Floats = WIDTHS,

@@ -17,7 +17,7 @@ from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.fitting.recipes import Fitter
 from scaling_cli.fitting.result import Fit
 from scaling_cli.notes import Note
-from scaling_cli.observe import Observations
+from scaling_cli.table import Table
 
 SPREAD = "loss_spread"  # column: relative standard deviation of a predicted loss, 0 of a logged one
 # With m tables an interval is about 1 + share / (2 m) times as wide as with all, Rubin's relative
@@ -27,7 +27,7 @@ UNKNOWN = "finals_unknown"  # note on runs whose end cannot be foreseen
 LISTED = 5
 
 
-def fit(fitter: Fitter, rows: Observations, options: FitOptions, group: Mapping[str, Any]) -> Fit:
+def fit(fitter: Fitter, rows: Table, options: FitOptions, group: Mapping[str, Any]) -> Fit:
     """The fit to the rows as they are, with draws over what the targets may be."""
     fitted = fitter(rows, options, group)
     if fitted.then or fitted.target != "loss":

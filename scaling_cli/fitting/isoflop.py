@@ -20,8 +20,8 @@ from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import Law, get_law
 from scaling_cli.notes import Note
-from scaling_cli.observe import Observations
 from scaling_cli.records import Floats
+from scaling_cli.table import Table
 from scaling_cli.version import VERSION
 
 Method = Literal["parabola", "akima"]
@@ -48,7 +48,7 @@ class Curve:
 
 
 def fit_isoflop(
-    observations: Observations,
+    observations: Table,
     options: FitOptions | None = None,
     group: Mapping[str, Any] | None = None,
     method: Method = "parabola",
@@ -105,7 +105,7 @@ def fit_isoflop(
 
 
 def fit_envelope(
-    observations: Observations,
+    observations: Table,
     options: FitOptions | None = None,
     group: Mapping[str, Any] | None = None,
 ) -> Fit:
@@ -148,7 +148,7 @@ def fit_envelope(
     return _power(law, rows, flops, log_params, None, options, group, notes, lines)
 
 
-def isoflop_curves(observations: Observations) -> list[Curve]:
+def isoflop_curves(observations: Table) -> list[Curve]:
     """The budgets of a study, lowest first: runs parted where the compute leaves a gap."""
     flops, loss = observations.columns["flops"], observations.columns["loss"]
     log_params = np.log(observations.columns["params"])
@@ -223,7 +223,7 @@ def _refuse(law: Law, options: FitOptions) -> None:
         )
 
 
-def _rows(law: Law, observations: Observations) -> tuple[Observations, list[Note]]:
+def _rows(law: Law, observations: Table) -> tuple[Table, list[Note]]:
     names = {name: name for name in ("params", "flops", "loss")}
     rows, notes = engine.usable(law, observations, names, True, least=LEAST_SIZES)
     if "tokens" in rows.columns:
@@ -306,7 +306,7 @@ def _line(x: Floats, y: Floats) -> tuple[float, float]:
 
 def _power(
     law: Law,
-    rows: Observations,
+    rows: Table,
     flops: Floats,
     log_params: Floats,
     draws: Floats | None,
@@ -358,7 +358,7 @@ def _by_run(keys: Sequence[str]) -> list[list[int]]:
     return list(rows.values())
 
 
-def _path(rows: Observations, index: Sequence[int]) -> tuple[Floats, Floats]:
+def _path(rows: Table, index: Sequence[int]) -> tuple[Floats, Floats]:
     """ln flops and ln loss along one run, by rising compute."""
     flops, order = np.unique(rows.columns["flops"][index], return_index=True)
     return np.log(flops), np.log(rows.columns["loss"][index][order])

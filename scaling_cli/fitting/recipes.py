@@ -14,9 +14,9 @@ from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import LAWS, Law, get_law
 from scaling_cli.laws.formula import MARK
-from scaling_cli.observe import Observations
+from scaling_cli.table import Table
 
-Fitter = Callable[[Observations, FitOptions, Mapping[str, Any]], Fit]
+Fitter = Callable[[Table, FitOptions, Mapping[str, Any]], Fit]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def fitter(name: str) -> Fitter:
     return recipe(name).fit
 
 
-def comparable(observations: Observations) -> list[str]:
+def comparable(observations: Table) -> list[str]:
     """The recipe for forecasts and the laws of loss in params and tokens, for runs with both."""
     known = {name for name, values in observations.columns.items() if np.isfinite(values).any()}
     reads = set(forecast.LAW.variables)

@@ -31,15 +31,15 @@ from scaling_cli.fitting.starts import fit_starts
 from scaling_cli.fitting.surface import Point, Surface
 from scaling_cli.laws import Law
 from scaling_cli.notes import Note
-from scaling_cli.observe import Observations
 from scaling_cli.records import Floats
+from scaling_cli.table import Table
 
 CANDIDATES = (0.0, 0.5, 1.0)  # quantiles of the groups' own values, from which the tied one starts
 DOUBTED = (
     0.05  # share of resamples with a larger rise of the objective, below which a tie is warned of
 )
 
-Groups = Sequence[tuple[Mapping[str, Any], Observations]]
+Groups = Sequence[tuple[Mapping[str, Any], Table]]
 Numbers = NDArray[np.int64]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from scaling_cli.quantities import counted, number
-from scaling_cli.report.tables import Table
+from scaling_cli.report.tables import Listing
 
 if TYPE_CHECKING:
     from scaling_cli.checks import Result
@@ -16,7 +16,7 @@ MOST_LISTED = 20  # results; of more, only those that failed are listed
 STATUSES = ("pass", "fail", "skip")
 
 
-def tables(results: Sequence[Result], everything: bool = False) -> list[Table]:
+def tables(results: Sequence[Result], everything: bool = False) -> list[Listing]:
     """What failed (or every result, where there are few), and how many of each rule passed."""
     few = everything or len(results) <= MOST_LISTED
     listed = [item for item in results if few or item.finding.status == "fail"]
@@ -39,7 +39,7 @@ def tables(results: Sequence[Result], everything: bool = False) -> list[Table]:
         )
         title = "Checks" if few else "Checks that failed"
         headers = ("", "run", "check", "observed", "expected")
-        found.append(Table(title, headers, cells, left=3, lines=lines))
+        found.append(Listing(title, headers, cells, left=3, lines=lines))
     counts = {item.name: Counter[str]() for item in results}
     for item in results:
         counts[item.name][item.finding.status] += 1
@@ -48,7 +48,7 @@ def tables(results: Sequence[Result], everything: bool = False) -> list[Table]:
     said = ", ".join(f"{total[status]} {status}" for status in STATUSES)
     reasons = () if few else tuple(_skips(results))
     title = f"{counted(len(results), 'check')}: {said}"
-    found.append(Table(title, ("check", *STATUSES), rows, lines=reasons))
+    found.append(Listing(title, ("check", *STATUSES), rows, lines=reasons))
     return found
 
 

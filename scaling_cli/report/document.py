@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from scaling_cli.report import tables
-from scaling_cli.report.tables import Table
+from scaling_cli.report.tables import Listing
 
 if TYPE_CHECKING:
     from scaling_cli.fitting.result import Fit
-    from scaling_cli.observe import Observations
     from scaling_cli.planning import Allocation
+    from scaling_cli.table import Table
 
 TITLE = "Scaling report"
 
 
 def report_tables(
-    runs: Observations, fits: Sequence[Fit], allocations: Sequence[Allocation]
-) -> list[Table]:
+    runs: Table, fits: Sequence[Fit], allocations: Sequence[Allocation]
+) -> list[Listing]:
     by = list(dict.fromkeys(key for item in fits for key in item.group))
     parts = [tables.groups_table(runs, by)]
     parts += [tables.fit_table(item) for item in fits]
@@ -30,7 +30,7 @@ def report_tables(
 
 
 def report_json(
-    runs: Observations, fits: Sequence[Fit], allocations: Sequence[Allocation]
+    runs: Table, fits: Sequence[Fit], allocations: Sequence[Allocation]
 ) -> dict[str, Any]:
     return {
         "runs": tables.runs_json(runs),

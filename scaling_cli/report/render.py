@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from scaling_cli.notes import Note
-from scaling_cli.report.tables import Table, note_text
+from scaling_cli.report.tables import Listing, note_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 STYLES = {"info": "dim", "warning": "yellow", "severe": "bold red"}
 
 
-def to_terminal(tables: Iterable[Table], console: Console) -> None:
+def to_terminal(tables: Iterable[Listing], console: Console) -> None:
     """Each table with its lines under it, folded to the console's width."""
     from rich import box
     from rich.padding import Padding
@@ -41,7 +41,7 @@ def to_terminal(tables: Iterable[Table], console: Console) -> None:
             console.print()
 
 
-def to_text(tables: Iterable[Table]) -> str:
+def to_text(tables: Iterable[Listing]) -> str:
     """Aligned text that is never folded: for pipes and files, where a run is one line."""
     parts = []
     for table in tables:
@@ -71,7 +71,7 @@ def _cells(text: str) -> int:
     )
 
 
-def to_markdown(title: str, tables: Sequence[Table]) -> str:
+def to_markdown(title: str, tables: Sequence[Listing]) -> str:
     parts = [f"# {title}\n"]
     for table in tables:
         parts.append(f"## {table.title}\n")
@@ -96,7 +96,7 @@ ul { padding-left: 1.2rem; } .info { opacity: .75; }
 """
 
 
-def to_html(title: str, tables: Iterable[Table], figures: Iterable[str] = ()) -> str:
+def to_html(title: str, tables: Iterable[Listing], figures: Iterable[str] = ()) -> str:
     """One page that stands alone; `figures` are SVG images of our own making."""
     from html import escape
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from scaling_cli.fitting.result import FailedFit, Fit, Prediction
     from scaling_cli.ingest import Ingest
     from scaling_cli.laws import Law
-    from scaling_cli.observe import Observations
     from scaling_cli.planning import Allocation
     from scaling_cli.store.upkeep import Compacted, Verified
+    from scaling_cli.table import Table
     from scaling_cli.training.assessed import Assessed
     from scaling_cli.training.fit import CurveFit
     from scaling_cli.training.forecast import Forecast
@@ -33,7 +33,7 @@ RANGES: tuple[tuple[str, Callable[[float | None], str]], ...] = (
 
 
 @dataclass(frozen=True)
-class Table:
+class Listing:
     """A titled table of text: the first `left` columns are words, the rest figures."""
 
     title: str
@@ -68,7 +68,7 @@ def _about(group: Mapping[str, Any], notes: Iterable[Note]) -> list[Note]:
     return [replace(note, message=prefix + note.message) for note in notes]
 
 
-def runs_json(rows: Observations) -> list[dict[str, Any]]:
+def runs_json(rows: Table) -> list[dict[str, Any]]:
     """The contract's `runs` objects."""
     return [
         {
@@ -85,7 +85,7 @@ def runs_json(rows: Observations) -> list[dict[str, Any]]:
     ]
 
 
-def _groups(rows: Observations) -> list[str]:
+def _groups(rows: Table) -> list[str]:
     """Each run's group: the one that its logger gave, else what the mapping groups by."""
     mapped = {
         record.run_key: ", ".join(str(value) for value in group.values())
@@ -95,7 +95,7 @@ def _groups(rows: Observations) -> list[str]:
     return [record.group or mapped[record.run_key] for record in rows.runs]
 
 
-def ingest_tables(ingest: Ingest) -> list[Table]:
+def ingest_tables(ingest: Ingest) -> list[Listing]:
     mapped = tuple(
         (column, origin, str(runs))
         for column, origins in ingest.mapped.items()
@@ -103,33 +103,33 @@ def ingest_tables(ingest: Ingest) -> list[Table]:
     )
     landed = tuple((name, str(getattr(ingest, name))) for name in ("new", "replaced", "unchanged"))
     return [
-        Table("What was read as what", ("column", "taken from", "runs"), mapped, left=2),
-        Table(f"{counted(ingest.runs, 'run')} into {ingest.store}", ("runs", "count"), landed),
+        Listing("What was read as what", ("column", "taken from", "runs"), mapped, left=2),
+        Listing(f"{counted(ingest.runs, 'run')} into {ingest.store}", ("runs", "count"), landed),
     ]
 
 
-def verified_table(verified: Verified) -> Table:
+def verified_table(verified: Verified) -> Listing:
     names = ("commits", "segments", "runs", "points", "fits")
     rows = tuple((name, f"{getattr(verified, name):,}") for name in names)
     state = counted(len(verified.problems), "problem") if verified.problems else "whole"
-    return Table(f"{verified.store}: {state}", ("what", "count"), rows, lines=verified.problems)
+    return Listing(f"{verified.store}: {state}", ("what", "count"), rows, lines=verified.problems)
 
 
-def compacted_table(done: Compacted) -> Table:
+def compacted_table(done: Compacted) -> Listing:
     rows = (
         ("segments before", f"{done.segments_before:,}"),
         ("segments after", f"{done.segments_after:,}"),
         ("files removed", f"{done.files_removed:,}"),
         ("bytes removed", f"{done.bytes_removed:,}"),
     )
-    return Table(f"Compacted {done.store}", ("what", "count"), rows)
+    return Listing(f"Compacted {done.store}", ("what", "count"), rows)
 
 
-def exported_table(path: str, shape: str, rows: int) -> Table:
-    return Table(f"Exported to {path}", ("shape", "rows"), ((shape, f"{rows:,}"),))
+def exported_table(path: str, shape: str, rows: int) -> Listing:
+    return Listing(f"Exported to {path}", ("shape", "rows"), ((shape, f"{rows:,}"),))
 
 
-def groups_table(rows: Observations, by: Sequence[str]) -> Table:
+def groups_table(rows: Table, by: Sequence[str]) -> Listing:
     """One line a group: how many runs, and the range of what they span."""
     lines = []
     for group, members in rows.groups(by):
@@ -140,10 +140,10 @@ def groups_table(rows: Observations, by: Sequence[str]) -> Table:
         lines.append((group_name(group), str(len(members)), *cells))
     headers = (", ".join(by) or "group", "runs", *(name for name, _ in RANGES))
     title = f"{counted(len(rows), 'run')} in {counted(len(lines), 'group')}"
-    return Table(title, headers, tuple(lines))
+    return Listing(title, headers, tuple(lines))
 
 
-def runs_table(rows: Observations) -> Table:
+def runs_table(rows: Table) -> Listing:
     lines = tuple(
         (
             record.name or record.run_id,
@@ -155,10 +155,10 @@ def runs_table(rows: Observations) -> Table:
         for record, group in zip(rows.runs, _groups(rows), strict=True)
     )
     headers = ("run", "group", "status", "steps", *(name for name, _ in RANGES))
-    return Table(counted(len(rows), "run"), headers, lines, left=3)
+    return Listing(counted(len(rows), "run"), headers, lines, left=3)
 
 
-def fit_table(fitted: Fit) -> Table:
+def fit_table(fitted: Fit) -> Listing:
     derived = fitted.to_json()["derived"]
     rows: list[tuple[str, ...]] = [
         (name, number(item.value, 6), span(item.low, item.high))
@@ -200,7 +200,7 @@ def fit_table(fitted: Fit) -> Table:
             f" joint objective {fitted.tied['objective']:.6g}, untied"
             f" {fitted.tied['untied_objective']:.6g}{shown}"
         )
-    return Table(
+    return Listing(
         f"{fitted.name}, {group_name(fitted.group)}  ({fitted.fit_id})",
         headers,
         tuple(rows),
@@ -208,7 +208,7 @@ def fit_table(fitted: Fit) -> Table:
     )
 
 
-def groups_tables(fits: Sequence[Fit]) -> list[Table]:
+def groups_tables(fits: Sequence[Fit]) -> list[Listing]:
     """Each law that was fitted to several groups: the groups side by side."""
     tables = []
     for name in dict.fromkeys(fitted.name for fitted in fits):
@@ -226,7 +226,7 @@ def groups_tables(fits: Sequence[Fit]) -> list[Table]:
             for fitted in same
         )
         headers = ("group", "runs", *same[0].parameters, "mape", "noise")
-        tables.append(Table(f"{name}, group by group", headers, rows))
+        tables.append(Listing(f"{name}, group by group", headers, rows))
     return tables
 
 
@@ -240,12 +240,12 @@ def _with_untied(tied: Mapping[str, Any], rows: Sequence[tuple[str, ...]]) -> li
     return found
 
 
-def failed_table(failed: FailedFit) -> Table:
+def failed_table(failed: FailedFit) -> Listing:
     title = f"{failed.law_id}, {group_name(failed.group)}"
-    return Table(title, ("failed",), ((failed.message,),), lines=failed.notes)
+    return Listing(title, ("failed",), ((failed.message,),), lines=failed.notes)
 
 
-def holdout_table(fits: Sequence[Fit]) -> Table:
+def holdout_table(fits: Sequence[Fit]) -> Listing:
     rows = [
         (
             fitted.name,
@@ -259,10 +259,10 @@ def holdout_table(fits: Sequence[Fit]) -> Table:
         for row in fitted.holdout_rows
     ]
     headers = ("law", "held-out run", "observed", "predicted", "interval", "error")
-    return Table("Runs that no fit has seen", headers, tuple(rows), left=2)
+    return Listing("Runs that no fit has seen", headers, tuple(rows), left=2)
 
 
-def comparison_table(compared: Comparison) -> Table:
+def comparison_table(compared: Comparison) -> Listing:
     """The laws of one group, best first."""
     rows = tuple(
         (
@@ -286,10 +286,10 @@ def comparison_table(compared: Comparison) -> Table:
     lines += [f"{item.law_id} is not ranked: {item.message}" for item in compared.failed]
     headers = ("law", "free", "error", "bias", "covered", "by fold", "behind best", "")  # fmt: skip
     title = f"Which law foresees larger runs: {group_name(compared.group)}"
-    return Table(title, headers, rows, lines=(*lines, *compared.notes))
+    return Listing(title, headers, rows, lines=(*lines, *compared.notes))
 
 
-def predictions_table(predictions: Sequence[Prediction]) -> Table:
+def predictions_table(predictions: Sequence[Prediction]) -> Listing:
     rows, notes = [], list[Note]()
     for item in predictions:
         shown = ", ".join(
@@ -310,10 +310,10 @@ def predictions_table(predictions: Sequence[Prediction]) -> Table:
     target = predictions[0].target
     headers = ("law", "group", "at", target, f"{share(level)} interval" if level else "interval")
     lines = tuple(dict.fromkeys(notes))
-    return Table(f"Predicted {target}", headers, tuple(rows), left=3, lines=lines)
+    return Listing(f"Predicted {target}", headers, tuple(rows), left=3, lines=lines)
 
 
-def curve_table(forecast: Forecast) -> Table:
+def curve_table(forecast: Forecast) -> Listing:
     """What a run will reach, at a few of the steps to come and at its end."""
     ahead = [i for i, step in enumerate(forecast.steps) if step > forecast.seen]
     chosen = sorted({ahead[len(ahead) * k // 4] for k in range(4)} | {ahead[-1]}) if ahead else [-1]
@@ -330,14 +330,14 @@ def curve_table(forecast: Forecast) -> Table:
     rests = f"rests on {siblings}" if forecast.siblings else "alone"
     title = f"{forecast.run_id}: {told}, {rests}"
     headers = ("step", "loss", f"{share(forecast.level)} band")
-    return Table(title, headers, rows, left=0, lines=forecast.notes)
+    return Listing(title, headers, rows, left=0, lines=forecast.notes)
 
 
 def _fitted_on(fitted: CurveFit) -> str:
     return f"{fitted.law.id} on {counted(len(fitted.runs), 'run')}"
 
 
-def curve_fit_table(known: Assessed, level: float) -> Table:
+def curve_fit_table(known: Assessed, level: float) -> Listing:
     """The parameters of a curve law with their intervals."""
     fitted = known.fitted
     rows = tuple(
@@ -346,7 +346,7 @@ def curve_fit_table(known: Assessed, level: float) -> Table:
     )
     lines = (fitted.law.formula, *fitted.law.caveats)
     headers = ("parameter", "value", f"{share(level)} interval")
-    return Table(_fitted_on(fitted), headers, rows, lines=lines)
+    return Listing(_fitted_on(fitted), headers, rows, lines=lines)
 
 
 def _told_apart(specs: Sequence[str]) -> tuple[list[str], str]:
@@ -358,7 +358,7 @@ def _told_apart(specs: Sequence[str]) -> tuple[list[str], str]:
     return [" ".join(pair).strip() for pair in zip(families, own, strict=True)], ", ".join(common)
 
 
-def schedule_table(plan: SchedulePlan) -> Table:
+def schedule_table(plan: SchedulePlan) -> Listing:
     """One line a schedule, the lowest foreseen loss first."""
     names, common = _told_apart([item.schedule for item in plan.candidates])
     rows = tuple(
@@ -375,10 +375,10 @@ def schedule_table(plan: SchedulePlan) -> Table:
     fitted = plan.known.fitted
     title = f"Final loss after {count(plan.steps)} steps, by {_fitted_on(fitted)}: {common}"
     headers = ("schedule", "loss", f"{share(plan.level)} band", "behind", "", "beyond the runs")
-    return Table(title, headers, rows, lines=(f"Best: {plan.best.schedule}", *plan.notes))
+    return Listing(title, headers, rows, lines=(f"Best: {plan.best.schedule}", *plan.notes))
 
 
-def hparams_table(predictions: Sequence[Prediction]) -> Table:
+def hparams_table(predictions: Sequence[Prediction]) -> Listing:
     """One line a rule."""
     from scaling_cli.laws import get_law
 
@@ -398,10 +398,10 @@ def hparams_table(predictions: Sequence[Prediction]) -> Table:
     notes = [note for item in predictions for note in item.notes]
     headers = ("hyperparameter", "rule", "from", "value", "interval")
     lines: tuple[str | Note, ...] = (*dict.fromkeys(caveats), *dict.fromkeys(notes))
-    return Table("Hyperparameters", headers, rows, left=3, lines=lines)
+    return Listing("Hyperparameters", headers, rows, left=3, lines=lines)
 
 
-def allocation_tables(allocations: Sequence[Allocation]) -> list[Table]:
+def allocation_tables(allocations: Sequence[Allocation]) -> list[Listing]:
     """One table a fit, one line a budget."""
     fits: dict[tuple[str, str, str | None], list[Allocation]] = {}
     for item in allocations:
@@ -436,16 +436,16 @@ def allocation_tables(allocations: Sequence[Allocation]) -> list[Table]:
         # What is said of each budget is said once, of the last.
         latest = {(note.code, note.message.split()[0]): note for i in items for note in i.notes}
         title = f"Compute-optimal splits: {law}, {group}"
-        tables.append(Table(title, headers, rows, left=0, lines=(*lines, *latest.values())))
+        tables.append(Listing(title, headers, rows, left=0, lines=(*lines, *latest.values())))
     return tables
 
 
-def crossing_table(item: Crossing) -> Table:
+def crossing_table(item: Crossing) -> Listing:
     shape = dict(RANGES).get(item.along, number)
     low, high = ("open" if place is None else shape(place) for place in (item.low, item.high))
     share = "-" if item.share is None else percent(item.share)
     row = (item.along, shape(item.at), f"{low}..{high}", share, item.before, item.after)
-    return Table(
+    return Listing(
         f"Where {item.first} and {item.second} meet",
         ("along", "at", "interval", "resamples", "lower before", "after"),
         (row,),
@@ -453,7 +453,7 @@ def crossing_table(item: Crossing) -> Table:
     )
 
 
-def equivalence_table(items: Sequence[Equivalence]) -> Table:
+def equivalence_table(items: Sequence[Equivalence]) -> Listing:
     rows = tuple(
         (
             power(item.flops),
@@ -466,7 +466,7 @@ def equivalence_table(items: Sequence[Equivalence]) -> Table:
         for item in items
     )
     notes = dict.fromkeys(note for item in items for note in item.notes)
-    return Table(
+    return Listing(
         f"Compute that {items[0].second} needs for the loss of {items[0].first}",
         ("FLOPs", "loss", "times", "interval"),
         rows,
@@ -475,7 +475,7 @@ def equivalence_table(items: Sequence[Equivalence]) -> Table:
     )
 
 
-def slopes_table(items: Sequence[Slope]) -> Table:
+def slopes_table(items: Sequence[Slope]) -> Listing:
     rows = tuple(
         (
             item.name,
@@ -489,7 +489,7 @@ def slopes_table(items: Sequence[Slope]) -> Table:
     headers = ("recipe", "exponent", "value", "interval")
     tested = any(item.theory is not None for item in items)
     notes = dict.fromkeys(note for item in items for note in item.notes)
-    return Table(
+    return Listing(
         "Slopes of the loss above its floor" if "/" not in items[0].name else "Ratios of slopes",
         (*headers, "theory", "p") if tested else headers,
         rows,
@@ -498,13 +498,13 @@ def slopes_table(items: Sequence[Slope]) -> Table:
     )
 
 
-def laws_tables(laws: Sequence[Law]) -> list[Table]:
+def laws_tables(laws: Sequence[Law]) -> list[Listing]:
     """One table a family, one line a law."""
     families: dict[str, list[Law]] = {}
     for law in laws:
         families.setdefault(law.family, []).append(law)
     return [
-        Table(
+        Listing(
             family,
             ("law", "what it says", ""),
             tuple(
@@ -522,7 +522,7 @@ def _standing(law: Law) -> str:
     return ", ".join(filter(None, (sets, "" if law.evidence.verified else "unverified")))
 
 
-def law_tables(law: Law, about: Sequence[str] = ()) -> list[Table]:
+def law_tables(law: Law, about: Sequence[str] = ()) -> list[Listing]:
     """One law in full: its parameters, its coefficients, its evidence, its caveats, and what a
     recipe does to the runs."""
     names = dict.fromkeys((*law.variables, law.target, *([law.trials] if law.trials else [])))
@@ -538,7 +538,7 @@ def law_tables(law: Law, about: Sequence[str] = ()) -> list[Table]:
         *(f"caveat: {text}" for text in law.caveats),
     ]
     tables = [
-        Table(
+        Listing(
             f"{law.id}: {law.title}",
             ("parameter", "meaning"),
             tuple((p.name, p.meaning) for p in law.parameters),
@@ -552,7 +552,7 @@ def law_tables(law: Law, about: Sequence[str] = ()) -> list[Table]:
         origin = (
             f"{item.data}; {item.target}; params: {item.params}; {item.source}; {item.evidence}"
         )
-        tables.append(Table(item.name + mark, ("parameter", "value"), rows, lines=(origin,)))
+        tables.append(Listing(item.name + mark, ("parameter", "value"), rows, lines=(origin,)))
     return tables
 
 

@@ -11,10 +11,10 @@ import numpy as np
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
-from scaling_cli.observe import Observations
 from scaling_cli.quantities import count
 from scaling_cli.records import Steps
 from scaling_cli.store import RunRecord, Store
+from scaling_cli.table import Table
 from scaling_cli.training.assessed import SAME_SIZE, Assessed, assess
 from scaling_cli.training.curve import Curve, curve_of
 from scaling_cli.training.forecast import Forecast, foresee
@@ -23,7 +23,7 @@ from scaling_cli.training.schedule import SAME_RATE, Schedule, parse_schedule
 SHOWN = 100  # steps at which what has not been logged yet is foreseen
 
 
-def find_run(rows: Observations, asked: str) -> RunRecord:
+def find_run(rows: Table, asked: str) -> RunRecord:
     """The run of this id, key or name; InputError names near ones."""
     for names in ("run_id", "run_key", "name"):
         found = [record for record in rows.runs if getattr(record, names) == asked]
@@ -41,9 +41,7 @@ def find_run(rows: Observations, asked: str) -> RunRecord:
     )
 
 
-def siblings_of(
-    store: Store, rows: Observations, run: RunRecord, mapping: Mapping | None
-) -> list[Curve]:
+def siblings_of(store: Store, rows: Table, run: RunRecord, mapping: Mapping | None) -> list[Curve]:
     """The curves of the other runs in the run's group that have one."""
     ((_, group),) = [
         (name, members)
@@ -74,10 +72,10 @@ def curves_of(store: Store, records: list[RunRecord], mapping: Mapping | None) -
 
 def alike(
     store: Store,
-    rows: Observations,
+    rows: Table,
     asked: str | None,
     mapping: Mapping | None,
-    among: Observations | None = None,
+    among: Table | None = None,
 ) -> list[Curve]:
     """The curves of the finished runs of one size: those of the run's group, or all of `among`, or
     without a run all of `rows`."""
@@ -105,11 +103,11 @@ def alike(
 
 def learnt(
     store: Store,
-    rows: Observations,
+    rows: Table,
     asked: str,
     mapping: Mapping | None,
     law: str,
-    among: Observations | None = None,
+    among: Table | None = None,
     upto: int | None = None,
 ) -> Assessed:
     """`law` fitted to the finished runs of this one's group and size, or to those of `among`; with
@@ -135,11 +133,11 @@ def of_one_size(curves: list[Curve], params: float) -> list[Curve]:
 
 def ask(
     store: Store,
-    rows: Observations,
+    rows: Table,
     asked: str,
     mapping: Mapping | None = None,
     *,
-    among: Observations | None = None,
+    among: Table | None = None,
     schedule: str | None = None,
     steps: int | None = None,
     params: float | None = None,

@@ -11,8 +11,8 @@ from scaling_cli.errors import FitError
 from scaling_cli.fitting.imputed import SPREAD, UNKNOWN
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
-from scaling_cli.observe import Observations
 from scaling_cli.store import Store
+from scaling_cli.table import Table
 from scaling_cli.training.ask import curves_of
 from scaling_cli.training.curve import Curve
 from scaling_cli.training.forecast import Ladder, foresee, learn
@@ -23,7 +23,7 @@ LEVEL = 0.90  # of the band that the standard deviation is read from
 LISTED = 5
 
 
-def with_predicted(store: Store, rows: Observations, mapping: Mapping | None) -> Observations:
+def with_predicted(store: Store, rows: Table, mapping: Mapping | None) -> Table:
     """The rows with each unfinished run at its planned end: its loss the median that its curve and
     the finished runs of its group foresee, its tokens and compute those of the end.
 
@@ -62,7 +62,7 @@ def with_predicted(store: Store, rows: Observations, mapping: Mapping | None) ->
                 f" {WIDEST:.0%}; they are left out: {', '.join(left_out[:LISTED])}{more}.",
             )
         )
-    return Observations(columns, rows.runs, tuple(notes), rows.by).select(kept)
+    return Table(columns, rows.runs, tuple(notes), rows.by).select(kept)
 
 
 def _end_of(

@@ -12,14 +12,14 @@ from scaling_cli.fitting.engine import FitOptions, score_holdout
 from scaling_cli.fitting.recipes import recipe
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import get_law
-from scaling_cli.observe import Observations
+from scaling_cli.table import Table
 from tests.simulate import observations
 
 LINK = {"a": 0.6, "b": 0.25, "k": 3.0, "L_0": 2.6}
 LOSS_NOISE, SCORE_NOISE = 3e-3, 5e-3
 
 
-def ladder(seed: int, rows: int = 40, scale: float = 1.0) -> Observations:
+def ladder(seed: int, rows: int = 40, scale: float = 1.0) -> Table:
     """Runs of a Chinchilla law whose accuracy follows their own loss, noise and all."""
     random = np.random.default_rng(seed)
     params, tokens = (

@@ -15,8 +15,8 @@ from scaling_cli.fitting.engine import FitOptions, fit
 from scaling_cli.fitting.recipes import fitter
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import get_law
-from scaling_cli.observe import Observations
 from scaling_cli.planning import allocate_fit
+from scaling_cli.table import Table
 
 LAW = get_law("chinchilla")
 TRUTH = {"E": 1.82, "A": 480.0, "alpha": 0.348, "B": 2085.0, "beta": 0.366}  # epoch2024
@@ -27,12 +27,12 @@ FAR = {"params": 1e10, "tokens": 1e12}
 
 def runs(
     params: np.ndarray, tokens: np.ndarray, loss: np.ndarray, count: int = 0, **more: np.ndarray
-) -> Observations:
+) -> Table:
     """Rows in turn of `count` runs; of one each without."""
     columns = {"params": params, "tokens": tokens, "loss": loss, "flops": 6 * params * tokens}
     ids = [f"run{i % (count or len(loss))}" for i in range(len(loss))]
     records = tuple(SimpleNamespace(run_id=name, run_key=name, group="") for name in ids)
-    return Observations(columns | more, cast(Any, records))
+    return Table(columns | more, cast(Any, records))
 
 
 def ladder(rows: int = 30, noise: float = 0.004, seed: int = 1, **truth: float) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from scaling_cli.fitting.engine import FitOptions, score_holdout
 from scaling_cli.fitting.result import Fit
 from scaling_cli.fitting.solver import Prior, objective_values, solve
 from scaling_cli.laws import get_law
-from scaling_cli.observe import Observations
 from scaling_cli.store import RunRecord
+from scaling_cli.table import Table
 
 CHINCHILLA = {"E": 1.82, "A": 480.0, "alpha": 0.348, "B": 2085.0, "beta": 0.366}  # epoch2024
 
@@ -34,15 +34,15 @@ def record(run_id: str) -> RunRecord:
 
 def runs(
     params: np.ndarray, tokens: np.ndarray, loss: np.ndarray, ids: Iterable[str] = ()
-) -> Observations:
+) -> Table:
     names = list(ids) or [f"run{i}" for i in range(len(loss))]
     columns = {"params": params, "tokens": tokens, "loss": loss, "flops": 6 * params * tokens}
-    return Observations(columns, tuple(record(name) for name in names))
+    return Table(columns, tuple(record(name) for name in names))
 
 
 def ladder(
     rows: int = 36, noise: float = 0.004, seed: int = 0, budgets: int = 6, **truth: float
-) -> tuple[Observations, Observations]:
+) -> tuple[Table, Table]:
     """A ladder over 2.5 decades of compute, and noisy targets 4 to 30 times beyond it."""
     random = np.random.default_rng(seed)
     values = CHINCHILLA | truth
@@ -146,13 +146,13 @@ def test_a_ladder_like_the_others_widens_nothing() -> None:
     assert (widened < 1.15).all()
 
 
-def surveyed(rows: Observations) -> tuple[forecast.Ground, dict[str, float]]:
+def surveyed(rows: Table) -> tuple[forecast.Ground, dict[str, float]]:
     columns = [rows.columns[name] for name in ("params", "tokens", "loss")]
     whole = forecast.Ladder(*columns, np.arange(len(rows)))
     return forecast.survey(whole, whole.scales()), whole.scales()
 
 
-def believed(rows: Observations) -> forecast.Belief:
+def believed(rows: Table) -> forecast.Belief:
     return forecast.believe(*surveyed(rows))
 
 
@@ -215,7 +215,7 @@ def test_a_wrong_loss_is_named_and_does_not_count() -> None:
 
 def test_a_target_that_is_no_cross_entropy_has_no_prior() -> None:
     training, _ = ladder()
-    rows = Observations(training.columns | {"error": training.columns["loss"] / 9}, training.runs)
+    rows = Table(training.columns | {"error": training.columns["loss"] / 9}, training.runs)
     fitted = forecast.fit(rows, FitOptions(resamples=20, target="error"))
     assert "no_prior" in codes(fitted)
     assert fitted.columns["target"] == "error"
@@ -244,11 +244,11 @@ def test_points_of_one_run_are_drawn_together() -> None:
     training, _ = ladder(noise=0.01)
     twice = {name: np.tile(values, 4) for name, values in training.columns.items()}
     ids = [f"run{i}" for i in range(36)] * 4
-    owned = Observations(twice, tuple(record(name) for name in ids))
-    apart = Observations(twice, tuple(record(f"{name}-{i}") for i, name in enumerate(ids)))
+    owned = Table(twice, tuple(record(name) for name in ids))
+    apart = Table(twice, tuple(record(f"{name}-{i}") for i, name in enumerate(ids)))
     point = {"params": np.array([1e9]), "tokens": np.array([2e10])}
 
-    def spread(rows: Observations) -> float:
+    def spread(rows: Table) -> float:
         fitted = forecast.fit(rows, QUICK)
         with np.errstate(all="ignore"):
             drawn = fitted.law.predict(**fitted.draw_values(), **point)

@@ -14,10 +14,10 @@ from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.fitting.isoflop import akima, fit_envelope, fit_isoflop
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import get_law
-from scaling_cli.observe import Observations
 from scaling_cli.planning import allocate_fit, optimum
 from scaling_cli.records import Floats
 from scaling_cli.store import RunRecord
+from scaling_cli.table import Table
 
 UNEVEN = {"E": 1.69, "A": 400.0, "alpha": 0.34, "B": 410.0, "beta": 0.28}
 EVEN = {"E": 1.69, "A": 400.0, "alpha": 0.31, "B": 410.0, "beta": 0.31}
@@ -27,11 +27,11 @@ PLAIN = FitOptions(resamples=0)
 
 def observations(
     params: Sequence[float] | Floats, flops: Floats, loss: Floats, runs: Sequence[str] = ()
-) -> Observations:
+) -> Table:
     params = np.asarray(params, dtype=float)
     columns = {"params": params, "flops": flops, "tokens": flops / 6 / params, "loss": loss}
     names = list(runs) or [f"run{i}" for i in range(len(loss))]
-    return Observations(
+    return Table(
         columns,
         tuple(
             RunRecord(n, n, "", "", "", "finished", (), "", "", {}, False, *["{}"] * 5)
@@ -47,7 +47,7 @@ def truth(values: dict[str, float], flops: Floats) -> Floats:
 
 def curves(
     values: dict[str, float], window: float, shift: float = 1.0, noise: float = 0.0, sizes: int = 9
-) -> Observations:
+) -> Table:
     """IsoFLOP curves whose sizes reach `window` times from `shift` times the optimum."""
     best = truth(values, BUDGETS)[:, None] * shift
     params = (best * np.geomspace(1 / window, window, sizes)).ravel()

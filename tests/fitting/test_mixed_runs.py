@@ -16,15 +16,15 @@ from scaling_cli.fitting.engine import FitOptions, fit
 from scaling_cli.fitting.recipes import fitter
 from scaling_cli.laws import get_law
 from scaling_cli.notes import Note
-from scaling_cli.observe import Observations
 from scaling_cli.planning import allocate_fit
 from scaling_cli.store import RunRecord
+from scaling_cli.table import Table
 
 LAW = get_law("chinchilla")
 QUICK = FitOptions(resamples=100)
 
 
-def ladder(groups: Sequence[str] = ("",)) -> Observations:
+def ladder(groups: Sequence[str] = ("",)) -> Table:
     """36 runs over 2.5 decades of compute, in turn of these groups."""
     random = np.random.default_rng(0)
     compute = 10 ** np.repeat(np.linspace(18.0, 20.5, 6), 6)
@@ -39,11 +39,11 @@ def ladder(groups: Sequence[str] = ("",)) -> Observations:
         RunRecord(f"r{i}", f"r{i}", "", "", groups[i % len(groups)], "finished", *empty)
         for i in range(36)
     )
-    return Observations({"params": params, "tokens": tokens, "loss": loss}, records)
+    return Table({"params": params, "tokens": tokens, "loss": loss}, records)
 
 
-def with_column(rows: Observations, **columns: np.ndarray) -> Observations:
-    return Observations({**rows.columns, **columns}, rows.runs)
+def with_column(rows: Table, **columns: np.ndarray) -> Table:
+    return Table({**rows.columns, **columns}, rows.runs)
 
 
 def severities(notes: Sequence[Note]) -> dict[str, str]:
@@ -131,7 +131,7 @@ def test_runs_that_differ_in_other_settings_are_not_one_ladder(name: str) -> Non
     columns = {key: values[place] for key, values in rows.columns.items()}
     for spread, severity in ((0.2, "severe"), (0.005, None)):
         loss = columns["loss"] * (1 + spread * random.uniform(size=36))
-        grid = Observations({**columns, "loss": loss}, rows.runs)
+        grid = Table({**columns, "loss": loss}, rows.runs)
         found = severities(fitter(name)(grid, QUICK, {}).notes)
         assert found.get("other_settings") == severity
 

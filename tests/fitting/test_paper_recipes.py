@@ -18,21 +18,21 @@ from scaling_cli.fitting import engine
 from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import LAWS, get_law
-from scaling_cli.observe import Observations
 from scaling_cli.store import RunRecord
+from scaling_cli.table import Table
 
 FARSEER = get_law("farseer")
 PAPER = FitOptions(resamples=0, recipe="paper")
 AHEAD = {"params": np.array([6.4e9, 25.1e9]), "tokens": np.array([2e11, 5e11])}
 
 
-def observations(params: np.ndarray, tokens: np.ndarray, loss: np.ndarray) -> Observations:
+def observations(params: np.ndarray, tokens: np.ndarray, loss: np.ndarray) -> Table:
     empty = ("", "", "", "finished", (), "", "", {}, False, "{}", "{}", "{}", "[]", "{}")
     records = tuple(RunRecord(f"run{i}", f"run{i}", *empty) for i in range(len(loss)))
-    return Observations({"params": params, "tokens": tokens, "loss": loss}, records)
+    return Table({"params": params, "tokens": tokens, "loss": loss}, records)
 
 
-def farseer_grid(noise: float, scatter: float = 0.0) -> tuple[Observations, np.ndarray]:
+def farseer_grid(noise: float, scatter: float = 0.0) -> tuple[Table, np.ndarray]:
     """The paper's surface on its grid, sqrt(2) apart; `scatter` spoils the grid of tokens."""
     random = np.random.default_rng(0)
     (published,) = FARSEER.published

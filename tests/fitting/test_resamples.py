@@ -7,8 +7,8 @@ import pytest
 
 from scaling_cli.fitting.engine import FitOptions, fit, resampled
 from scaling_cli.laws import get_law
-from scaling_cli.observe import Observations
 from scaling_cli.store import RunRecord
+from scaling_cli.table import Table
 
 LAW = get_law("chinchilla")
 FREE = len(LAW.parameters)
@@ -16,7 +16,7 @@ EMPTY = ("", "", "", "finished", (), "", "", {}, False, "{}", "{}", "{}", "[]", 
 COUNT = 200
 
 
-def ladder(runs: int, rows: int) -> Observations:
+def ladder(runs: int, rows: int) -> Table:
     """Rows by a Chinchilla surface with noise, in turn of so many runs."""
     random = np.random.default_rng(5)
     params = 10 ** random.uniform(7, 9, rows)
@@ -26,7 +26,7 @@ def ladder(runs: int, rows: int) -> Observations:
     )
     loss = loss * np.exp(0.003 * random.standard_normal(rows))
     records = tuple(RunRecord(f"run{i % runs}", f"run{i % runs}", *EMPTY) for i in range(rows))
-    return Observations({"params": params, "tokens": tokens, "loss": loss}, records)
+    return Table({"params": params, "tokens": tokens, "loss": loss}, records)
 
 
 @pytest.mark.parametrize("runs", [7, 8])

@@ -17,16 +17,16 @@ from scaling_cli.fitting import engine, tied
 from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import get_law
-from scaling_cli.observe import Observations
 from scaling_cli.project import Project
 from scaling_cli.store import RunRecord
+from scaling_cli.table import Table
 from tests.places import SAMPLES
 
 CHINCHILLA = get_law("chinchilla")
-Groups = list[tuple[dict[str, Any], Observations]]
+Groups = list[tuple[dict[str, Any], Table]]
 
 
-def runs(seed: int, noise: float = 0.004, **truth: float) -> Observations:
+def runs(seed: int, noise: float = 0.004, **truth: float) -> Table:
     """36 runs over 2.5 decades of compute, by Chinchilla's law with a recipe's own coefficients."""
     values = {"E": 1.82, "A": 480.0, "alpha": 0.348, "B": 2085.0, "beta": 0.366} | truth
     random = np.random.default_rng(seed)
@@ -37,7 +37,7 @@ def runs(seed: int, noise: float = 0.004, **truth: float) -> Observations:
     loss = loss * np.exp(noise * random.standard_normal(len(loss)))
     empty = ("", "", "", "finished", (), "", "", {}, False, "{}", "{}", "{}", "[]", "{}")
     records = tuple(RunRecord(f"run{i}", f"run{i}", *empty) for i in range(len(loss)))
-    return Observations({"params": params, "tokens": tokens, "loss": loss}, records)
+    return Table({"params": params, "tokens": tokens, "loss": loss}, records)
 
 
 def recipes(seed: int, floor: float = 1.82) -> Groups:

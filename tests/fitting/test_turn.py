@@ -10,8 +10,8 @@ from scaling_cli.fitting import engine
 from scaling_cli.fitting.diagnostics import turn
 from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.laws import get_law
-from scaling_cli.observe import Observations
 from scaling_cli.store import RunRecord
+from scaling_cli.table import Table
 
 X = np.geomspace(1e6, 1e10, 14)
 DECADES = np.log10(X / 1e8)
@@ -48,7 +48,7 @@ def test_a_monotone_law_refuses_a_u_and_says_where() -> None:
         RunRecord(f"r{i}", f"r{i}", "", "", "", "finished", (), "", "", {}, False, *["{}"] * 5)
         for i in range(len(X))
     )
-    rows = Observations({"params": X, "error": y}, runs)
+    rows = Table({"params": X, "error": y}, runs)
     options = FitOptions(x="params", target="error", resamples=0)
     with pytest.raises(FitError, match=r"error turns around near params [67].*e\+07") as refused:
         engine.fit(get_law("power_offset"), rows, options)

@@ -15,14 +15,14 @@ from scaling_cli.fitting.objective import get_objective
 from scaling_cli.fitting.result import Fit
 from scaling_cli.fitting.surface import Surface, on_scale
 from scaling_cli.laws import get_law
-from scaling_cli.observe import Observations
+from scaling_cli.table import Table
 from tests.simulate import observations
 
 LAW = get_law("chinchilla")
 PLAIN = FitOptions(resamples=0)
 
 
-def ladder(seed: int = 1, rows: int = 30, floor: float = 1.7) -> Observations:
+def ladder(seed: int = 1, rows: int = 30, floor: float = 1.7) -> Table:
     random = np.random.default_rng(seed)
     params = np.exp(random.uniform(np.log(1e7), np.log(1e9), rows))
     tokens = params * np.exp(random.uniform(np.log(5), np.log(200), rows))
@@ -41,7 +41,7 @@ def same_law(one: Fit, other: Fit) -> None:
 def test_a_weight_of_two_is_a_row_that_stands_twice() -> None:
     rows = ladder()
     often = np.repeat(np.arange(len(rows)), rows.columns["count"].astype(int))
-    repeated = Observations(
+    repeated = Table(
         {name: values[often] for name, values in rows.columns.items()},
         tuple(rows.runs[i] for i in often),
     )

@@ -15,9 +15,9 @@ from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.fitting.isoflop import isoflop_curves, minima
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import get_law, get_published
-from scaling_cli.observe import Observations
 from scaling_cli.planning import LEAST_RATIO, allocate_fit, allocate_published, optimum
 from scaling_cli.store import RunRecord
+from scaling_cli.table import Table
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def forecast_fit() -> Fit:
     loss = law.predict(**published.values, params=params, tokens=tokens)
     loss = loss * np.exp(0.01 * random.standard_normal(24))
     records = tuple(record(f"run{i}") for i in range(24))
-    rows = Observations({"params": params, "tokens": tokens, "loss": loss}, records)
+    rows = Table({"params": params, "tokens": tokens, "loss": loss}, records)
     return forecast.fit(rows, FitOptions(resamples=200))
 
 
@@ -180,13 +180,13 @@ def test_the_lowest_points_of_larger_isoflop_curves_lie_in_the_bounds(public_dat
     assert np.mean(inside) >= 0.9
 
 
-def porian(public_data: Path, group: str) -> Observations:
+def porian(public_data: Path, group: str) -> Table:
     with (public_data / "porian_isoflop" / "porian_isoflop_points.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["group"] == group]
     names = ("params", "tokens", "loss")
     columns = {name: np.array([float(row[name]) for row in rows]) for name in names}
     columns["flops"] = 6 * columns["params"] * columns["tokens"]
-    return Observations(columns, tuple(record(row["run_id"]) for row in rows))
+    return Table(columns, tuple(record(row["run_id"]) for row in rows))
 
 
 def test_no_split_lies_beyond_all_ratios(forecast_fit: Fit) -> None:

@@ -17,7 +17,7 @@ from scaling_cli.checks.base import Finding
 from scaling_cli.cli import app
 from scaling_cli.report.checks import github_commands, junit, tables
 from scaling_cli.report.render import to_text
-from scaling_cli.report.tables import Table
+from scaling_cli.report.tables import Listing
 from tests.places import DATA
 
 SCHEMA = XMLSchema(DATA / "junit-10.xsd")
@@ -88,5 +88,5 @@ def test_command_writes_junit_and_annotations(
 
 def test_columns_line_up_under_wide_characters() -> None:
     rows = (("läufe-训练🚀", "1"), ("plain", "22"))
-    _, *lines = to_text([Table("runs", ("run", "loss"), rows)]).splitlines()
+    _, *lines = to_text([Listing("runs", ("run", "loss"), rows)]).splitlines()
     assert {cell_len(line) for line in lines if line} == {18}

@@ -18,8 +18,8 @@ from scaling_cli.fitting import imputed
 from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.fitting.imputed import SPREAD
 from scaling_cli.fitting.result import Fit
-from scaling_cli.observe import Observations
 from scaling_cli.project import Project, load_fit
+from scaling_cli.table import Table
 from scaling_cli.training import finals
 from scaling_cli.training.finals import with_predicted
 
@@ -89,7 +89,7 @@ def test_the_interval_holds_that_the_ends_are_not_known(
     narrow = width(going, "predicted")
     assert narrow > 0.95 * width(samples, "last")  # resamples know a width to some 5 %
 
-    def wide(*arguments: Any) -> Observations:
+    def wide(*arguments: Any) -> Table:
         rows = with_predicted(*arguments)
         return replace(rows, columns={**rows.columns, SPREAD: 5 * rows.columns[SPREAD]})
 
@@ -105,7 +105,7 @@ def test_draws_differ_by_the_spread_of_the_ends(
     plain, rows = plans.fitted(samples, "chinchilla", "last"), samples.observations(plans.LADDER)
     unsure = replace(rows, columns={**rows.columns, SPREAD: np.full(len(rows), 0.02)})
 
-    def logs(drawn: Observations, *_: Any) -> Fit:
+    def logs(drawn: Table, *_: Any) -> Fit:
         return replace(plain, draws=np.log(drawn.columns["loss"])[None])
 
     found = imputed.fit(logs, unsure, FitOptions(resamples=1000), {})
