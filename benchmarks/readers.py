@@ -189,14 +189,14 @@ def run() -> str:
             what = "TensorBoard, read again after 1 % growth"
             rows += lines(what, SCALARS, growth(home), "scalefit, for the first time")
         else:
-            rows.append("| TensorBoard | skipped: pip install 'scaling-cli[dev,bench]' | | |")
+            rows.append("| TensorBoard | skipped: pip install '.[dev,bench]' | | |")
         if installed("wandb"):
             path = offline_run(folder / "wandb")
             spent = seconds(lambda: wandb_protobuf(path), ours(path))
             count = WANDB_ROWS * WANDB_KEYS
             rows += lines("offline W&B, with metadata", count, spent, "wandb's protobuf, json")
         else:
-            rows.append("| offline W&B | skipped: pip install 'scaling-cli[dev]' | | |")
+            rows.append("| offline W&B | skipped: pip install '.[dev]' | | |")
         path = json_lines(folder / "jsonl")
         spent = seconds(lambda: standard_library(path), ours(path))
         rows += lines("JSON lines", 4 * LINES, spent, "json of the standard library")

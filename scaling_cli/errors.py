@@ -26,3 +26,8 @@ class UnreachableError(ScalefitError):
     """A source or store that could not be reached."""
 
     exit_code = 3
+
+
+def install(extra: str) -> str:
+    """How an optional part of this package is installed; the one place that says from where."""
+    return f"In a clone of scalefit: pip install '.[{extra}]'"

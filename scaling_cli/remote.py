@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from scaling_cli.errors import InputError, UnreachableError
+from scaling_cli.errors import InputError, UnreachableError, install
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:(//|:)")
 
@@ -31,8 +31,7 @@ def filesystem_at(url: str, **options: Any) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs
     except ImportError:
-        mend = "pip install 'scaling-cli[remote]'"
-        raise InputError(f"{shown} needs the package fsspec", mend) from None
+        raise InputError(f"{shown} needs the package fsspec", install("remote")) from None
     try:
         filesystem, path = url_to_fs(url, **options)
     except ImportError as error:  # fsspec names the package of the protocol

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
@@ -14,6 +15,10 @@ from scaling_cli.project import Project, open_project
 from tests.places import ROOT, SAMPLES
 
 PUBLIC_DATA = "SCALEFIT_PUBLIC_DATA"
+
+# A job in the background (`nohup make test &`) ignores Ctrl-C, and so would the programs that tests
+# start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test depends on how busy the machine is, and what passed once passes again.
 settings.register_profile("suite", deadline=None, derandomize=True)

@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 from scaling_cli.adapters import mlflow
 from scaling_cli.adapters.files import Files
 from scaling_cli.adapters.service import Request, Unchanged
-from scaling_cli.errors import InputError, UnreachableError
+from scaling_cli.errors import InputError, UnreachableError, install
 from scaling_cli.notes import Note
 from scaling_cli.records import Run
 from scaling_cli.remote import without_secrets
@@ -77,8 +77,7 @@ def _served(uri: str, experiment: str, request: Request) -> Iterator[Run | Uncha
     try:
         from mlflow.tracking import MlflowClient
     except ImportError:
-        mend = "pip install 'scaling-cli[mlflow]'"
-        raise InputError(f"{_SCHEME}{shown} needs MLflow's client", mend) from None
+        raise InputError(f"{_SCHEME}{shown} needs MLflow's client", install("mlflow")) from None
     with _reaching(shown):
         client = MlflowClient(uri)
         titles = _experiments(client, experiment)

@@ -37,7 +37,7 @@ from scaling_cli.adapters.building import (
 from scaling_cli.adapters.service import Request, Unchanged
 from scaling_cli.adapters.wandb_runs import settings
 from scaling_cli.adapters.wire import Ints
-from scaling_cli.errors import InputError, UnreachableError
+from scaling_cli.errors import InputError, UnreachableError, install
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats, Run
 from scaling_cli.remote import without_secrets
@@ -469,8 +469,7 @@ def _client(place: _Place) -> Iterator[_Client]:
         import wandb
         from wandb.sdk import wandb_setup
     except ImportError:
-        mend = "pip install 'scaling-cli[wandb]'"
-        raise InputError(f"wandb:{place.path} needs the package wandb", mend) from None
+        raise InputError(f"wandb:{place.path} needs the package wandb", install("wandb")) from None
     if not hasattr(wandb.apis.public.Run, "download_history_exports"):
         raise InputError(
             f"wandb {wandb.__version__} cannot download histories", "pip install 'wandb>=0.28'"

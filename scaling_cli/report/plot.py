@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scaling_cli.errors import InputError
+from scaling_cli.errors import InputError, install
 from scaling_cli.quantities import count, number, share
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def save_figure(curve: Curve, forecast: Forecast, path: str) -> None:
     except ImportError:
         raise InputError(
             "a figure needs matplotlib, which is not installed",
-            "Install it: pip install 'scaling-cli[plots]'.",
+            install("plots"),
         ) from None
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     axes = figure.subplots()
