@@ -360,5 +360,5 @@ def test_only_what_is_spelled_as_wandb_is_claimed(
 
 def test_without_the_client_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(InputError, match=r"scaling-cli\[wandb\]"):
+    with pytest.raises(InputError, match=r"pip install '\.\[wandb\]'"):
         list(stream(["wandb:lab/x"]))
