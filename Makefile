@@ -16,6 +16,7 @@ bench: .venv/dev
 
 docs: .venv/dev
 	$(BIN)/python -m scaling_cli.report.catalogue
+	$(BIN)/python -m tools.architecture
 
 reproduction: .venv/dev
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.reproduction

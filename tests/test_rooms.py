@@ -11,6 +11,7 @@ import pytest
 
 import scaling_cli
 from scaling_cli.store import open_store
+from tools import architecture
 
 PACKAGE = Path(scaling_cli.__file__).parent
 SHARED = {
@@ -115,6 +116,11 @@ def test_imports_stay_within_the_rooms_plan(path: Path) -> None:
     assert used <= ALLOWED[here] | {here}
     heavy = {name.partition(".")[0] for name in imports(path)} & HEAVY
     assert all(here in NEEDED_BY.get(name, set()) for name in heavy)
+
+
+def test_the_picture_of_the_house_is_of_today() -> None:
+    """Drawing it fails where arrows turn in a circle."""
+    assert architecture.PAGE.read_text(encoding="utf-8") == architecture.page(), "run `make docs`"
 
 
 def loaded_by(*arguments: str) -> set[str]:
