@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from scaling_cli.notes import Note
-    from scaling_cli.report.tables import Listing
+    from scaling_cli.report.listing import Listing
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -117,7 +117,7 @@ def say(text: str) -> None:
 
 
 def say_notes(notes: Iterable[Note]) -> None:
-    from scaling_cli.report.tables import note_text
+    from scaling_cli.report.listing import note_text
 
     for note in notes:
         say(note_text(note))

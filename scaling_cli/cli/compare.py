@@ -48,7 +48,7 @@ def compare(
     Example: scalefit compare --laws auto,chinchilla,skaling --by recipe
     """
     from scaling_cli.project import open_project
-    from scaling_cli.report.tables import comparison_table
+    from scaling_cli.report.fits import comparison_table
 
     found = open_project(store, config).compare(names(laws), names(by), where, holdout, cut)
     document = {"groups": [item.to_json() for item in found]}

@@ -45,7 +45,7 @@ def crossing(
     """
     from scaling_cli.contrasts import crossing as cross
     from scaling_cli.project import open_project
-    from scaling_cli.report.tables import crossing_table
+    from scaling_cli.report.plans import crossing_table
 
     project = open_project(store, config)
     ratio = positive(tokens_per_param, "--tokens-per-param")

@@ -74,8 +74,8 @@ def curve(
     Example: scalefit curve --run cosine-2 --upto 1000
     """
     from scaling_cli.project import open_project
+    from scaling_cli.report.curves import curve_fit_table, curve_table
     from scaling_cli.report.plot import save_figure, text_plot
-    from scaling_cli.report.tables import curve_fit_table, curve_table
 
     check_level(level)
     one_of(law=law, fit=fit)

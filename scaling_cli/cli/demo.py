@@ -37,7 +37,7 @@ def _demo(store: str, as_json: bool) -> None:
     from scaling_cli.fitting.result import FailedFit
     from scaling_cli.project import budget_ladder, open_project, optimal
     from scaling_cli.report.document import report_json, report_tables
-    from scaling_cli.report.tables import ingest_tables
+    from scaling_cli.report.stores import ingest_tables
 
     samples = sample_runs()
     project = open_project(store, samples / "scalefit.toml")

@@ -44,7 +44,7 @@ def equivalent(
     from scaling_cli.contrasts import equivalent as compare
     from scaling_cli.project import open_project
     from scaling_cli.quantities import parse_positive
-    from scaling_cli.report.tables import equivalence_table
+    from scaling_cli.report.plans import equivalence_table
 
     project = open_project(store, config)
     ratio = positive(tokens_per_param, "--tokens-per-param")

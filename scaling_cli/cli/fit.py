@@ -128,7 +128,7 @@ def fit(
     from scaling_cli.fitting.engine import FitOptions
     from scaling_cli.fitting.result import FailedFit
     from scaling_cli.project import open_project
-    from scaling_cli.report.tables import failed_table, fit_table, groups_tables, holdout_table
+    from scaling_cli.report.fits import failed_table, fit_table, groups_tables, holdout_table
 
     check_level(level)
     if 0 < bootstrap < LEAST_RESAMPLES:

@@ -43,7 +43,7 @@ def hparams(
     from scaling_cli.fitting.result import predict_published
     from scaling_cli.laws import published_rules
     from scaling_cli.quantities import parse_positive
-    from scaling_cli.report.tables import hparams_table
+    from scaling_cli.report.plans import hparams_table
 
     inputs = {
         "params": parse_positive(params, "--params"),

@@ -66,7 +66,7 @@ def ingest(
     Example: scalefit ingest logs/ --config scalefit.toml
     """
     from scaling_cli.project import open_project
-    from scaling_cli.report.tables import ingest_tables
+    from scaling_cli.report.stores import ingest_tables
 
     select = Selection(filter, tuple(many(tag or [])), sweep)
     with _Bar() if sys.stderr.isatty() else _Count() as progress:

@@ -24,7 +24,7 @@ def laws(
     from scaling_cli.fitting.forecast import RECIPE
     from scaling_cli.fitting.recipes import recipe
     from scaling_cli.laws import laws as registered
-    from scaling_cli.report.tables import law_tables, laws_tables
+    from scaling_cli.report.laws import law_tables, laws_tables
 
     named = [recipe(name) for name in ([law] if law else (RECIPE, *registered()))]
     chosen = [item.as_law() for item in named]

@@ -50,7 +50,7 @@ def optimal(
     from scaling_cli.laws import get_published
     from scaling_cli.planning import allocate_fit, allocate_published
     from scaling_cli.quantities import parse_positive
-    from scaling_cli.report.tables import allocation_tables
+    from scaling_cli.report.plans import allocation_tables
 
     check_level(level)
     budgets = [parse_positive(text, "--budget") for text in many([*budget, *(more or [])])]

@@ -51,7 +51,7 @@ def predict(
     from scaling_cli.fitting.result import predict_published
     from scaling_cli.laws import get_published
     from scaling_cli.quantities import parse_positive
-    from scaling_cli.report.tables import predictions_table
+    from scaling_cli.report.fits import predictions_table
 
     check_level(level)
     inputs = assignments(at or [], "--at")

@@ -30,7 +30,7 @@ def runs(
     Example: scalefit runs --where 'params > 50K' --by recipe
     """
     from scaling_cli.project import open_project
-    from scaling_cli.report.tables import groups_table, runs_json, runs_table
+    from scaling_cli.report.stores import groups_table, runs_json, runs_table
 
     found = open_project(store, config).runs(where)
     keys = names(by)

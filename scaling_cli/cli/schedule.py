@@ -61,7 +61,7 @@ def schedule(
     """
     from scaling_cli.project import open_project
     from scaling_cli.quantities import parse_positive
-    from scaling_cli.report.tables import schedule_table
+    from scaling_cli.report.curves import schedule_table
 
     check_level(level)
     asked = {"families": many(families)} if families else {}

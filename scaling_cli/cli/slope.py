@@ -40,7 +40,7 @@ def slope(
     from scaling_cli.contrasts import slope_ratios, slopes
     from scaling_cli.errors import InputError
     from scaling_cli.project import open_project
-    from scaling_cli.report.tables import slopes_table
+    from scaling_cli.report.plans import slopes_table
 
     if len(recipes) > 2:
         raise InputError(f"{len(recipes)} recipes are given", "Give one, or two to compare.")

@@ -40,7 +40,7 @@ def verify(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> N
     from scaling_cli.errors import InputError
     from scaling_cli.project import open_project
     from scaling_cli.quantities import counted
-    from scaling_cli.report.tables import verified_table
+    from scaling_cli.report.stores import verified_table
 
     found = open_project(store, None).store.verify()
     answer(as_json, found.to_json(), lambda: [verified_table(found)])
@@ -75,7 +75,7 @@ def compact(
     Example: scalefit store compact
     """
     from scaling_cli.project import open_project
-    from scaling_cli.report.tables import compacted_table
+    from scaling_cli.report.stores import compacted_table
 
     done = open_project(store, None).store.compact(older_than * HOUR)
     answer(as_json, done.to_json(), lambda: [compacted_table(done)])
@@ -104,7 +104,7 @@ def export(
     Example: scalefit store export history.parquet --where 'params < 1B'
     """
     from scaling_cli.project import open_project
-    from scaling_cli.report.tables import exported_table
+    from scaling_cli.report.stores import exported_table
 
     project = open_project(store, config)
     chosen = None if where is None else project.runs(where).runs

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from scaling_cli.laws import LAWS, Law, Published
-from scaling_cli.report.tables import example, meaning
+from scaling_cli.report.laws import example, meaning
 
 INTRODUCTION = """\
 # Laws

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from scaling_cli.quantities import counted, number
-from scaling_cli.report.tables import Listing
+from scaling_cli.report.listing import Listing
 
 if TYPE_CHECKING:
     from scaling_cli.checks import Result

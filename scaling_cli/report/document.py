@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from scaling_cli.report import tables
-from scaling_cli.report.tables import Listing
+from scaling_cli.report.fits import fit_table, holdout_table
+from scaling_cli.report.listing import Listing
+from scaling_cli.report.plans import allocation_tables
+from scaling_cli.report.stores import groups_table, runs_json
 
 if TYPE_CHECKING:
     from scaling_cli.fitting.result import Fit
@@ -20,12 +22,12 @@ def report_tables(
     runs: Table, fits: Sequence[Fit], allocations: Sequence[Allocation]
 ) -> list[Listing]:
     by = list(dict.fromkeys(key for item in fits for key in item.group))
-    parts = [tables.groups_table(runs, by)]
-    parts += [tables.fit_table(item) for item in fits]
+    parts = [groups_table(runs, by)]
+    parts += [fit_table(item) for item in fits]
     if any(item.holdout_rows for item in fits):
-        parts.append(tables.holdout_table(fits))
+        parts.append(holdout_table(fits))
     if allocations:
-        parts += tables.allocation_tables(allocations)
+        parts += allocation_tables(allocations)
     return parts
 
 
@@ -33,7 +35,7 @@ def report_json(
     runs: Table, fits: Sequence[Fit], allocations: Sequence[Allocation]
 ) -> dict[str, Any]:
     return {
-        "runs": tables.runs_json(runs),
+        "runs": runs_json(runs),
         "fits": [
             item.to_json() | {"holdout_rows": [dict(row) for row in item.holdout_rows]}
             for item in fits

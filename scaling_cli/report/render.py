@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from scaling_cli.notes import Note
-from scaling_cli.report.tables import Listing, note_text
+from scaling_cli.report.listing import Listing, note_text
 
 if TYPE_CHECKING:
     from rich.console import Console

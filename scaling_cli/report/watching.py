@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scaling_cli.quantities import count, number, percent
-from scaling_cli.report.tables import span
+from scaling_cli.report.listing import span
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable

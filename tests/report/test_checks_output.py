@@ -16,8 +16,8 @@ from scaling_cli.checks import Result
 from scaling_cli.checks.base import Finding
 from scaling_cli.cli import app
 from scaling_cli.report.checks import github_commands, junit, tables
+from scaling_cli.report.listing import Listing
 from scaling_cli.report.render import to_text
-from scaling_cli.report.tables import Listing
 from tests.places import DATA
 
 SCHEMA = XMLSchema(DATA / "junit-10.xsd")

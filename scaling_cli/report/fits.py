@@ -1,0 +1,169 @@
+"""Fits, predictions and comparisons of laws as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from scaling_cli.notes import Note
+from scaling_cli.quantities import count, counted, number, percent, power, share
+from scaling_cli.report.listing import COUNTS, Listing, about, group_name, span
+
+if TYPE_CHECKING:
+    from scaling_cli.fitting.backtest import Comparison
+    from scaling_cli.fitting.result import FailedFit, Fit, Prediction
+
+
+def fit_table(fitted: Fit) -> Listing:
+    derived = fitted.to_json()["derived"]
+    rows: list[tuple[str, ...]] = [
+        (name, number(item.value, 6), span(item.low, item.high))
+        for name, item in fitted.parameters.items()
+    ]
+    rows += [(f"{name} (fixed)", number(value, 6), "-") for name, value in fitted.constants.items()]
+    rows += [
+        (f"{name} (raw)", number(value, 6), "not identified") for name, value in derived.items()
+    ]
+    if fitted.then:
+        rows += [
+            (f"{name} of {fitted.then.name}", number(item.value, 6), span(item.low, item.high))
+            for name, item in fitted.then.parameters.items()
+        ]
+    headers: tuple[str, ...] = ("parameter", "value", f"{share(fitted.level)} interval")
+    if fitted.tied:
+        rows, headers = _with_untied(fitted.tied, rows), (*headers, "untied", "interval")
+    low, high = fitted.domain.get("flops", (None, None))
+    reach = f", {power(low)} to {power(high)} FLOPs" if low and high else ""
+    lines = [
+        fitted.law.formula,
+        f"{counted(fitted.n_runs, 'run')}{reach}; recipe {fitted.recipe},"
+        f" objective {fitted.objective} {fitted.objective_value:.10g};"
+        f" r2 {fitted.metrics['r2']:.5f}, mape {percent(fitted.metrics['mape'])},"
+        f" noise {percent(fitted.noise) if fitted.log else number(fitted.noise)}",
+    ]
+    if fitted.holdout:
+        held = fitted.holdout
+        lines.append(
+            f"held out: {counted(int(held['n'] or 0), 'run')}, mape {percent(held['mape'])},"
+            f" bias {percent(held['bias'], sign=True)}, inside the interval"
+            f" {percent(held['coverage'], 0)}"
+        )
+    if fitted.tied:
+        p_value = fitted.tied["p_value"]
+        shown = "" if p_value is None else f" (as much or more by chance in {percent(p_value)})"
+        lines.append(
+            f"{', '.join(fitted.tied['parameters'])} tied over {len(fitted.tied['groups'])} groups;"
+            f" joint objective {fitted.tied['objective']:.6g}, untied"
+            f" {fitted.tied['untied_objective']:.6g}{shown}"
+        )
+    return Listing(
+        f"{fitted.name}, {group_name(fitted.group)}  ({fitted.fit_id})",
+        headers,
+        tuple(rows),
+        lines=(*lines, *fitted.notes),
+    )
+
+
+def groups_tables(fits: Sequence[Fit]) -> list[Listing]:
+    """Each law that was fitted to several groups: the groups side by side."""
+    tables = []
+    for name in dict.fromkeys(fitted.name for fitted in fits):
+        same = [fitted for fitted in fits if fitted.name == name]
+        if len(same) < 2 or len({fitted.law.parameter_names for fitted in same}) > 1:
+            continue
+        rows = tuple(
+            (
+                group_name(fitted.group),
+                str(fitted.n_runs),
+                *(number(item.value) for item in fitted.parameters.values()),
+                percent(fitted.metrics["mape"]),
+                percent(fitted.noise),
+            )
+            for fitted in same
+        )
+        headers = ("group", "runs", *same[0].parameters, "mape", "noise")
+        tables.append(Listing(f"{name}, group by group", headers, rows))
+    return tables
+
+
+def _with_untied(tied: Mapping[str, Any], rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The rows of a tied fit, each with what its group has by itself."""
+    found = []
+    for name, *cells in rows:
+        alone = tied["untied"].get(name)
+        more = (number(alone["value"], 6), span(alone["low"], alone["high"])) if alone else ("", "")
+        found.append((f"{name} (tied)" if name in tied["parameters"] else name, *cells, *more))
+    return found
+
+
+def failed_table(failed: FailedFit) -> Listing:
+    title = f"{failed.law_id}, {group_name(failed.group)}"
+    return Listing(title, ("failed",), ((failed.message,),), lines=failed.notes)
+
+
+def holdout_table(fits: Sequence[Fit]) -> Listing:
+    rows = [
+        (
+            fitted.name,
+            str(row["run_id"]),
+            number(row["observed"]),
+            number(row["predicted"]),
+            span(row["low"], row["high"]),
+            percent(row["error"], sign=True),
+        )
+        for fitted in fits
+        for row in fitted.holdout_rows
+    ]
+    headers = ("law", "held-out run", "observed", "predicted", "interval", "error")
+    return Listing("Runs that no fit has seen", headers, tuple(rows), left=2)
+
+
+def comparison_table(compared: Comparison) -> Listing:
+    """The laws of one group, best first."""
+    rows = tuple(
+        (
+            score.law,
+            str(score.n_parameters),
+            percent(score.mape),
+            percent(score.bias, sign=True),
+            percent(score.coverage, 0),
+            " ".join(percent(float(sum(errors) / len(errors))) for errors in score.errors),
+            "-" if i == 0 else f"{percent(score.behind, sign=True)} ± {percent(score.spread)}",
+            "" if i == 0 else "decided" if score.decided else "cannot tell",
+        )
+        for i, score in enumerate(compared.ranking)
+    )
+    lines: list[str | Note] = [
+        f"fitted on {counted(len(fold.training), 'run')}"
+        + (f" below {power(fold.cut)} {compared.by}" if fold.cut else "")
+        + f", scored on {len(fold.held)} larger"
+        for fold in compared.folds
+    ]
+    lines += [f"{item.law_id} is not ranked: {item.message}" for item in compared.failed]
+    headers = ("law", "free", "error", "bias", "covered", "by fold", "behind best", "")  # fmt: skip
+    title = f"Which law foresees larger runs: {group_name(compared.group)}"
+    return Listing(title, headers, rows, lines=(*lines, *compared.notes))
+
+
+def predictions_table(predictions: Sequence[Prediction]) -> Listing:
+    rows, notes = [], list[Note]()
+    for item in predictions:
+        shown = ", ".join(
+            f"{name} {count(value) if name in COUNTS else number(value)}"
+            for name, value in item.inputs.items()
+        )
+        rows.append(
+            (
+                item.law_id,
+                group_name(item.group),
+                shown,
+                number(item.loss, 5),
+                span(item.low, item.high),
+            )
+        )
+        notes += about(item.group, item.notes)
+    level = predictions[0].level
+    target = predictions[0].target
+    headers = ("law", "group", "at", target, f"{share(level)} interval" if level else "interval")
+    lines = tuple(dict.fromkeys(notes))
+    return Listing(f"Predicted {target}", headers, tuple(rows), left=3, lines=lines)

@@ -1,0 +1,54 @@
+"""A printed table: what every command's answer is made of, before it is rendered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from scaling_cli.notes import Note
+from scaling_cli.quantities import count, number, power
+
+COUNTS = ("params", "params_non_embedding", "tokens", "flops", "unique_tokens")
+RANGES: tuple[tuple[str, Callable[[float | None], str]], ...] = (
+    ("params", count),
+    ("tokens", count),
+    ("flops", power),
+    ("loss", number),
+)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A titled table of text: the first `left` columns are words, the rest figures."""
+
+    title: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    left: int = 1
+    lines: tuple[str | Note, ...] = ()  # said under the table
+
+
+def group_name(group: Mapping[str, Any]) -> str:
+    return ", ".join(str(value) for value in group.values()) or "all runs"
+
+
+def span(
+    low: float | None, high: float | None, shape: Callable[[float | None], str] = number
+) -> str:
+    return "-" if low is None or high is None else f"{shape(low)}..{shape(high)}"
+
+
+def span_of(pair: tuple[float, float] | None, shape: Callable[[float | None], str]) -> str:
+    return span(*pair, shape) if pair else "-"
+
+
+def note_text(note: Note) -> str:
+    mark = {"info": "note", "warning": "warning", "severe": "SEVERE"}[note.severity]
+    return f"{mark} [{note.code}] {note.message}"
+
+
+def about(group: Mapping[str, Any], notes: Iterable[Note]) -> list[Note]:
+    """The notes, each saying of which group it speaks."""
+    prefix = f"{group_name(group)}: " if group else ""
+    return [replace(note, message=prefix + note.message) for note in notes]

@@ -1,0 +1,135 @@
+"""Splits of compute, hyperparameters and recipes side by side as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from scaling_cli.notes import Note
+from scaling_cli.quantities import count, number, percent, power, share
+from scaling_cli.report.listing import RANGES, Listing, group_name, span, span_of
+
+if TYPE_CHECKING:
+    from scaling_cli.contrasts import Crossing, Equivalence, Slope
+    from scaling_cli.fitting.result import Prediction
+    from scaling_cli.planning import Allocation
+
+
+def hparams_table(predictions: Sequence[Prediction]) -> Listing:
+    """One line a rule."""
+    from scaling_cli.laws import get_law
+
+    rows = tuple(
+        (
+            item.target,
+            item.law_id,
+            group_name(item.group),
+            count(item.loss) if item.target == "batch_tokens" else number(item.loss),
+            span(item.low, item.high),
+        )
+        for item in sorted(predictions, key=lambda item: item.target, reverse=True)
+    )
+    caveats = [
+        f"{item.law_id}: {text}" for item in predictions for text in get_law(item.law_id).caveats
+    ]
+    notes = [note for item in predictions for note in item.notes]
+    headers = ("hyperparameter", "rule", "from", "value", "interval")
+    lines: tuple[str | Note, ...] = (*dict.fromkeys(caveats), *dict.fromkeys(notes))
+    return Listing("Hyperparameters", headers, rows, left=3, lines=lines)
+
+
+def allocation_tables(allocations: Sequence[Allocation]) -> list[Listing]:
+    """One table a fit, one line a budget."""
+    fits: dict[tuple[str, str, str | None], list[Allocation]] = {}
+    for item in allocations:
+        fits.setdefault((item.law_id, group_name(item.group), item.fit_id), []).append(item)
+    tables = []
+    for (law, group, _), items in fits.items():
+        rows = tuple(
+            (
+                power(item.budget_flops),
+                "-" if item.decades_beyond is None else f"{item.decades_beyond:.1f}",
+                count(item.params),
+                span_of(item.params_range, count),
+                count(item.tokens),
+                number(item.tokens_per_param, 3),
+                number(item.loss),
+                span_of(item.loss_range, number),
+            )
+            for item in items
+        )
+        inside = share(items[0].level) if items[0].level else "interval"
+        headers = ("FLOPs", "past", "params", inside, "tokens", "D/N", "loss", inside)
+        flat = [item for item in items if item.cost_of_double is not None]
+        lines: list[str | Note] = []
+        if flat:
+            lines.append(
+                f"At {power(flat[-1].budget_flops)} FLOPs twice the params cost"
+                f" {percent(flat[-1].cost_of_double)} of the loss, half of them"
+                f" {percent(flat[-1].cost_of_half)}."
+            )
+        if any(item.decades_beyond for item in items):
+            lines.append("past: decades of compute beyond the largest fitted run.")
+        # What is said of each budget is said once, of the last.
+        latest = {(note.code, note.message.split()[0]): note for i in items for note in i.notes}
+        title = f"Compute-optimal splits: {law}, {group}"
+        tables.append(Listing(title, headers, rows, left=0, lines=(*lines, *latest.values())))
+    return tables
+
+
+def crossing_table(item: Crossing) -> Listing:
+    shape = dict(RANGES).get(item.along, number)
+    low, high = ("open" if place is None else shape(place) for place in (item.low, item.high))
+    share = "-" if item.share is None else percent(item.share)
+    row = (item.along, shape(item.at), f"{low}..{high}", share, item.before, item.after)
+    return Listing(
+        f"Where {item.first} and {item.second} meet",
+        ("along", "at", "interval", "resamples", "lower before", "after"),
+        (row,),
+        lines=("resamples: share of them in which the curves cross.", *item.notes),
+    )
+
+
+def equivalence_table(items: Sequence[Equivalence]) -> Listing:
+    rows = tuple(
+        (
+            power(item.flops),
+            number(item.loss),
+            "never" if item.multiple is None else number(item.multiple),
+            f"{number(item.low)}..{'never' if item.high is None else number(item.high)}"
+            if item.low is not None
+            else "-",
+        )
+        for item in items
+    )
+    notes = dict.fromkeys(note for item in items for note in item.notes)
+    return Listing(
+        f"Compute that {items[0].second} needs for the loss of {items[0].first}",
+        ("FLOPs", "loss", "times", "interval"),
+        rows,
+        left=0,
+        lines=tuple(notes),
+    )
+
+
+def slopes_table(items: Sequence[Slope]) -> Listing:
+    rows = tuple(
+        (
+            item.name,
+            item.exponent,
+            number(item.value),
+            span(item.low, item.high),
+            *(() if item.theory is None else (number(item.theory), number(item.p_value))),
+        )
+        for item in items
+    )
+    headers = ("recipe", "exponent", "value", "interval")
+    tested = any(item.theory is not None for item in items)
+    notes = dict.fromkeys(note for item in items for note in item.notes)
+    return Listing(
+        "Slopes of the loss above its floor" if "/" not in items[0].name else "Ratios of slopes",
+        (*headers, "theory", "p") if tested else headers,
+        rows,
+        left=2,
+        lines=tuple(notes),
+    )

@@ -1,0 +1,104 @@
+"""What a store holds, and what was read into it or done to it, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from scaling_cli.quantities import count, counted
+from scaling_cli.report.listing import RANGES, Listing, group_name, span
+
+if TYPE_CHECKING:
+    from scaling_cli.ingest import Ingest
+    from scaling_cli.store.upkeep import Compacted, Verified
+    from scaling_cli.table import Table
+
+
+def runs_json(rows: Table) -> list[dict[str, Any]]:
+    """The contract's `runs` objects."""
+    return [
+        {
+            "run_id": record.run_id,
+            "name": record.name,
+            "source": record.source,
+            "group": group,
+            "status": record.status,
+            "steps": record.final.get("steps"),
+            **{name: record.final.get(name) for name, _ in RANGES},
+            "warnings": [note.to_json() for note in record.notes],
+        }
+        for record, group in zip(rows.runs, _groups(rows), strict=True)
+    ]
+
+
+def _groups(rows: Table) -> list[str]:
+    """Each run's group: the one that its logger gave, else what the mapping groups by."""
+    mapped = {
+        record.run_key: ", ".join(str(value) for value in group.values())
+        for group, members in rows.groups(rows.by)
+        for record in members.runs
+    }
+    return [record.group or mapped[record.run_key] for record in rows.runs]
+
+
+def ingest_tables(ingest: Ingest) -> list[Listing]:
+    mapped = tuple(
+        (column, origin, str(runs))
+        for column, origins in ingest.mapped.items()
+        for origin, runs in origins.items()
+    )
+    landed = tuple((name, str(getattr(ingest, name))) for name in ("new", "replaced", "unchanged"))
+    return [
+        Listing("What was read as what", ("column", "taken from", "runs"), mapped, left=2),
+        Listing(f"{counted(ingest.runs, 'run')} into {ingest.store}", ("runs", "count"), landed),
+    ]
+
+
+def verified_table(verified: Verified) -> Listing:
+    names = ("commits", "segments", "runs", "points", "fits")
+    rows = tuple((name, f"{getattr(verified, name):,}") for name in names)
+    state = counted(len(verified.problems), "problem") if verified.problems else "whole"
+    return Listing(f"{verified.store}: {state}", ("what", "count"), rows, lines=verified.problems)
+
+
+def compacted_table(done: Compacted) -> Listing:
+    rows = (
+        ("segments before", f"{done.segments_before:,}"),
+        ("segments after", f"{done.segments_after:,}"),
+        ("files removed", f"{done.files_removed:,}"),
+        ("bytes removed", f"{done.bytes_removed:,}"),
+    )
+    return Listing(f"Compacted {done.store}", ("what", "count"), rows)
+
+
+def exported_table(path: str, shape: str, rows: int) -> Listing:
+    return Listing(f"Exported to {path}", ("shape", "rows"), ((shape, f"{rows:,}"),))
+
+
+def groups_table(rows: Table, by: Sequence[str]) -> Listing:
+    """One line a group: how many runs, and the range of what they span."""
+    lines = []
+    for group, members in rows.groups(by):
+        cells = []
+        for name, shape in RANGES:
+            values = [v for v in members.columns.get(name, ()) if v == v]
+            cells.append(span(min(values), max(values), shape) if values else "-")
+        lines.append((group_name(group), str(len(members)), *cells))
+    headers = (", ".join(by) or "group", "runs", *(name for name, _ in RANGES))
+    title = f"{counted(len(rows), 'run')} in {counted(len(lines), 'group')}"
+    return Listing(title, headers, tuple(lines))
+
+
+def runs_table(rows: Table) -> Listing:
+    lines = tuple(
+        (
+            record.name or record.run_id,
+            group,
+            record.status,
+            count(record.final.get("steps")),
+            *(shape(record.final.get(name)) for name, shape in RANGES),
+        )
+        for record, group in zip(rows.runs, _groups(rows), strict=True)
+    )
+    headers = ("run", "group", "status", "steps", *(name for name, _ in RANGES))
+    return Listing(counted(len(rows), "run"), headers, lines, left=3)
