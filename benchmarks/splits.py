@@ -13,7 +13,7 @@ from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.fitting.forecast import LEAST_NOISE
 from scaling_cli.fitting.isoflop import Curve, isoflop_curves, minima
 from scaling_cli.fitting.recipes import fitter
-from scaling_cli.planning import allocate_fit
+from scaling_cli.planning.splits import allocate_fit
 from scaling_cli.table import Table
 
 title = "Compute-optimal splits beyond the runs"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from scaling_cli.fitting.engine import FitOptions
     from scaling_cli.fitting.result import Fit, Prediction
     from scaling_cli.laws import LAWS, get_law, get_published
-    from scaling_cli.planning import Allocation
+    from scaling_cli.planning.splits import Allocation
     from scaling_cli.project import Project, load_fit, open_project, optimal
     from scaling_cli.store import open_store
 
@@ -32,7 +32,7 @@ _HOMES = {
     "scaling_cli.fitting.engine": ("FitOptions",),
     "scaling_cli.fitting.result": ("Fit", "Prediction"),
     "scaling_cli.laws": ("LAWS", "get_law", "get_published"),
-    "scaling_cli.planning": ("Allocation",),
+    "scaling_cli.planning.splits": ("Allocation",),
     "scaling_cli.project": ("Project", "load_fit", "open_project", "optimal"),
     "scaling_cli.store": ("open_store",),
 }

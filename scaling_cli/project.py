@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from scaling_cli.fitting.recipes import Recipe
     from scaling_cli.fitting.result import FailedFit, Fit
     from scaling_cli.ingest import Ingest
-    from scaling_cli.planning import Allocation
+    from scaling_cli.planning.splits import Allocation
     from scaling_cli.progress import Progress
     from scaling_cli.selection import Selection
     from scaling_cli.table import Table
@@ -381,7 +381,7 @@ def optimal(
     fits: Sequence[Fit], budgets: Sequence[float], ratio: float | None = None
 ) -> list[Allocation]:
     """The split of each budget by each fit."""
-    from scaling_cli.planning import allocate_fit
+    from scaling_cli.planning.splits import allocate_fit
 
     return [allocate_fit(item, budget, ratio) for item in fits for budget in budgets]
 

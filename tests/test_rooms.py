@@ -51,7 +51,6 @@ ALLOWED = {
     "fitting": SHARED | {"laws", "table"},
     "planning": SHARED | {"laws", "fitting"},
     "training": SHARED | {"laws", "fitting", "mapping", "observe", "table", "resolve", "store"},
-    "contrasts": SHARED | {"laws", "fitting", "planning"},
     "ingest": SHARED | {"adapters", "mapping", "resolve", "store"},
     "checks": SHARED
     | {"training", "expressions", "fitting", "mapping", "observe", "table"}
@@ -61,11 +60,9 @@ ALLOWED = {
     | {"mapping", "observe", "table", "planning", "resolve", "store", "workers"},
     "watching": SHARED | {"checks", "project"},
     "report": SHARED
-    | {"checks", "contrasts", "training", "fitting", "ingest", "laws"}
+    | {"checks", "training", "fitting", "ingest", "laws"}
     | {"observe", "table", "planning", "project", "store", "watching"},
-    "cli": SHARED
-    | {"checks", "contrasts", "fitting", "laws", "planning", "project", "report"}
-    | {"watching"},
+    "cli": SHARED | {"checks", "fitting", "laws", "planning", "project", "report"} | {"watching"},
     "__main__": {"cli"},
     "__init__": {"project", "fitting", "laws", "planning", "store", "mapping", "errors", "version"},
 }

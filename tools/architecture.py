@@ -14,7 +14,7 @@ BEGIN, END = "<!-- picture: begin -->", "<!-- picture: end -->"
 EVERYWHERE = {"errors", "notes", "records", "columns", "quantities", "version", "progress"}
 EVERYWHERE |= {"documents", "selection", "remote", "arrow", "workers", "__init__", "__main__"}
 # `Table` is the cut-off: these rooms know arrays, and neither a store nor a mapping.
-ARRAYS = {"table", "laws", "fitting", "planning", "contrasts", "compute"}
+ARRAYS = {"table", "laws", "fitting", "planning", "compute"}
 
 
 def room(path: Path) -> str:

@@ -43,7 +43,7 @@ def crossing(
 
     Example: scalefit crossing baseline rotary
     """
-    from scaling_cli.contrasts import crossing as cross
+    from scaling_cli.planning.contrasts import crossing as cross
     from scaling_cli.project import open_project
     from scaling_cli.report.plans import crossing_table
 

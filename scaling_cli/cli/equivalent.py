@@ -41,7 +41,7 @@ def equivalent(
 
     Example: scalefit equivalent rotary baseline --flops 1e14
     """
-    from scaling_cli.contrasts import equivalent as compare
+    from scaling_cli.planning.contrasts import equivalent as compare
     from scaling_cli.project import open_project
     from scaling_cli.quantities import parse_positive
     from scaling_cli.report.plans import equivalence_table

@@ -48,7 +48,7 @@ def optimal(
     Example: scalefit optimal --budget 1e23 1e24 --published epoch2024
     """
     from scaling_cli.laws import get_published
-    from scaling_cli.planning import allocate_fit, allocate_published
+    from scaling_cli.planning.splits import allocate_fit, allocate_published
     from scaling_cli.quantities import parse_positive
     from scaling_cli.report.plans import allocation_tables
 

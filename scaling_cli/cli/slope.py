@@ -37,8 +37,8 @@ def slope(
 
     Example: scalefit slope baseline rotary
     """
-    from scaling_cli.contrasts import slope_ratios, slopes
     from scaling_cli.errors import InputError
+    from scaling_cli.planning.contrasts import slope_ratios, slopes
     from scaling_cli.project import open_project
     from scaling_cli.report.plans import slopes_table
 

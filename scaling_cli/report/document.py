@@ -12,7 +12,7 @@ from scaling_cli.report.stores import groups_table, runs_json
 
 if TYPE_CHECKING:
     from scaling_cli.fitting.result import Fit
-    from scaling_cli.planning import Allocation
+    from scaling_cli.planning.splits import Allocation
     from scaling_cli.table import Table
 
 TITLE = "Scaling report"

@@ -10,9 +10,9 @@ from scaling_cli.quantities import count, number, percent, power, share
 from scaling_cli.report.listing import RANGES, Listing, group_name, span, span_of
 
 if TYPE_CHECKING:
-    from scaling_cli.contrasts import Crossing, Equivalence, Slope
     from scaling_cli.fitting.result import Prediction
-    from scaling_cli.planning import Allocation
+    from scaling_cli.planning.contrasts import Crossing, Equivalence, Slope
+    from scaling_cli.planning.splits import Allocation
 
 
 def hparams_table(predictions: Sequence[Prediction]) -> Listing:

@@ -15,7 +15,7 @@ from scaling_cli.fitting.engine import FitOptions, fit
 from scaling_cli.fitting.recipes import fitter
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import get_law
-from scaling_cli.planning import allocate_fit
+from scaling_cli.planning.splits import allocate_fit
 from scaling_cli.table import Table
 
 LAW = get_law("chinchilla")

@@ -14,7 +14,7 @@ from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.fitting.isoflop import akima, fit_envelope, fit_isoflop
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import get_law
-from scaling_cli.planning import allocate_fit, optimum
+from scaling_cli.planning.splits import allocate_fit, optimum
 from scaling_cli.records import Floats
 from scaling_cli.store import RunRecord
 from scaling_cli.table import Table

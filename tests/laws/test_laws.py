@@ -18,7 +18,7 @@ from scaling_cli.laws import LAWS, Law, get_law, get_published
 from scaling_cli.laws.experts import saturated_experts
 from scaling_cli.laws.farseer import farseer_centred
 from scaling_cli.laws.precision import effective_params
-from scaling_cli.planning import optimum
+from scaling_cli.planning.splits import optimum
 from tests.places import ROOT
 from tests.simulate import TRIES, columns_of, observations, observed, values_of
 

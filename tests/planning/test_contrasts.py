@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scaling_cli.contrasts import crossing, equivalent, slope_ratios, slopes
 from scaling_cli.errors import InputError
 from scaling_cli.fitting.engine import domain
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import get_law
+from scaling_cli.planning.contrasts import crossing, equivalent, slope_ratios, slopes
 
 LADDER = {"params": np.geomspace(1e7, 1e9, 20), "tokens": np.geomspace(2e8, 2e10, 20)}
 

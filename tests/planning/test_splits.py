@@ -15,7 +15,7 @@ from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.fitting.isoflop import isoflop_curves, minima
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import get_law, get_published
-from scaling_cli.planning import LEAST_RATIO, allocate_fit, allocate_published, optimum
+from scaling_cli.planning.splits import LEAST_RATIO, allocate_fit, allocate_published, optimum
 from scaling_cli.store import RunRecord
 from scaling_cli.table import Table
 

@@ -16,7 +16,7 @@ import numpy as np
 from scaling_cli.errors import InputError
 from scaling_cli.fitting.result import Fit
 from scaling_cli.notes import Note
-from scaling_cli.planning import FLOPS_PER_PARAM_TOKEN, check_law, optimum
+from scaling_cli.planning.splits import FLOPS_PER_PARAM_TOKEN, check_law, optimum
 from scaling_cli.records import Floats
 
 REACH = 2.0  # decades past the data in which a crossing is sought; further out all is guesswork

@@ -1,0 +1,1 @@
+"""Splits of a budget, and recipes side by side, by fitted laws."""
