@@ -1,12 +1,32 @@
-"""Warnings as data: a code that programs test, a severity, and a sentence for people."""
+"""Warnings as data: a code that programs test, a severity, and a sentence for people.
+
+Every code is declared once, in `SECTIONS` below; `scalefit explain CODE` and docs/warnings.md
+(`make docs`) follow from that, and a note of no declared code cannot be made.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
+from fnmatch import fnmatchcase
+from typing import Any, Literal, get_args
 
 Severity = Literal["info", "warning", "severe"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # the worse, the later
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What notes of one code have in common.
+
+    A code with a `*` stands for one code a column (`negative_*`: `negative_tokens`). Where there is
+    more than one severity, the note says which, by how bad its case is.
+    """
+
+    code: str
+    severities: tuple[Severity, ...]
+    meaning: str
+    mend: str
 
 
 @dataclass(frozen=True)
@@ -16,6 +36,43 @@ class Note:
     code: str
     severity: Severity
     message: str
+
+    def __post_init__(self) -> None:
+        declared = kind_of(self.code)
+        if declared is None:
+            raise ValueError(f"declare the code {self.code!r} in scaling_cli/notes.py")
+        if self.severity not in declared.severities:
+            raise ValueError(
+                f"{self.code} is declared as {declared.severities}, not {self.severity}"
+            )
+
+    @classmethod
+    def of(cls, code: str, message: str, severity: Severity | None = None) -> Note:
+        """A note of a declared code; `severity` where the declaration leaves a choice."""
+        declared = kind_of(code)
+        if severity is None and declared is not None:
+            (severity,) = declared.severities
+        return cls(code, severity or "severe", message)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Note:
+        """A note as it was kept, of this version or another: its code need not be known today.
+
+        ValueError where it is no note.
+        """
+        parts = {name: document.get(name) for name in ("code", "severity", "message")}
+        if not all(isinstance(part, str) for part in parts.values()):
+            raise ValueError("a warning has a code, a severity and a message, each a text")
+        if parts["severity"] not in SEVERITIES:
+            raise ValueError(f"a warning is {', '.join(SEVERITIES)}, not {parts['severity']}")
+        kept = object.__new__(cls)
+        for name, part in parts.items():
+            object.__setattr__(kept, name, part)
+        return kept
+
+    def about(self, subject: str) -> Note:
+        """The same note, which says of whom it speaks."""
+        return Note.from_json(asdict(self) | {"message": f"{subject}: {self.message}"})
 
     def to_json(self) -> dict[str, str]:
         return asdict(self)
@@ -33,5 +90,572 @@ def gather(notes: Iterable[tuple[str, Note]]) -> tuple[Note, ...]:
         shown = ", ".join(ids[:3]) + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")
         more = f" (and {len(messages) - 1} other such remarks)" if len(messages) > 1 else ""
         prefix = f"{shown}: " if any(ids) else ""
-        gathered.append(Note(code, severity, prefix + messages[0] + more))
+        message = prefix + messages[0] + more
+        gathered.append(Note.from_json({"code": code, "severity": severity, "message": message}))
     return tuple(gathered)
+
+
+def kind_of(code: str) -> Kind | None:
+    """The declaration of a code, or None."""
+    exact = KINDS.get(code)
+    if exact is not None:
+        return exact
+    return next((kind for name, kind in _FAMILIES.items() if fnmatchcase(code, name)), None)
+
+
+def register(kind: Kind) -> None:
+    """Declare a code of your own, as a package does that adds a source, a law or a check."""
+    if kind_of(kind.code) is not None:
+        raise ValueError(f"{kind.code} is declared already")
+    (_FAMILIES if "*" in kind.code else KINDS)[kind.code] = kind
+
+
+def _info(code: str, meaning: str, mend: str) -> Kind:
+    return Kind(code, ("info",), meaning, mend)
+
+
+def _warning(code: str, meaning: str, mend: str) -> Kind:
+    return Kind(code, ("warning",), meaning, mend)
+
+
+def _severe(code: str, meaning: str, mend: str) -> Kind:
+    return Kind(code, ("severe",), meaning, mend)
+
+
+SECTIONS: dict[str, tuple[Kind, ...]] = {
+    "Reading sources": (
+        _warning(
+            "damaged",
+            "Parts of a file cannot be read: it was cut off or altered. The rest of it is read.",
+            "Copy the file again from where it was written. A run that is still being written may"
+            " lack its last part for a moment: ingest again later.",
+        ),
+        _warning(
+            "empty_file",
+            "A file in the folder holds no bytes, and is passed over.",
+            "Nothing, if no run was meant to be in it; else copy it again.",
+        ),
+        _warning(
+            "history_incomplete",
+            "The service gave fewer logged rows of a run than it says it has.",
+            "Ingest again; the run is fetched anew until its history is whole.",
+        ),
+        _warning(
+            "incomplete",
+            "The server did not give the latest point of some metrics.",
+            "Ingest again; if it stays, look at the run in the server's own page.",
+        ),
+        _warning(
+            "long_lines",
+            "Lines of a console log are too long to be a trainer's message, and are left out.",
+            "Nothing, if they are progress bars or dumps; else write the metrics to a file of"
+            " their own.",
+        ),
+        _warning(
+            "no_id_column",
+            "The table lacks the column that the mapping names as the run's id.",
+            "Correct `[run] id` in the mapping, or leave it out.",
+        ),
+        _warning(
+            "no_points",
+            "An event file holds no scalars.",
+            "Nothing, if it belongs to a profiler or a graph; else log scalars.",
+        ),
+        _warning(
+            "no_step_column",
+            "The points of a history have no step; they are numbered in the order of the tokens or"
+            " of the file.",
+            "Add a step column, or map one by `[columns] step`.",
+        ),
+        _warning(
+            "non_finite",
+            "Logged values are NaN or infinite. They are kept, and a law does not use them.",
+            "See whether the run diverged: `scalefit check` has the rule `nan`.",
+        ),
+        _info(
+            "not_scalars",
+            "Images, histograms and other media are no numbers over steps, and are left out.",
+            "Nothing.",
+        ),
+        _info(
+            "parted_by_group",
+            "Runs of one name repeat their steps under several groups, and are taken as one run a"
+            " group.",
+            "Give the runs ids of their own by `[run] id`, if that is not what they are.",
+        ),
+        _warning(
+            "repeated_runs",
+            "Several rows of a table of runs have one id and one result; the last row counts.",
+            "Remove the copies, or add a step column if the rows are points of a history.",
+        ),
+        _warning(
+            "repeated_steps",
+            "A metric was logged more than once at a step; the last value counts.",
+            "Nothing, after a restart from a checkpoint; else log each step once.",
+        ),
+        _info(
+            "restarted",
+            "A run went on from a checkpoint: points that were logged again replace the earlier.",
+            "Nothing.",
+        ),
+        _info(
+            "rounded",
+            "A console log holds numbers as they were printed, to a few digits.",
+            "Ingest what the logger wrote (JSONL, CSV, TensorBoard, W&B), where it is there.",
+        ),
+        _warning(
+            "rows_without_step",
+            "Rows of a history have no step, and are left out.",
+            "Log the step with every row.",
+        ),
+        _warning(
+            "run_not_described",
+            "The table given by --meta has rows for runs that are not among the sources.",
+            "Correct their ids, or ingest those runs too.",
+        ),
+        _warning(
+            "run_without_history",
+            "A table describes a run whose history is not beside it.",
+            "Copy the history to the same folder, or nothing if its final row is enough.",
+        ),
+        _warning(
+            "sampled",
+            "The source holds a sample of the logged points (a chart's export), not all of them.",
+            "Ingest the runs themselves for the full history.",
+        ),
+        _info(
+            "text_left_out",
+            "Columns that are neither numbers nor one constant text are left out.",
+            "Nothing, unless one of them should be a number: write it as one.",
+        ),
+        _warning(
+            "truncated",
+            "The last row of a file is cut off, and is left out.",
+            "Nothing while the run is being written; else copy the file again.",
+        ),
+        _warning(
+            "unreadable",
+            "A file or a run cannot be read as what it seems to be, and is left out.",
+            "Read the message; name the format by --as if it was recognised wrongly.",
+        ),
+    ),
+    "Columns and their names": (
+        _warning(
+            "columns_lost",
+            "A run has lost columns that it had when it was ingested before.",
+            "Ingest it again with the same --config and the table of its settings (--meta).",
+        ),
+        _warning(
+            "*_no_number",
+            "A setting that names a column (params, tokens, ...) is a text and no plain number, so"
+            " it is not read as that column.",
+            "Write it as a number, or map the column by an expression over other settings.",
+        ),
+        _warning(
+            "mapped_name_missing",
+            "The mapping names a metric or a setting that the runs do not have.",
+            "Correct the name in `[columns]`; `scalefit runs --json` shows what is there.",
+        ),
+        _warning(
+            "mixed_origins",
+            "The loss or the size is read from different names in different runs: they may not"
+            " compare.",
+            "Map the column in `[columns]`, or ingest the runs into stores of their own.",
+        ),
+        _warning(
+            "negative_*",
+            "A count is negative in its source (often an integer that overflowed), so it is not"
+            " read as that column.",
+            "Map the column from another name.",
+        ),
+        _warning(
+            "no_loss",
+            "Runs have no finite loss, or no column is known as the loss; they are left out of"
+            " fits.",
+            'Name it in scalefit.toml: `[columns] loss = "..."`.',
+        ),
+        _warning(
+            "tokens_batch_unclear",
+            "Tokens were computed from step, batch and sequence length, and a setting suggests a"
+            " further factor (devices, gradient accumulation) that is not in them.",
+            "Map the tokens: `[columns] tokens = ...`, with the factor or without.",
+        ),
+    ),
+    "The runs that a fit rests on": (
+        _warning(
+            "duplicate_runs",
+            "Runs have all the numbers of another run: copies make the intervals too narrow.",
+            "Remove the copies by --where, or log what tells them apart (a seed).",
+        ),
+        _warning(
+            "finals_unknown",
+            "Runs that have not ended cannot be predicted to their end closely enough; they are"
+            " left out.",
+            "Wait for them, or take their last points by `--finals last`.",
+        ),
+        _warning(
+            "groups_differ",
+            "The runs of several groups do not follow one law: their residuals lie apart.",
+            "Fit each group by --by, or choose one by --where.",
+        ),
+        _severe(
+            "one_run",
+            "All rows are points of one run: what another run would give is not known.",
+            "Add runs of other sizes.",
+        ),
+        _severe(
+            "other_settings",
+            "Runs of the same size and data differ by far more than noise: another setting (a"
+            " learning rate, say) moves them.",
+            "Keep one setting, or the best run of each size, by --where.",
+        ),
+        _warning(
+            "predicted_finals",
+            "Runs that have not ended enter at the end that their curves predict.",
+            "Nothing; `--finals last` takes their last points instead.",
+        ),
+        _warning(
+            "repeated_data",
+            "Runs repeat their data many times, and the law takes a repeated token for a new one.",
+            "Use `--law data_constrained`, or leave those runs out by --where.",
+        ),
+        _warning(
+            "rows_dropped",
+            "Runs lack a column of the law, or it is not positive there; they are left out.",
+            "Map the column, or leave the runs out by --where.",
+        ),
+        _warning(
+            "same_run_twice",
+            "Two runs of the store look like one run that two loggers wrote: it counts twice.",
+            "Leave one out by --where, or ingest one logger into a store of its own.",
+        ),
+        _warning(
+            "store_changed",
+            "The runs in the store are not those of when this fit was made.",
+            "Fit again, if it is to count them as they are.",
+        ),
+        _severe(
+            "units_doubtful",
+            "A count is so small that it seems to be written in millions or billions.",
+            'Map it: `[columns] params = "config.params * 1e6"`, and ingest again.',
+        ),
+    ),
+    "Fits": (
+        _warning(
+            "at_bound",
+            "A parameter ended at a bound of its range: the runs ask for more than it allows, or"
+            " show no such term at all (zero).",
+            "Widen the bound by --bound if it is yours; use a law without the term, or add runs"
+            " that show it.",
+        ),
+        _severe(
+            "collinear_design",
+            "Params and tokens rise together in these runs: their effects cannot be separated, so"
+            " no split of a budget can be recommended.",
+            "Add runs at other tokens per param.",
+        ),
+        _severe(
+            "explains_little",
+            "The fit is hardly nearer to the runs than their median: this law is not theirs, or"
+            " noise hides it.",
+            "Compare laws (`scalefit compare`), and see that the target is the right column.",
+        ),
+        _severe(
+            "failed",
+            "This law could not be fitted to this group; the others were.",
+            "Read the message: it says what the law lacks.",
+        ),
+        _warning(
+            "few_runs",
+            "There are few runs for the number of parameters: the intervals mean little.",
+            "Add runs, or fix a parameter by --fix.",
+        ),
+        Kind(
+            "few_sizes",
+            ("warning", "severe"),
+            "A column takes two values or fewer (severe), or few: its exponent rests on too"
+            " little.",
+            "Add runs at other values of it.",
+        ),
+        _info("fixed", "Parameters were not fitted: --fix gave their values.", "Nothing."),
+        _warning(
+            "no_backtest",
+            "There are too few runs to test a prediction on the larger of them: the forecast leans"
+            " on what other ladders of language models look like.",
+            "Add runs, at several budgets.",
+        ),
+        _info(
+            "no_prior",
+            "The target is no language model's cross-entropy, so nothing known of other ladders"
+            " holds the fit.",
+            "Nothing.",
+        ),
+        _severe(
+            "not_converged",
+            "The solver stopped before it reached the optimum.",
+            "Give starting ranges by --range, or a law of fewer parameters.",
+        ),
+        _info(
+            "not_identified",
+            "A parameter by itself is known only within a factor of ten; others make up for it."
+            " Predictions near the runs are not affected.",
+            "Do not read the parameter by itself; add runs over a wider range.",
+        ),
+        Kind(
+            "outliers",
+            ("warning", "severe"),
+            "Runs lie far from the fit; severe where they are too many to be set aside.",
+            "Look at those runs: another setting, a crash, a wrong column? Leave them out by"
+            " --where if so.",
+        ),
+        _warning(
+            "outliers_set_aside",
+            "Runs lie far from a robust fit, and do not count.",
+            "Look at those runs; leave them out by --where, or correct them.",
+        ),
+        _warning(
+            "prior_gave_way",
+            "The runs are unlike the language models that the prior comes from, so it holds the"
+            " fit less.",
+            "Nothing, if the runs are of another kind; else check the units of loss, params and"
+            " tokens.",
+        ),
+        Kind(
+            "resamples_failed",
+            ("warning", "severe"),
+            "Some resamples gave no fit: the intervals may be too narrow. Severe: too few are left"
+            " for an interval.",
+            "Add runs, or use a law of fewer parameters.",
+        ),
+        _severe(
+            "single_budget_design",
+            "All runs have about one compute budget: how the loss falls with compute is not in"
+            " them.",
+            "Add runs at other budgets.",
+        ),
+        _info("staged_procedure", "The fit was made in steps, as the law's paper did.", "Nothing."),
+        _warning(
+            "starts_disagree",
+            "Most starting points end in a worse optimum: the runs allow several.",
+            "Give starting ranges by --range; compare with a law of fewer parameters.",
+        ),
+        _warning(
+            "tie_doubtful",
+            "The runs speak against one shared value of a tied parameter.",
+            "Leave the parameter out of --tie.",
+        ),
+        _info("weighted", "Runs count by a column of weights.", "Nothing."),
+    ),
+    "Optima from isoFLOP curves": (
+        _warning(
+            "budget_dropped",
+            "A budget is left out: its runs show no minimum over sizes.",
+            "Add sizes on both sides of the minimum.",
+        ),
+        _warning(
+            "flops_not_6nd",
+            "The compute of these runs is not 6 params tokens, which the printed split takes.",
+            "Map `flops`, or read the split in params and tokens of these runs.",
+        ),
+        _warning(
+            "lopsided_window",
+            "The sizes reach further on one side of the optimum: the minimum of the parabola leans"
+            " to it.",
+            "Add sizes on the other side.",
+        ),
+        _warning(
+            "noise_unknown",
+            "No budget has four sizes, so how far a loss lies from its parabola by chance is not"
+            " known; there is no interval.",
+            "Add a fourth size to some budgets.",
+        ),
+        _info("optima", "The optimal size found at each budget.", "Nothing."),
+        _warning(
+            "unannealed_points",
+            "Points inside a run, whose learning rate has not fallen yet, stand for runs of their"
+            " own: their loss is too high.",
+            "Use the ends of runs that were planned for each budget.",
+        ),
+        _warning(
+            "wide_window",
+            "The sizes reach far from the optimum, where the curve is no parabola.",
+            "Use `--law chinchilla`, which has no such bias, or fewer of the far sizes.",
+        ),
+    ),
+    "Predictions and splits": (
+        Kind(
+            "extrapolation",
+            ("info", "warning"),
+            "What is asked lies beyond the largest run (or below the smallest), in compute or"
+            " steps; a warning where it is far.",
+            "Read the interval; add larger runs. The held-out error says how well nearer"
+            " extrapolations went.",
+        ),
+        _warning(
+            "local_optimum",
+            "The split is a minimum within sensible tokens per param; the law has a lower loss far"
+            " outside any data.",
+            "Nothing; or compare with another law.",
+        ),
+        _severe(
+            "no_optimum",
+            "The fitted law has no compute-optimal split at this budget.",
+            "Use a law with a term for both params and tokens; add runs at other ratios.",
+        ),
+        _severe(
+            "optimum_uncertain",
+            "Many resamples have no compute-optimal split at this budget.",
+            "Add runs at other tokens per param.",
+        ),
+        Kind(
+            "outside_design",
+            ("info", "warning"),
+            "An input lies outside the range of the fitted runs; a warning where it is far.",
+            "Read the interval with care; add runs there.",
+        ),
+        _warning(
+            "ratio_outside",
+            "The tokens per param asked for lie outside those of the fitted runs.",
+            "Add runs at that ratio.",
+        ),
+    ),
+    "Laws and recipes compared": (
+        _warning(
+            "cannot_tell",
+            "The held-out errors of two laws differ by less than chance would make them.",
+            "Use either; add larger runs to separate them.",
+        ),
+        _warning(
+            "crossing_possible",
+            "The curves of two recipes do not cross, but in some resamples they do.",
+            "Add larger runs of both recipes.",
+        ),
+        _severe(
+            "crossing_uncertain",
+            "In many resamples the curves of two recipes do not cross at all.",
+            "Add larger runs of both recipes.",
+        ),
+        _info(
+            "no_crossing",
+            "One recipe stays better over the whole range that was searched.",
+            "Search further by --reach.",
+        ),
+        _severe(
+            "no_folds",
+            "The runs cannot be divided into smaller ones to fit and larger ones to score on.",
+            "Add runs at more budgets.",
+        ),
+        _warning(
+            "no_floor",
+            "The law has no irreducible term, so its exponent is a slope of the whole loss.",
+            "Use a law with a floor, such as chinchilla.",
+        ),
+        _warning(
+            "several_crossings",
+            "The curves of two recipes cross more than once.",
+            "Read all the places; the last is given.",
+        ),
+        _warning(
+            "unreachable",
+            "One recipe does not reach the loss of the other within the compute searched.",
+            "Nothing: that is the answer.",
+        ),
+    ),
+    "Training curves and schedules": (
+        _warning(
+            "few_points",
+            "The run has logged too little after its warmup to say anything of itself.",
+            "Wait for more of the run.",
+        ),
+        _warning(
+            "few_schedules",
+            "The fitted runs have few schedules: what a fall of the learning rate gains rests on"
+            " the law more than on them.",
+            "Train three that differ, or more.",
+        ),
+        _info(
+            "law_error",
+            "By how much the curve law misses the end of runs that it was not fitted to.",
+            "Nothing: the bands hold it.",
+        ),
+        _warning("no_number", "Losses are no positive numbers, and are left out.", "See the run."),
+        _info(
+            "no_siblings",
+            "No finished runs are like this one: the forecast rests on its own points and on what"
+            " is common to public training curves.",
+            "Ingest finished runs of the same recipe.",
+        ),
+        _info(
+            "other_run",
+            "The question is of another schedule, length or size than the run had: its own points"
+            " help only as far as they agree.",
+            "Nothing.",
+        ),
+        _warning(
+            "outside_schedules",
+            "The schedule differs from all of the fitted runs: there the law extrapolates.",
+            "Train a short run with such a schedule.",
+        ),
+        _warning(
+            "schedule_assumed",
+            "The learning rate has been constant so far; it is assumed to stay so.",
+            "Give the schedule by --schedule.",
+        ),
+        _warning(
+            "schedule_unknown",
+            "After the last logged step the schedule is not known; the last rate is kept.",
+            "Give the schedule by --schedule.",
+        ),
+        _info(
+            "usual_is_lower",
+            "A usual schedule is predicted to be better than the best found within the range of"
+            " the fitted runs.",
+            "Nothing; it is listed.",
+        ),
+        _info(
+            "warmup_assumed",
+            "The first learning rates are not logged: a straight rise from zero is assumed.",
+            "Give the schedule by --schedule.",
+        ),
+    ),
+    "Damage of a store (`scalefit store verify`)": (
+        _severe(
+            "checkpoint_damaged",
+            "A summary of the log cannot be read. The log itself counts.",
+            "Remove the checkpoint; the next commit writes one anew.",
+        ),
+        _severe(
+            "checkpoint_differs",
+            "A summary of the log is not what the log says.",
+            "Remove the checkpoint; the next commit writes one anew.",
+        ),
+        _severe(
+            "commit_damaged",
+            "An entry of the log cannot be read.",
+            "Restore the file from a copy, or ingest the sources into a new store.",
+        ),
+        _severe(
+            "commit_missing",
+            "An entry of the log is not there.",
+            "Restore the file from a copy, or ingest the sources into a new store.",
+        ),
+        _severe("fit_damaged", "A saved fit cannot be read.", "Fit again."),
+        _severe(
+            "history_missing",
+            "Histories that the log names are not in their file.",
+            "Ingest the runs again.",
+        ),
+        _severe(
+            "runs_missing", "Runs that the log names are not in their file.", "Ingest them again."
+        ),
+        _severe(
+            "segment_damaged",
+            "A file of runs or histories fails its checksums, or is not there.",
+            "Restore the file from a copy, or ingest its runs again.",
+        ),
+        _severe("series_damaged", "The steps of a metric do not rise.", "Ingest the run again."),
+    ),
+}
+
+KINDS = {kind.code: kind for kinds in SECTIONS.values() for kind in kinds if "*" not in kind.code}
+_FAMILIES = {kind.code: kind for kinds in SECTIONS.values() for kind in kinds if "*" in kind.code}

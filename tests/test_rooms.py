@@ -18,6 +18,7 @@ SHARED = {
     "errors",
     "documents",
     "notes",
+    "glossary",
     "records",
     "columns",
     "version",
@@ -33,6 +34,7 @@ ALLOWED = {
     "documents": {"errors"},
     "version": set(),
     "notes": set(),
+    "glossary": set(),
     "quantities": {"errors"},
     "columns": set(),
     "progress": set(),
@@ -60,7 +62,7 @@ ALLOWED = {
     | {"mapping", "observe", "table", "planning", "resolve", "store", "workers"},
     "watching": SHARED | {"checks", "project"},
     "report": SHARED
-    | {"checks", "training", "fitting", "ingest", "laws"}
+    | {"checks", "training", "fitting", "ingest", "laws", "mapping"}
     | {"observe", "table", "planning", "project", "store", "watching"},
     "cli": SHARED | {"checks", "fitting", "laws", "planning", "project", "report"} | {"watching"},
     "__main__": {"cli"},

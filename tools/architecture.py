@@ -11,7 +11,16 @@ PACKAGE = ROOT / "scaling_cli"
 PAGE = ROOT / "docs" / "architecture.md"
 BEGIN, END = "<!-- picture: begin -->", "<!-- picture: end -->"
 # Small files that any room may import; arrows to them would hide the others.
-EVERYWHERE = {"errors", "notes", "records", "columns", "quantities", "version", "progress"}
+EVERYWHERE = {
+    "errors",
+    "notes",
+    "records",
+    "columns",
+    "quantities",
+    "version",
+    "progress",
+    "glossary",
+}
 EVERYWHERE |= {"documents", "selection", "remote", "arrow", "workers", "__init__", "__main__"}
 # `Table` is the cut-off: these rooms know arrays, and neither a store nor a mapping.
 ARRAYS = {"table", "laws", "fitting", "planning", "compute"}

@@ -17,6 +17,7 @@ from scaling_cli.cli import (
     curve,
     demo,
     equivalent,
+    explain,
     fit,
     hparams,
     ingest,
@@ -50,6 +51,7 @@ COMMANDS = (
     check,
     watch,
     report,
+    explain,
     demo,
     store,
 )

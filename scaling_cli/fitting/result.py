@@ -431,7 +431,7 @@ class Fit:
                 seed=int(document["seed"]),
                 data_digest=document["data_digest"],
                 version=document["version"],
-                notes=tuple(Note(**note) for note in document["warnings"]),
+                notes=tuple(Note.from_json(note) for note in document["warnings"]),
                 holdout=document["holdout"],
                 holdout_rows=tuple(document["holdout_rows"]),
                 predicted_finals=tuple(document.get("predicted_finals", ())),

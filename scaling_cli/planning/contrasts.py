@@ -186,7 +186,7 @@ def equivalent(first: Fit, second: Fit, flops: float, ratio: float | None = None
     multiple = float(_needed(second, np.array([loss]), flops, ratio, drawn=False)[0])
     notes = [*_severe(first, second)]
     for fit in (first, second):
-        notes += [note for note in fit.distance_notes({"flops": flops}) if note.code != "info"]
+        notes += [note for note in fit.distance_notes({"flops": flops}) if note.severity != "info"]
     low = high = None
     level = min(first.level, second.level)
     if len(first.draws) and len(second.draws):
@@ -380,8 +380,5 @@ def _finite(value: float) -> float | None:
 
 def _severe(*fits: Fit) -> list[Note]:
     return [
-        Note(note.code, note.severity, f"{_name(fit)}: {note.message}")
-        for fit in fits
-        for note in fit.notes
-        if note.severity == "severe"
+        note.about(_name(fit)) for fit in fits for note in fit.notes if note.severity == "severe"
     ]

@@ -1,11 +1,13 @@
-"""The page of all laws, docs/laws.md, from their declarations: `make docs`."""
+"""The pages of laws, warnings and words in docs/, made from their declarations: `make docs`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from scaling_cli.glossary import WORDS
 from scaling_cli.laws import LAWS, Law, Published
+from scaling_cli.notes import SECTIONS, Kind
 from scaling_cli.report.laws import example, meaning
 
 INTRODUCTION = """\
@@ -57,6 +59,47 @@ def _set(item: Published) -> str:
     return f"{figures}; {item.data}; {item.target}; params: {item.params}; {item.evidence}"
 
 
+WARNINGS = """\
+# Warnings
+
+Made from the declarations in `scaling_cli/notes.py` by `make docs`; do not edit.
+`scalefit explain CODE` shows one of them. `info` says what was done; a `warning` is to be read
+before the number is used; where something is `severe`, the number beside it is not to be relied on.
+Where two severities stand, the case decides. A code with a `*` has the name of a column there.
+"""
+GLOSSARY = """\
+# Words
+
+Made from `scaling_cli/glossary.py` by `make docs`; do not edit.
+`scalefit explain WORD` shows one of them.
+
+| word | meaning |
+|---|---|
+"""
+
+
+def warnings_page() -> str:
+    """docs/warnings.md: every code, by what it is said of."""
+    parts = [WARNINGS]
+    for title, kinds in SECTIONS.items():
+        rows = "".join(map(_warning, kinds))
+        head = "| code | severity | meaning | mend |\n|---|---|---|---|\n"
+        parts.append(f"## {title}\n\n{head}{rows}")
+    return "\n".join(parts)
+
+
+def _warning(kind: Kind) -> str:
+    return f"| `{kind.code}` | {', '.join(kind.severities)} | {kind.meaning} | {kind.mend} |\n"
+
+
+def glossary_page() -> str:
+    """docs/glossary.md."""
+    return GLOSSARY + "".join(f"| {word} | {meaning} |\n" for word, meaning in WORDS.items())
+
+
+PAGES = {"laws.md": page, "warnings.md": warnings_page, "glossary.md": glossary_page}
+
 if __name__ == "__main__":
     Path("docs").mkdir(exist_ok=True)
-    Path("docs/laws.md").write_text(page(), encoding="utf-8")
+    for name, made in PAGES.items():
+        Path("docs", name).write_text(made(), encoding="utf-8")

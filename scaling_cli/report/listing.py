@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from scaling_cli.notes import Note
@@ -50,5 +50,4 @@ def note_text(note: Note) -> str:
 
 def about(group: Mapping[str, Any], notes: Iterable[Note]) -> list[Note]:
     """The notes, each saying of which group it speaks."""
-    prefix = f"{group_name(group)}: " if group else ""
-    return [replace(note, message=prefix + note.message) for note in notes]
+    return [note.about(group_name(group)) if group else note for note in notes]

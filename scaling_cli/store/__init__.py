@@ -93,7 +93,7 @@ class RunRecord:
     def notes(self) -> tuple[Note, ...]:
         if self.notes_json == "[]":  # of nearly every run
             return ()
-        return tuple(Note(**note) for note in json.loads(self.notes_json))
+        return tuple(Note.from_json(note) for note in json.loads(self.notes_json))
 
     @property
     def mapping(self) -> Mapping:

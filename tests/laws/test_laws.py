@@ -19,7 +19,6 @@ from scaling_cli.laws.experts import saturated_experts
 from scaling_cli.laws.farseer import farseer_centred
 from scaling_cli.laws.precision import effective_params
 from scaling_cli.planning.splits import optimum
-from tests.places import ROOT
 from tests.simulate import TRIES, columns_of, observations, observed, values_of
 
 NOISE = 5e-4
@@ -365,10 +364,3 @@ def test_unknown_names_are_refused_with_the_nearest() -> None:
         get_law("chinchila")
     with pytest.raises(InputError, match="epoch2024"):
         get_published("epoch")
-
-
-def test_the_page_of_laws_is_up_to_date() -> None:
-    from scaling_cli.report.catalogue import page
-
-    written = (ROOT / "docs" / "laws.md").read_text(encoding="utf-8")
-    assert written == page(), "run `make docs`"

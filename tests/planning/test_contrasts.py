@@ -84,6 +84,16 @@ def test_the_worth_of_a_recipe_in_compute() -> None:
     assert back.multiple == pytest.approx(1 / 32, rel=1e-3)
 
 
+def test_only_what_matters_is_said_of_an_extrapolation() -> None:
+    """A fifth of a decade past the runs is information, three decades are a warning."""
+    one, other = recipe("steep", **STEEP), recipe("flat", **FLAT)
+    most = one.domain["flops"][1]
+    near, far = (equivalent(one, other, factor * most) for factor in (1.6, 1e3))
+    assert one.distance_notes({"flops": 1.6 * most})  # there is something to say
+    assert near.notes == ()
+    assert {note.code for note in far.notes} == {"extrapolation"}
+
+
 def test_a_loss_below_the_other_floor_is_never_reached() -> None:
     low = STEEP | {"E": 0.5}
     found = equivalent(recipe("low", **low), recipe("steep", **STEEP), 1e22)
