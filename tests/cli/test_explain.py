@@ -17,7 +17,7 @@ from tests.places import ROOT
 
 PACKAGE = ROOT / "scaling_cli"
 SOURCES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "notes.py"]
-MAKERS = ("Note", "of", "problem")  # what a code is given to: Note, Note.of, a store's problems
+MAKERS = ("Note", "Note.of", "self.problem")  # what a code is given to
 DECLARED = [kind for kinds in SECTIONS.values() for kind in kinds]
 
 
@@ -44,8 +44,8 @@ def constants() -> dict[str, str]:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
                 for target in node.targets:
-                    if isinstance(target, ast.Name) and isinstance(node.value.value, str):
-                        found[target.id] = node.value.value
+                    if isinstance(target, ast.Name) and target.id.isupper():
+                        found[target.id] = str(node.value.value)
     return found
 
 
@@ -56,7 +56,7 @@ def said() -> Iterator[tuple[Path, str, list[str]]]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call) or not node.args:
                 continue
-            maker = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            maker = ast.unparse(node.func)
             if maker not in MAKERS:
                 continue
             severities = list(texts(node.args[1], names)) if maker == "Note" else []
