@@ -381,9 +381,11 @@ def optimal(
     fits: Sequence[Fit], budgets: Sequence[float], ratio: float | None = None
 ) -> list[Allocation]:
     """The split of each budget by each fit."""
+    from scaling_cli.planning.budget import Constraints
     from scaling_cli.planning.splits import allocate_fit
 
-    return [allocate_fit(item, budget, ratio) for item in fits for budget in budgets]
+    asked = Constraints(tokens_per_param=ratio)
+    return [allocate_fit(item, budget, asked) for item in fits for budget in budgets]
 
 
 def _fit_groups(

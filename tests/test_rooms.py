@@ -20,6 +20,7 @@ SHARED = {
     "notes",
     "glossary",
     "records",
+    "compute",
     "columns",
     "version",
     "quantities",
@@ -30,6 +31,7 @@ SHARED = {
 # room -> the rooms that it may import besides itself
 ALLOWED = {
     "arrow": set(),
+    "compute": {"records"},
     "errors": set(),
     "documents": {"errors"},
     "version": set(),

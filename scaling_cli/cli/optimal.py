@@ -17,6 +17,7 @@ from scaling_cli.cli.common import (
     RatioOption,
     StoreOption,
     answer,
+    assignments,
     check_level,
     command,
     many,
@@ -29,13 +30,36 @@ from scaling_cli.errors import InputError
 @command
 def optimal(
     budget: Annotated[
-        list[str], typer.Option("--budget", help="Training compute in FLOPs.", metavar="C...")
-    ],
+        list[str] | None, typer.Option("--budget", help="Compute in FLOPs.", metavar="C...")
+    ] = None,
     more: Annotated[list[str] | None, typer.Argument(help="Further budgets.", metavar="C")] = None,
     fit: FitOption = None,
     law: LawOption = None,
     published: PublishedOption = None,
     tokens_per_param: RatioOption = None,
+    max_params: Annotated[
+        str | None, typer.Option(help="The largest model that can be served.", metavar="N")
+    ] = None,
+    min_params: Annotated[str | None, typer.Option(help="The smallest one.", metavar="N")] = None,
+    max_tokens: Annotated[
+        str | None, typer.Option(help="The most tokens to train on.", metavar="D")
+    ] = None,
+    unique_tokens: Annotated[
+        str | None,
+        typer.Option(help="Tokens of the corpus, for a law that knows repeats.", metavar="U"),
+    ] = None,
+    inference_tokens: Annotated[
+        str | None,
+        typer.Option(help="Tokens to be served; the budget pays for them too.", metavar="D"),
+    ] = None,
+    target_loss: Annotated[
+        float | None,
+        typer.Option(help="Find the smallest budget that reaches it.", metavar="LOSS"),
+    ] = None,
+    at: Annotated[
+        list[str] | None,
+        typer.Option("--at", help="Value of a law's further variable.", metavar="VAR=VALUE"),
+    ] = None,
     level: FitLevelOption = None,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
@@ -43,30 +67,61 @@ def optimal(
 ) -> None:
     """Split compute between parameters and tokens.
 
-    At FLOPs = 6 params tokens; a split that the runs cannot carry is refused.
+    FLOPs are 6 params tokens, or what the runs say where they know better. A split that the runs
+    cannot carry is refused.
 
     Example: scalefit optimal --budget 1e23 1e24 --published epoch2024
+
+    Example: scalefit optimal --budget 1e24 --max-params 8e9 --published epoch2024
     """
     from scaling_cli.laws import get_published
-    from scaling_cli.planning.splits import allocate_fit, allocate_published
+    from scaling_cli.planning.budget import Constraints
+    from scaling_cli.planning.splits import allocate_fit, allocate_published, with_repeats
+    from scaling_cli.planning.target import budget_for_fit, budget_for_published
     from scaling_cli.quantities import parse_positive
     from scaling_cli.report.plans import allocation_tables
 
     check_level(level)
-    budgets = [parse_positive(text, "--budget") for text in many([*budget, *(more or [])])]
-    ratio = positive(tokens_per_param, "--tokens-per-param")
+    budgets = [parse_positive(text, "--budget") for text in many([*(budget or []), *(more or [])])]
+    one_of(budget=budgets or None, target_loss=target_loss)
+    if not budgets and target_loss is None:
+        raise InputError("no budget is given", "Give --budget C, or --target-loss LOSS.")
     one_of(fit=fit, law=law, published=published)
     one_of(level=level, published=published)
+    one_of(tokens_per_param=tokens_per_param, max_params=max_params)
+    one_of(tokens_per_param=tokens_per_param, min_params=min_params)
+    one_of(tokens_per_param=tokens_per_param, max_tokens=max_tokens)
+    further = assignments(at or [], "--at")
+    if unique_tokens is not None:
+        further["unique_tokens"] = parse_positive(unique_tokens, "--unique-tokens")
+    asked = Constraints(
+        min_params=positive(min_params, "--min-params"),
+        max_params=positive(max_params, "--max-params"),
+        max_tokens=positive(max_tokens, "--max-tokens"),
+        tokens_per_param=positive(tokens_per_param, "--tokens-per-param"),
+        inference_tokens=positive(inference_tokens, "--inference-tokens") or 0.0,
+        at=further,
+    )
     if published:
         chosen, entry = get_published(published)
-        found = [allocate_published(chosen, entry, value, ratio) for value in budgets]
+        if unique_tokens is not None:
+            chosen, entry = with_repeats(chosen, entry)
+        splits = (
+            [allocate_published(chosen, entry, value, asked) for value in budgets]
+            if target_loss is None
+            else [budget_for_published(chosen, entry, target_loss, asked)]
+        )
     else:
         from scaling_cli.project import open_project
 
         fits = [item.at_level(level) for item in open_project(store, config).forecasts(fit, law)]
-        found = [allocate_fit(item, value, ratio) for item in fits for value in budgets]
-    if all(item.params is None for item in found):
-        reasons = dict.fromkeys(note.message for item in found for note in item.notes)
+        splits = (
+            [allocate_fit(item, value, asked) for item in fits for value in budgets]
+            if target_loss is None
+            else [budget_for_fit(item, target_loss, asked) for item in fits]
+        )
+    if all(item.params is None for item in splits):
+        reasons = dict.fromkeys(note.message for item in splits for note in item.notes)
         raise InputError(f"no split can be recommended: {' '.join(reasons)}")
-    document = {"allocations": [item.to_json() for item in found]}
-    answer(as_json, document, lambda: allocation_tables(found))
+    document = {"allocations": [item.to_json() for item in splits]}
+    answer(as_json, document, lambda: allocation_tables(splits))

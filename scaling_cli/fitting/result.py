@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from scaling_cli.compute import SIX_ND, Accounting
 from scaling_cli.documents import DocumentKind
 from scaling_cli.errors import InputError
 from scaling_cli.fitting.objective import OBJECTIVES
@@ -142,6 +143,7 @@ class Fit:
     holdout_rows: tuple[Mapping[str, Any], ...] = ()
     then: Fit | None = None
     predicted_finals: tuple[Mapping[str, Any], ...] = ()
+    compute: Accounting = SIX_ND
 
     @cached_property
     def law(self) -> Law:

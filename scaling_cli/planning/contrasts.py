@@ -16,7 +16,8 @@ import numpy as np
 from scaling_cli.errors import InputError
 from scaling_cli.fitting.result import Fit
 from scaling_cli.notes import Note
-from scaling_cli.planning.splits import FLOPS_PER_PARAM_TOKEN, check_law, optimum
+from scaling_cli.planning.budget import Constraints, Line, optimum
+from scaling_cli.planning.splits import check_law
 from scaling_cli.records import Floats
 
 REACH = 2.0  # decades past the data in which a crossing is sought; further out all is guesswork
@@ -312,9 +313,10 @@ def _curve(fit: Fit, at: Floats, ratio: float | None, drawn: bool) -> Floats:
         if fit.law.variables == ("x",):
             return np.asarray(fit.law.predict(**values, x=at))
         check_law(fit.law)
-        columns = [optimum(fit.law, values, float(flops), ratio)[0] for flops in at]
-        params = np.stack(columns, axis=1)
-        tokens = at / FLOPS_PER_PARAM_TOKEN / params
+        asked = Constraints(tokens_per_param=ratio)
+        lines = [Line(float(flops), fit.compute, asked) for flops in at]
+        splits = [optimum(fit.law, values, line) for line in lines]
+        params, tokens = (np.stack(columns, axis=1) for columns in zip(*splits, strict=True))
         return np.asarray(fit.law.predict(**values, params=params, tokens=tokens))
 
 

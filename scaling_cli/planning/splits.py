@@ -1,37 +1,58 @@
-"""Compute-optimal splits of a budget between parameters and tokens, at flops = 6 params tokens."""
+"""Splits of a budget between parameters and tokens, with bounds and what they cost."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from scaling_cli.compute import SIX_ND, Accounting
 from scaling_cli.errors import InputError
 from scaling_cli.fitting.result import Fit, spread
-from scaling_cli.laws import Law, Published
+from scaling_cli.laws import LAWS, Law, Published
 from scaling_cli.notes import Note
+from scaling_cli.planning.budget import (
+    AT_END,
+    FREE,
+    GRID_POINTS,
+    LARGEST_RATIO,
+    LEAST_RATIO,
+    Constraints,
+    Line,
+    losses,
+    optimum,
+)
 from scaling_cli.records import Floats
 
-FLOPS_PER_PARAM_TOKEN = 6.0
-GRID_POINTS = 400  # in ln params; refined by a parabola through the lowest three points
-LEAST_RATIO, LARGEST_RATIO = 1e-2, 1e6  # tokens per param between which an optimum is sought
 EDGE_SHARE = 0.05  # resamples without an optimum that make the interval doubtful
-DESIGN_CODES = {"collinear_design", "units_doubtful"}  # fits that cannot recommend a split at all
+# Fits that cannot recommend a split at all
+DESIGN_CODES = {"collinear_design", "units_doubtful", "flops_unclear"}
 # Per unit of a fit's drift, what the log of its best params gains with the distance: 0.1 by `auto`.
 # On public ladders cut 0.5 to 2 decades below their top, the lowest points of the isoFLOP curves
 # above lay .11, .16, .29 and .43 in ln params from the split foreseen (benchmarks/splits.py).
 PARAMS_DRIFT = 12.5
+VALLEY = 0.01  # of the loss: splits that cost less than this are as good as the best
+REPEATED = "unique_tokens"  # the column of a corpus that a law of repeats reads
+BEYOND = 1e6  # in ln params: a resample without an optimum, counted beyond every finite one
+
+Bounds = tuple[float | None, float | None]  # None is an open end
 
 
 @dataclass(frozen=True)
 class Allocation:
     """The split of one budget. Bounds are None without resamples; all is None where none exists.
 
+    An end of a pair of bounds is None where it is open: the optimum of that share of the resamples
+    lies outside of all ratios that are searched.
+    `valley` holds the smallest and largest params whose loss is within 1 % of the split's.
     `cost_of_double` and `cost_of_half` are the relative rise of the loss if twice or half the
     parameters are trained on the same budget: how flat the optimum is.
-    `decades_beyond` counts the decades of compute past the largest fitted run.
+    `binding` names the constraints that decide the split, and `cost_of_binding` is the relative
+    rise of the loss that they bring over the split without them.
+    `decades_beyond` counts the decades of compute past the largest fitted run. `budget_range`
+    bounds a budget that was asked for by its loss.
 
     The bounds hold the central `level`: of the optimum over the resamples for params and tokens,
     wider with the distance where the fit's loss is, and of a new run at this split for the loss, as
@@ -45,29 +66,53 @@ class Allocation:
     params: float | None = None
     tokens: float | None = None
     loss: float | None = None
-    params_range: tuple[float, float] | None = None
-    tokens_range: tuple[float, float] | None = None
+    params_range: Bounds | None = None
+    tokens_range: Bounds | None = None
     loss_range: tuple[float, float] | None = None
     cost_of_double: float | None = None
     cost_of_half: float | None = None
+    valley: Bounds | None = None
+    binding: tuple[str, ...] = ()
+    cost_of_binding: float | None = None
     decades_beyond: float | None = None
+    budget_range: Bounds | None = None
     level: float | None = None
+    compute: Accounting = SIX_ND
+    constraints: Constraints = field(default=FREE)
     notes: tuple[Note, ...] = ()
 
     @property
     def tokens_per_param(self) -> float | None:
         return self.tokens / self.params if self.params and self.tokens else None
 
+    @property
+    def open_ends(self) -> tuple[str, ...]:
+        """The ends of bounds that are open, as `params_low`."""
+        names = ("budget", "params", "tokens")
+        pairs = {name: getattr(self, f"{name}_range") for name in names} | {"valley": self.valley}
+        return tuple(
+            f"{name}_{side}"
+            for name, pair in pairs.items()
+            if pair is not None
+            for side, end in zip(("low", "high"), pair, strict=True)
+            if end is None
+        )
+
     def to_json(self) -> dict[str, Any]:
-        def bounds(name: str, pair: tuple[float, float] | None) -> dict[str, float | None]:
+        def bounds(name: str, pair: Bounds | None) -> dict[str, float | None]:
             low, high = pair if pair else (None, None)
             return {f"{name}_low": low, f"{name}_high": high}
 
+        training = None
+        if self.params is not None and self.tokens is not None:
+            training = self.compute.flops(self.params, self.tokens)
         return {
             "fit_id": self.fit_id,
             "law": self.law_id,
             "group": dict(self.group),
             "budget_flops": self.budget_flops,
+            **bounds("budget", self.budget_range),
+            "training_flops": training,
             "params": self.params,
             **bounds("params", self.params_range),
             "tokens": self.tokens,
@@ -77,98 +122,136 @@ class Allocation:
             **bounds("loss", self.loss_range),
             "cost_of_double_params": self.cost_of_double,
             "cost_of_half_params": self.cost_of_half,
+            **bounds("valley", self.valley),
+            "open": list(self.open_ends),
+            "binding": list(self.binding),
+            "cost_of_binding": self.cost_of_binding,
             "decades_beyond": self.decades_beyond,
             "level": self.level,
+            "compute": self.compute.to_json(),
             "warnings": [note.to_json() for note in self.notes],
         }
 
 
-def check_law(law: Law) -> None:
-    if not law.splits:
+def check_law(law: Law, constraints: Constraints = FREE) -> None:
+    """Refuse a law that cannot split a budget, or that does not read what is held fixed."""
+    free = set(law.variables) - set(constraints.at)
+    if not law.splits and not (law.target == "loss" and free == {"params", "tokens"}):
+        missing = free - {"params", "tokens"}
+        if law.target == "loss" and {"params", "tokens"} <= free:
+            raise InputError(
+                f"law {law.id} also reads {' and '.join(sorted(missing))}",
+                "Give a value for the split.",
+            )
         raise InputError(
             f"law {law.id} is no function of params and tokens alone, so it cannot split a budget",
             "Use chinchilla, skaling, farseer or isoflop.",
         )
+    unread = [name for name in constraints.at if name not in law.variables]
+    if unread:
+        raise InputError(
+            f"law {law.id} reads no {' and no '.join(unread)}",
+            "Use a law that does: `scalefit laws` lists what each reads.",
+        )
+    if constraints.inference_tokens and "params" not in law.variables:
+        raise InputError(
+            f"law {law.id} gives no loss, so it cannot weigh training against inference",
+            "Use a law of params and tokens.",
+        )
 
 
-def allocate_fit(fitted: Fit, budget_flops: float, ratio: float | None = None) -> Allocation:
-    """The split of `budget_flops` by a fitted law, with intervals from its resamples.
+def with_repeats(law: Law, published: Published) -> tuple[Law, Published]:
+    """The paper's law of repeated tokens, with its coefficients, where the set named is of the same
+    paper's plain surface; the set itself where its law knows repeats."""
+    if REPEATED in law.variables:
+        return law, published
+    for other in LAWS.values():
+        for entry in other.published:
+            if REPEATED in other.variables and entry.name.startswith(f"{published.name}_"):
+                return other, entry
+    raise InputError(
+        f"{published.name} is of {law.id}, which does not know of repeated tokens",
+        "Use --published muennighoff2023_repeats, or fit data_constrained to runs that repeat.",
+    )
 
-    `ratio` prescribes tokens per parameter instead of seeking the best.
-    """
-    check_law(fitted.law)
+
+def allocate_fit(fitted: Fit, budget_flops: float, constraints: Constraints = FREE) -> Allocation:
+    """The split of `budget_flops` by a fitted law, with intervals from its resamples."""
+    check_law(fitted.law, constraints)
     blocking = tuple(note for note in fitted.notes if note.code in DESIGN_CODES)
-    if blocking and ratio is None:
+    if blocking and constraints.tokens_per_param is None:
         none = Allocation(fitted.name, fitted.group, fitted.fit_id, budget_flops)
         return replace(none, notes=blocking)
     values = {**fitted.values, **fitted.constants}
-    found = _allocate(fitted.law, values, fitted.group, fitted.fit_id, budget_flops, ratio)
-    found = replace(found, law_id=fitted.name)
-    if found.params is None or found.tokens is None:
-        return found
-    point = {"params": found.params, "tokens": found.tokens}
-    notes = [*found.notes, *fitted.distance_notes(point)]
-    notes += fitted.severe_notes
-    found = replace(found, decades_beyond=fitted.decades_beyond(budget_flops))
+    line = Line(budget_flops, fitted.compute, constraints)
+    split = _allocate(fitted.law, values, fitted.group, fitted.fit_id, line)
+    split = replace(split, law_id=fitted.name)
+    params, tokens = split.params, split.tokens
+    if params is None or tokens is None:
+        return split
+    if blocking:  # the terms cannot be told apart, so neither can splits at other ratios
+        split = replace(split, cost_of_double=None, cost_of_half=None, valley=None)
+    point: dict[str, float] = {"params": params, "tokens": tokens, **constraints.at}
+    notes = [*split.notes, *fitted.distance_notes(point), *fitted.severe_notes]
+    split = replace(split, decades_beyond=fitted.decades_beyond(budget_flops))
     if len(fitted.draws):
-        found = replace(found, level=fitted.level)
-        drawn = fitted.draw_values()
-        params, _ = optimum(fitted.law, drawn, budget_flops, ratio)
-        least, most = _sizes(budget_flops)
-        with np.errstate(invalid="ignore"):
-            inside = (least <= params) & (params <= most)
-        lost = 0.0 if ratio is not None else 1 - float(np.mean(inside))
-        if lost > EDGE_SHARE:
-            notes.append(
-                Note(
-                    "optimum_uncertain",
-                    "severe",
-                    f"Of the resamples, {lost:.0%} have no compute-optimal split at"
-                    f" {budget_flops:.3g} FLOPs between {LEAST_RATIO:g} and {LARGEST_RATIO:g}"
-                    " tokens per param.",
-                )
-            )
-        if lost < 1:
-            low, high = _params_range(fitted, params, point, budget_flops, ratio)
-            product = budget_flops / FLOPS_PER_PARAM_TOKEN
-            found = replace(
-                found, params_range=(low, high), tokens_range=(product / high, product / low)
-            )
-        if found.loss is not None:
+        bounds, doubts = _params_range(fitted, point, line)
+        notes += doubts
+        split = replace(split, level=fitted.level, params_range=bounds)
+        if bounds is not None:
+            low, high = (None if end is None else float(line.tokens(end)) for end in bounds)
+            split = replace(split, tokens_range=(high, low))
+        if split.loss is not None:
             band = fitted.band({name: np.array([value]) for name, value in point.items()})
-            found = replace(
-                found, loss_range=(float(band[0][0]), float(band[1][0])) if band else None
-            )
-    return replace(found, notes=tuple(notes))
+            if band is not None:
+                split = replace(split, loss_range=(float(band[0][0]), float(band[1][0])))
+    return replace(split, notes=tuple(notes))
 
 
 def _params_range(
-    fitted: Fit, params: Floats, point: Mapping[str, float], budget: float, ratio: float | None
-) -> tuple[float, float]:
-    """Bounds of the best params from those of the resamples [batch]; a prescribed ratio has none
-    but its own."""
-    if ratio is not None:
-        return float(params[0]), float(params[0])
+    fitted: Fit, point: Mapping[str, float], line: Line
+) -> tuple[Bounds | None, list[Note]]:
+    """Bounds of the best params from those of the resamples, None where an end is open, and what
+    makes them doubtful. A prescribed ratio has no bounds but its own."""
+    if line.constraints.tokens_per_param is not None:
+        return (point["params"], point["params"]), []
+    params, _ = optimum(fitted.law, fitted.draw_values(), line)
+    least, most = line.searched
+    with np.errstate(invalid="ignore", divide="ignore"):
+        logs = np.log(params[~np.isnan(params)])[:, None]
+    outside = (logs < np.log(least)) | (logs > np.log(most))
+    lost = 1 - float(np.sum(~outside)) / len(params)
+    doubts = []
+    if lost > EDGE_SHARE:
+        message = (
+            f"Of the resamples, {lost:.0%} have no compute-optimal split at"
+            f" {line.budget_flops:.3g} FLOPs between {LEAST_RATIO:g} and {LARGEST_RATIO:g}"
+            " tokens per param."
+        )
+        doubts.append(Note("optimum_uncertain", "severe", message))
+    if not len(logs):
+        return None, doubts
+    logs = np.where(outside, np.copysign(BEYOND, logs - np.log(point["params"])), logs)
     distance = fitted.distance({name: np.array([value]) for name, value in point.items()})
-    logs = np.log(params[np.isfinite(params)])[:, None]
     low, high = fitted.interval(spread(logs, PARAMS_DRIFT * fitted.drift * distance))
-    least, most = _sizes(budget)
-    return float(np.clip(np.exp(low[0]), least, most)), float(np.clip(np.exp(high[0]), least, most))
-
-
-def _sizes(budget: float) -> tuple[float, float]:
-    """The params between which an optimum is sought."""
-    product = budget / FLOPS_PER_PARAM_TOKEN
-    return float(np.sqrt(product / LARGEST_RATIO)), float(np.sqrt(product / LEAST_RATIO))
+    (smallest, lower), (largest, upper) = line.allowed()
+    ends = (
+        max(float(np.exp(np.maximum(low[0], -700))), smallest),
+        min(float(np.exp(np.minimum(high[0], 700))), largest),
+    )
+    return (
+        None if ends[0] <= smallest and not lower else ends[0],
+        None if ends[1] >= largest and not upper else ends[1],
+    ), doubts
 
 
 def allocate_published(
-    law: Law, published: Published, budget_flops: float, ratio: float | None = None
+    law: Law, published: Published, budget_flops: float, constraints: Constraints = FREE
 ) -> Allocation:
     """The split of `budget_flops` by a paper's coefficients; they come without intervals."""
-    check_law(law)
-    group = {"published": published.name}
-    return _allocate(law, published.values, group, None, budget_flops, ratio)
+    check_law(law, constraints)
+    line = Line(budget_flops, SIX_ND, constraints)
+    return _allocate(law, published.values, {"published": published.name}, None, line)
 
 
 def _allocate(
@@ -176,67 +259,71 @@ def _allocate(
     values: Mapping[str, float],
     group: Mapping[str, Any],
     fit_id: str | None,
-    budget: float,
-    ratio: float | None,
+    line: Line,
 ) -> Allocation:
     """The split by given parameters, without intervals; its notes say where there is none."""
-    none = Allocation(law.id, group, fit_id, budget)
+    none = Allocation(law.id, group, fit_id, line.budget_flops)
+    none = replace(none, compute=line.compute, constraints=line.constraints)
     batch = {name: np.full((1, 1), value) for name, value in values.items()}
-    best, data = optimum(law, batch, budget, ratio)
+    best, data = optimum(law, batch, line)
     params, tokens = float(best[0]), float(data[0])
-    least, most = _sizes(budget)
-    if ratio is None and not least <= params <= most:
-        return replace(none, notes=(_no_optimum(law, budget),))
-    found = replace(none, params=params, tokens=tokens)
+    prescribed = line.constraints.tokens_per_param is not None
+    least, most = line.searched
+    if not prescribed and not least <= params <= most:
+        return replace(none, notes=(_no_optimum(law, line.budget_flops),))
+    split = replace(none, params=params, tokens=tokens)
     if "params" not in law.variables:  # a split without a surface says nothing of the loss
-        return found
+        return split
     at = np.array([params, 2 * params, params / 2])
-    with np.errstate(all="ignore"):
-        loss, double, half = law.predict(
-            **values, params=at, tokens=budget / FLOPS_PER_PARAM_TOKEN / at
-        ).tolist()
-    return replace(
-        found,
-        loss=loss,
-        cost_of_double=double / loss - 1,
+    loss, double, half = losses(law, values, line, at).tolist()
+    split = replace(split, loss=loss)
+    if prescribed:
+        return split
+    split = replace(
+        split,
+        cost_of_double=double / loss - 1 if line.tokens(2 * params) > 0 else None,
         cost_of_half=half / loss - 1,
-        notes=_edge_notes(law, values, budget, loss) if ratio is None else (),
+        valley=_valley(law, values, line, params, loss),
+        notes=_edge_notes(law, values, line, loss),
     )
+    return _with_binding(split, law, batch, line)
 
 
-def optimum(
-    law: Law, values: Mapping[str, Floats], budget: float, ratio: float | None = None
-) -> tuple[Floats, Floats]:
-    """Optimal (params, tokens), each [batch], for parameters [batch, 1]; NaN where there is none.
+def _with_binding(
+    split: Allocation, law: Law, batch: Mapping[str, Floats], line: Line
+) -> Allocation:
+    """The split with the constraints that decide it, and what they cost."""
+    assert split.params is not None
+    assert split.loss is not None
+    binding = tuple(
+        name for end, name in line.allowed() if name and abs(np.log(split.params / end)) < AT_END
+    )
+    if not binding:
+        return split
+    free = replace(line, constraints=line.constraints.without(binding))
+    (params,), _ = optimum(law, batch, free)
+    if not 0 < params < np.inf:
+        return replace(split, binding=binding)
+    values = {name: item[0, 0] for name, item in batch.items()}
+    (loss,) = losses(law, values, free, np.array([params]))
+    return replace(split, binding=binding, cost_of_binding=split.loss / float(loss) - 1)
 
-    By the law's closed form; otherwise the lowest local minimum inside the range of ratios.
-    """
-    product = budget / FLOPS_PER_PARAM_TOKEN
-    batch = max(len(value) for value in values.values())
-    if ratio is not None:
-        params = np.full(batch, np.sqrt(product / ratio))
-        return params, product / params
-    if law.optimum is not None:
-        with np.errstate(all="ignore"):
-            best, tokens = law.optimum(values, np.array(budget))
-        best, tokens = best[:, 0], tokens[:, 0]
-        bad = ~(np.isfinite(best) & np.isfinite(tokens))
-        return np.where(bad, np.nan, best), np.where(bad, np.nan, tokens)
-    least, most = _sizes(budget)
-    grid = np.linspace(np.log(least), np.log(most), GRID_POINTS)
-    with np.errstate(all="ignore"):
-        loss = np.log(law.predict(**values, params=np.exp(grid), tokens=product / np.exp(grid)))
-    loss = np.broadcast_to(loss, (batch, GRID_POINTS))
-    inner = loss[:, 1:-1]
-    valley = (inner < loss[:, :-2]) & (inner <= loss[:, 2:])
-    lowest = np.argmin(np.where(valley, inner, np.inf), axis=1)
-    rows = np.arange(batch)
-    before, at, after = (loss[rows, lowest + shift] for shift in (0, 1, 2))
-    bend = before - 2 * at + after
-    shift = np.where(bend > 0, 0.5 * (before - after) / np.where(bend > 0, bend, 1), 0.0)
-    log_params = grid[lowest + 1] + np.clip(shift, -1, 1) * (grid[1] - grid[0])
-    params = np.where(valley.any(axis=1), np.exp(log_params), np.nan)
-    return params, product / params
+
+def _valley(
+    law: Law, values: Mapping[str, float], line: Line, params: float, loss: float
+) -> Bounds:
+    """The params next to the best between which the loss rises by less than 1 %."""
+    ends: list[float | None] = []
+    for end, name in line.allowed():
+        grid = np.linspace(np.log(params), np.log(end), GRID_POINTS)
+        high = losses(law, values, line, np.exp(grid)) > (1 + VALLEY) * loss
+        first = int(np.argmax(high))
+        if high.any():
+            ends.append(float(np.exp(0.5 * (grid[first] + grid[max(first - 1, 0)]))))
+        else:
+            ends.append(end if name else None)
+    low, high_end = ends
+    return low, high_end
 
 
 def _no_optimum(law: Law, budget: float) -> Note:
@@ -248,16 +335,12 @@ def _no_optimum(law: Law, budget: float) -> Note:
     )
 
 
-def _edge_notes(
-    law: Law, values: Mapping[str, float], budget: float, loss: float
-) -> tuple[Note, ...]:
-    """Says of a numeric optimum that the law's loss is lower still at an edge of the range."""
+def _edge_notes(law: Law, values: Mapping[str, float], line: Line, loss: float) -> tuple[Note, ...]:
+    """Says of a numeric optimum that the law's loss is lower still at an edge of the search."""
     if law.optimum is not None:
         return ()
-    product = budget / FLOPS_PER_PARAM_TOKEN
-    params = np.array(_sizes(budget))
-    at_edges = law.predict(**values, params=params, tokens=product / params)
-    if loss <= float(np.min(at_edges)):
+    edges = np.array([end for end, name in line.allowed() if not name])
+    if not len(edges) or not (losses(law, values, line, edges) < loss).any():
         return ()
     return (
         Note(

@@ -39,8 +39,11 @@ def span(
     return "-" if low is None or high is None else f"{shape(low)}..{shape(high)}"
 
 
-def span_of(pair: tuple[float, float] | None, shape: Callable[[float | None], str]) -> str:
-    return span(*pair, shape) if pair else "-"
+def span_of(
+    pair: tuple[float | None, float | None] | None, shape: Callable[[float | None], str]
+) -> str:
+    """Bounds of which an end may be open."""
+    return "..".join("open" if end is None else shape(end) for end in pair) if pair else "-"
 
 
 def note_text(note: Note) -> str:

@@ -60,21 +60,48 @@ def allocation_tables(allocations: Sequence[Allocation]) -> list[Listing]:
         )
         inside = share(items[0].level) if items[0].level else "interval"
         headers = ("FLOPs", "past", "params", inside, "tokens", "D/N", "loss", inside)
-        flat = [item for item in items if item.cost_of_double is not None]
-        lines: list[str | Note] = []
-        if flat:
-            lines.append(
-                f"At {power(flat[-1].budget_flops)} FLOPs twice the params cost"
-                f" {percent(flat[-1].cost_of_double)} of the loss, half of them"
-                f" {percent(flat[-1].cost_of_half)}."
-            )
+        lines: list[str | Note] = _costs(items)
         if any(item.decades_beyond for item in items):
             lines.append("past: decades of compute beyond the largest fitted run.")
-        # What is said of each budget is said once, of the last.
-        latest = {(note.code, note.message.split()[0]): note for i in items for note in i.notes}
+        notes = dict.fromkeys(note for item in items for note in item.notes)
         title = f"Compute-optimal splits: {law}, {group}"
-        tables.append(Listing(title, headers, rows, left=0, lines=(*lines, *latest.values())))
+        tables.append(Listing(title, headers, rows, left=0, lines=(*lines, *notes)))
     return tables
+
+
+def _costs(items: Sequence[Allocation]) -> list[str | Note]:
+    """How flat the optimum is, which constraints decide, and which compute is counted."""
+    lines: list[str | Note] = []
+    for item in items:
+        if item.budget_range:
+            lines.append(
+                f"The smallest budget for this loss is {power(item.budget_flops)} FLOPs,"
+                f" {span_of(item.budget_range, power)}."
+            )
+        if item.binding:
+            cost = item.cost_of_binding
+            lines.append(
+                f"At {power(item.budget_flops)} FLOPs {' and '.join(item.binding)} decides"
+                + (f"; it costs {percent(cost)} of the loss." if cost is not None else ".")
+            )
+    flat = [item for item in items if item.valley is not None]
+    if flat:
+        last = flat[-1]
+        lines.append(
+            f"At {power(last.budget_flops)} FLOPs the loss rises by less than 1 % within"
+            f" {span_of(last.valley, count)} params"
+            + (
+                f"; by {percent(last.cost_of_double)} at twice the params and"
+                f" {percent(last.cost_of_half)} at half of them."
+                if last.cost_of_double is not None
+                else "."
+            )
+        )
+    if any(item.constraints.inference_tokens for item in items):
+        lines.append("The budgets pay for the served tokens too, at 2 FLOPs a param each.")
+    computes = dict.fromkeys(str(item.compute) for item in items if item.compute.name != "6nd")
+    lines += [f"FLOPs are {text}." for text in computes]
+    return lines
 
 
 def crossing_table(item: Crossing) -> Listing:

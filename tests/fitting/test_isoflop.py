@@ -14,7 +14,8 @@ from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.fitting.isoflop import akima, fit_envelope, fit_isoflop
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import get_law
-from scaling_cli.planning.splits import allocate_fit, optimum
+from scaling_cli.planning.budget import Line, optimum
+from scaling_cli.planning.splits import allocate_fit
 from scaling_cli.records import Floats
 from scaling_cli.store import RunRecord
 from scaling_cli.table import Table
@@ -42,7 +43,7 @@ def observations(
 
 def truth(values: dict[str, float], flops: Floats) -> Floats:
     batch = {name: np.full((1, 1), value) for name, value in values.items()}
-    return np.array([optimum(get_law("chinchilla"), batch, c)[0][0] for c in flops])
+    return np.array([optimum(get_law("chinchilla"), batch, Line(c))[0][0] for c in flops])
 
 
 def curves(

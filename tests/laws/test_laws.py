@@ -18,7 +18,7 @@ from scaling_cli.laws import LAWS, Law, get_law, get_published
 from scaling_cli.laws.experts import saturated_experts
 from scaling_cli.laws.farseer import farseer_centred
 from scaling_cli.laws.precision import effective_params
-from scaling_cli.planning.splits import optimum
+from scaling_cli.planning.budget import Line, optimum
 from tests.simulate import TRIES, columns_of, observations, observed, values_of
 
 NOISE = 5e-4
@@ -258,7 +258,7 @@ def test_further_numbers_of_the_catalogue() -> None:
 def test_optima_at_1e24(name: str, params: float, ratio: float, loss: float) -> None:
     law, entry = get_published(name)
     batch = {key: np.full((1, 1), value) for key, value in entry.values.items()}
-    best, tokens = optimum(law, batch, 1e24)
+    best, tokens = optimum(law, batch, Line(1e24))
     assert best[0] == pytest.approx(params, rel=2e-5)
     assert tokens[0] / best[0] == pytest.approx(ratio, abs=0.005)
     assert law.predict(**entry.values, params=best, tokens=tokens)[0] == pytest.approx(
@@ -276,7 +276,7 @@ def test_overtrain_is_chinchilla_with_one_exponent() -> None:
     )
     assert np.allclose(law.predict(**v, **columns), by_hand, rtol=1e-13)
     batch = {key: np.full((1, 1), value) for key, value in v.items()}
-    params, tokens = optimum(law, batch, 1e21)
+    params, tokens = optimum(law, batch, Line(1e21))
     assert tokens[0] / params[0] == pytest.approx(7.4, abs=0.05)
 
 
