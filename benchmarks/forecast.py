@@ -19,7 +19,6 @@ from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import LAWS
 from scaling_cli.project import open_project
 from scaling_cli.records import Floats
-from scaling_cli.store import RunRecord
 from scaling_cli.table import Table
 
 title = "Forecasts of held-out larger runs"
@@ -143,13 +142,7 @@ def observations(rows: Sequence[Row]) -> Table:
         name: np.array([float(row[name]) for row in rows]) for name in ("params", "tokens", "loss")
     }
     columns["flops"] = 6 * columns["params"] * columns["tokens"]
-    return Table(columns, tuple(record(row["run_id"]) for row in rows))
-
-
-def record(run_id: str) -> RunRecord:
-    return RunRecord(
-        run_id, run_id, "", "", "", "finished", (), "", "", {}, False, "{}", "{}", "{}", "[]", "{}"
-    )
+    return Table.from_columns(columns, [row["run_id"] for row in rows])
 
 
 def strong(rows: Table, options: FitOptions, group: dict[str, str]) -> Fit:

@@ -197,7 +197,7 @@ def apart(one: Fit, other: Fit, columns: Mapping[str, Floats]) -> float:
 def missed(foreseen: Table, ends: Mapping[str, float]) -> Floats:
     """By how many of their standard deviations the foreseen ends missed [ends]."""
     losses, spreads = foreseen.columns["loss"], foreseen.columns[SPREAD]
-    real = np.array([ends[run.run_id] for run in foreseen.runs])
+    real = np.array([ends[run_id] for run_id in foreseen.run_ids])
     return np.log(losses / real)[spreads > 0] / spreads[spreads > 0]
 
 
@@ -208,10 +208,10 @@ def predicted() -> str:
         whole.ingest([str(ROOT / "sample_runs")])
         rows, held = whole.observations(LADDER), whole.observations(TARGETS)
         at = [{name: r.columns[name] for name in ("params", "tokens")} for r in (rows, held)]
-        ends = {run.run_id: loss for run, loss in zip(rows.runs, rows.columns["loss"], strict=True)}
+        ends = dict(zip(rows.run_ids, rows.columns["loss"], strict=True))
         real = {law: fitted(whole, law, LAST) for law in LAWS}
         for i, (budgets, share) in enumerate(product(STOPPED, SHARES)):
-            chosen = [run.run_id for run in rows.runs if run.config["budget_flops"] in budgets]
+            chosen = rows.select(np.isin(rows.numbers("budget_flops"), budgets)).run_ids
             going = stopped(whole, f"{folder}/{i}", share, chosen)
             foreseen = with_predicted(going.store, going.observations(LADDER), going.mapping)
             deviations = missed(foreseen, ends)

@@ -6,8 +6,7 @@ import csv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -67,12 +66,8 @@ class Published:
         found = {ours: self.numbers(theirs) for ours, theirs in columns.items()}
         kept = np.all([np.isfinite(values) for values in found.values()], axis=0)
         ids = [row["run_id"] for row, keep in zip(self.rows, kept, strict=True) if keep]
-        runs = [
-            SimpleNamespace(run_id=f"{name} {i}", run_key=f"{i}", group="")
-            for i, name in enumerate(ids)
-        ]
         values = {name: item[kept] for name, item in found.items()}
-        return Table(values, cast(Any, tuple(runs)))
+        return Table.from_columns(values, [f"{name} {i}" for i, name in enumerate(ids)])
 
 
 def fitted(law: str, rows: Table, **options: Any) -> Fit:
@@ -285,7 +280,7 @@ def lowest_cells(table: Published) -> Table:
     rows = chosen.observations(
         params="params", tokens="tokens", lr="lr", sequences="batch_size_seqs"
     )
-    return Table(rows.columns | {"batch_tokens": 2048 * rows.columns["sequences"]}, rows.runs)
+    return rows.with_columns(batch_tokens=2048 * rows.columns["sequences"])
 
 
 def laion() -> Iterator[Line]:

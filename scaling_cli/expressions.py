@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import operator as operators
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -350,6 +350,13 @@ class _Parser:
 
 
 # Evaluation. Numbers are float64 or complex128; what else a run's config holds comes as objects.
+
+
+def objects(values: Sequence[Any]) -> Any:
+    """Texts, lists or whatever else, as an array [n] of objects."""
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
 
 
 def is_missing(value: Any) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from collections.abc import Mapping as Table
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from scaling_cli.errors import InputError, UnreachableError
 from scaling_cli.expressions import parse
+from scaling_cli.spelling import near
 
 _RUN_KEYS = ("id", "group", "final", "where")
 _FINAL = re.compile(r"last|min|mean:[1-9]\d*")
@@ -134,14 +134,3 @@ def _mapping(path: str, document: dict[str, Any]) -> Mapping:
         path=path,
         tables=tables,
     )
-
-
-def near(name: str, names: Iterable[str], label: str = "Near names") -> str:
-    """A sentence with the names that look like `name`, or nothing."""
-    import difflib
-
-    known = list(dict.fromkeys(names))
-    found = difflib.get_close_matches(name, known, 3, 0.6)
-    tail = re.split(r"[./]", name)[-1].lower()
-    found += [k for k in known if tail and tail in re.split(r"[./]", k.lower()) and k not in found]
-    return f"{label}: {', '.join(found[:5])}." if found else ""

@@ -3,25 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping
+from scaling_cli.names import RUN_FIELDS, Document, RunNames
 from scaling_cli.notes import Note
 from scaling_cli.resolve import finals, points
 from scaling_cli.store import RunRecord, Store
-from scaling_cli.table import Table
+from scaling_cli.table import Mask, Rows, Table
 
 
-def listed(store: Store, where: str | None = None) -> Table:
+@dataclass(frozen=True)
+class Runs:
+    """Stored runs, and the table of their final points: record i is row i."""
+
+    records: tuple[RunRecord, ...]
+    table: Table
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def take(self, rows: Rows) -> Runs:
+        """The runs of these rows."""
+        return Runs(tuple(self.records[row] for row in rows.tolist()), self.table.take(rows))
+
+    def select(self, mask: Mask) -> Runs:
+        """The runs where `mask` is true."""
+        return self.take(np.flatnonzero(mask))
+
+    def of_records(self, records: Sequence[RunRecord]) -> Runs:
+        """The same rows of numbers, of records that say something else of the runs."""
+        return Runs(tuple(records), replace(self.table, labels=names_of(records)))
+
+    def groups(self, by: Sequence[str]) -> list[tuple[dict[str, Any], Runs]]:
+        """The runs parted by the values of `by`, in sorted order; without `by`, all in one."""
+        return [(group, self.take(rows)) for group, rows in self.table.parted(by)]
+
+
+def listed(store: Store, where: str | None = None) -> Runs:
     """Every stored run that matches, with the values of its ingest, also runs without a loss."""
     records = store.runs()
-    rows = _rows(records, [record.final for record in records], by=_same_group(records))
-    return rows if where is None else rows.select(rows.matches(where))
+    runs = _runs(records, [record.final for record in records], by=_same_group(records))
+    return runs if where is None else runs.select(runs.table.matches(where))
 
 
-def every_run(store: Store, mapping: Mapping | None = None) -> Table:
+def every_run(store: Store, mapping: Mapping | None = None) -> Runs:
     """Every stored run at its final point, also those that a filter would leave out or that have
     no loss.
 
@@ -42,7 +72,7 @@ def every_run(store: Store, mapping: Mapping | None = None) -> Table:
         series = store.series(r.run_key for r in records if r.has_history)
         found = finals([r.to_run(series.get(r.run_key, {})) for r in records], mapping)
         values, notes = [row.values for row in found.rows], found.notes
-    return _rows(records, values, notes, mapping.group if mapping else _same_group(records))
+    return _runs(records, values, notes, mapping.group if mapping else _same_group(records))
 
 
 def observe(
@@ -56,8 +86,8 @@ def observe(
     Runs without a loss are dropped, and a note names them. With `every_point` a run has a row for
     each logged loss instead; the filters still ask about its final point.
     """
-    rows = every_run(store, mapping)
-    records = rows.runs
+    runs = every_run(store, mapping)
+    rows, records = runs.table, runs.records
     if mapping is not None and mapping.empty:
         mapping = None
     kept = np.ones(len(rows), dtype=bool)
@@ -73,14 +103,24 @@ def observe(
             f"None of the {len(rows)} runs is left by {texts}",
             "Widen the filter; see `scalefit runs`.",
         )
-    kept_rows = _with_loss(rows.select(kept))
-    return _every_point(store, mapping, kept_rows) if every_point else kept_rows
+    with_loss = _with_loss(runs.select(kept))
+    return _every_point(store, mapping, with_loss) if every_point else with_loss.table
 
 
-def _every_point(store: Store, mapping: Mapping | None, rows: Table) -> Table:
-    series = store.series(run.run_key for run in rows.runs if run.has_history)
+def names_of(records: Sequence[RunRecord]) -> RunNames:
+    """What filters and groups can ask of the runs, besides their columns."""
+    return RunNames(
+        {name: [getattr(record, name) for record in records] for name in RUN_FIELDS},
+        [Document(record.config_json) for record in records],
+        [Document(record.summary_json) for record in records],
+    )
+
+
+def _every_point(store: Store, mapping: Mapping | None, runs: Runs) -> Table:
+    records, rows = runs.records, runs.table
+    series = store.series(run.run_key for run in records if run.has_history)
     tables = [
-        points(run.to_run(series.get(run.run_key, {})), mapping or run.mapping) for run in rows.runs
+        points(run.to_run(series.get(run.run_key, {})), mapping or run.mapping) for run in records
     ]
     lengths = [len(table["loss"]) for table in tables]
     columns = {
@@ -89,20 +129,23 @@ def _every_point(store: Store, mapping: Mapping | None, rows: Table) -> Table:
         )
         for name in dict.fromkeys(name for table in tables for name in table)
     }
-    runs = tuple(run for run, n in zip(rows.runs, lengths, strict=True) for _ in range(n))
-    expanded = Table(columns, runs, rows.notes, rows.by)
-    return expanded.select(np.isfinite(columns["loss"]))
+    owner = np.repeat(np.arange(len(records)), lengths)
+    finite = np.isfinite(columns["loss"])
+    expanded = rows.take(owner[finite])
+    return expanded.of_columns({name: values[finite] for name, values in columns.items()})
 
 
-def _rows(
+def _runs(
     records: Sequence[RunRecord],
     values: Sequence[dict[str, float]],
     notes: tuple[Note, ...] = (),
     by: tuple[str, ...] = (),
-) -> Table:
+) -> Runs:
     names = dict.fromkeys(name for row in values for name in row if name != "steps")
     columns = {n: np.array([row.get(n, np.nan) for row in values], np.float64) for n in names}
-    return Table(columns, tuple(records), notes, by)
+    ids = tuple(record.run_id for record in records)
+    keys = tuple(record.run_key for record in records)
+    return Runs(tuple(records), Table(columns, ids, keys, names_of(records), notes, by))
 
 
 def _same_group(records: Iterable[RunRecord]) -> tuple[str, ...]:
@@ -111,12 +154,13 @@ def _same_group(records: Iterable[RunRecord]) -> tuple[str, ...]:
     return groups.pop() if len(groups) == 1 else ()
 
 
-def _with_loss(rows: Table) -> Table:
+def _with_loss(runs: Runs) -> Runs:
+    rows = runs.table
     loss = rows.columns.get("loss", np.full(len(rows), np.nan))
     lacking = np.isnan(loss)
     if not lacking.any():
-        return rows
-    ids = [rows.runs[row].run_id for row in np.flatnonzero(lacking)]
+        return runs
+    ids = [rows.run_ids[row] for row in np.flatnonzero(lacking)]
     named = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
     if lacking.all():
         raise InputError(
@@ -125,5 +169,5 @@ def _with_loss(rows: Table) -> Table:
         )
     verb = "run has" if len(ids) == 1 else "runs have"
     note = Note("no_loss", "warning", f"{len(ids)} {verb} no finite loss and are left out: {named}")
-    kept = rows.select(~lacking)
-    return Table(kept.columns, kept.runs, (*rows.notes, note), rows.by)
+    kept = runs.select(~lacking)
+    return Runs(kept.records, kept.table.with_notes([note]))

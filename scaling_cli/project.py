@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from scaling_cli.fitting.recipes import Recipe
     from scaling_cli.fitting.result import FailedFit, Fit
     from scaling_cli.ingest import Ingest
+    from scaling_cli.observe import Runs
     from scaling_cli.planning.splits import Allocation
     from scaling_cli.progress import Progress
     from scaling_cli.selection import Selection
@@ -72,7 +73,7 @@ class Project:
         mapping = self.mapping or Mapping()
         return ingest(store, mapping, sources, as_format, group, select, progress, meta, onto)
 
-    def runs(self, where: str | None = None) -> Table:
+    def runs(self, where: str | None = None) -> Runs:
         """Every run in the store that matches, also those without a loss."""
         from scaling_cli.observe import listed
 
@@ -255,9 +256,9 @@ class Project:
         from scaling_cli.checks.base import Bench
         from scaling_cli.observe import every_run
 
-        rows = every_run(self.store, self.mapping)
+        runs = every_run(self.store, self.mapping)
         mapping = None if self.mapping is None or not self.mapping.columns else self.mapping
-        return Bench(rows, self.store, mapping, cache(self.frozen_fits), cache(self.curve_fit))
+        return Bench(runs, self.store, mapping, cache(self.frozen_fits), cache(self.curve_fit))
 
     def frozen_fits(self, fit: str | None = None) -> list[Fit]:
         """The fits of a file (its path may be relative to that of the mapping) or of an id, which

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from scaling_cli.columns import COLUMNS
 from scaling_cli.errors import InputError
 from scaling_cli.expressions import as_number, parse
-from scaling_cli.mapping import Mapping, near
+from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note, gather
 from scaling_cli.records import Floats, Run, Series
+from scaling_cli.spelling import near
 
 # Config keys that may stand for these deep in a nested config (`model.n_params`); for the others
 # a key such as `data.tokens` or `log.step` more often means something else.

@@ -1,77 +1,136 @@
-"""A table of runs: named columns of numbers, one row a run, and what is known of each row."""
+"""A table: named columns of numbers, and for each row the run that it belongs to and its labels."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scaling_cli.columns import COLUMNS
 from scaling_cli.errors import InputError
-from scaling_cli.expressions import as_number, is_missing, parse, truth
-from scaling_cli.mapping import near
+from scaling_cli.expressions import as_number, is_missing, objects, parse, truth
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats
-from scaling_cli.store import RunRecord
+from scaling_cli.spelling import near
 
 # Event files hold 24 bits of a number (6e-8 of it); the runs of two seeds differ by far more.
 _SAME_NUMBER = 1e-6
 
-
-RUN_FIELDS = ("run_id", "name", "group", "status", "source", "tags")
-
-
 Mask = NDArray[np.bool_]
+Rows = NDArray[np.intp]
 
 
-class _Status(str):
-    """A run's status that also equals the source's own word for it (`crashed` for `failed`)."""
+class Labels(Protocol):
+    """What rows are called, apart from their columns: texts, settings, whatever a filter asks."""
 
-    word: str
+    def find(self, name: str) -> Any | None:
+        """The value of a name in each row [n]; None where no row has it."""
 
-    def __new__(cls, status: str, word: str) -> _Status:
-        made = super().__new__(cls, status)
-        made.word = word
-        return made
+    def known(self) -> list[str]:
+        """The names that can be found."""
 
-    def __eq__(self, other: object) -> bool:
-        return str.__eq__(self, other) is True or self.word == other
+    def take(self, rows: Rows) -> Labels:
+        """The labels of these rows, which may repeat."""
 
-    def __ne__(self, other: object) -> bool:
-        return not self == other
 
-    __hash__ = str.__hash__
+@dataclass(frozen=True)
+class Texts:
+    """Labels as arrays [n] by name."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def find(self, name: str) -> Any | None:
+        return self.values.get(name)
+
+    def known(self) -> list[str]:
+        return list(self.values)
+
+    def take(self, rows: Rows) -> Texts:
+        return Texts({name: values[rows] for name, values in self.values.items()})
 
 
 @dataclass(frozen=True)
 class Table:
-    """One row a run. `columns` holds canonical and mapped columns [n], NaN where a run has none;
-    `runs[i]` is the run of row i; `by` is what the mapping groups by."""
+    """Rows of runs. `columns` holds numbers [n] in base units, NaN where a row has none.
+
+    `run_ids` [n] name the run of each row to people, and `owners` [n] name it for good: rows of
+    one owner are points of one run, and so not independent. `by` is what rows are grouped by
+    where nobody says otherwise.
+    """
 
     columns: dict[str, Floats]
-    runs: tuple[RunRecord, ...]
+    run_ids: tuple[str, ...]
+    owners: tuple[str, ...]
+    labels: Labels = field(default_factory=Texts)
     notes: tuple[Note, ...] = ()
     by: tuple[str, ...] = ()
-    _looked_up: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @staticmethod
+    def from_columns(
+        columns: Mapping[str, Any],
+        run_ids: Sequence[str] | None = None,
+        owners: Sequence[str] | None = None,
+        by: Iterable[str] = (),
+    ) -> Table:
+        """A table of arrays [n] by name: those of numbers are columns, the others labels.
+
+        Without `run_ids` and `owners` each row is a run of its own.
+        """
+        arrays = {name: np.asarray(values) for name, values in columns.items()}
+        lengths = {name: len(values) for name, values in arrays.items() if values.ndim == 1}
+        if len(lengths) < len(arrays) or len(set(lengths.values())) > 1:
+            told = ", ".join(f"{name} {np.shape(values)}" for name, values in arrays.items())
+            raise InputError(f"columns differ in length: {told}", "Give one value a run in each.")
+        count = next(iter(lengths.values()), 0)
+        numbers = {n: v.astype(np.float64) for n, v in arrays.items() if v.dtype.kind in "biuf"}
+        texts = {n: objects(v.tolist()) for n, v in arrays.items() if n not in numbers}
+        ids = tuple(run_ids or owners or (f"run{i}" for i in range(count)))
+        return Table(numbers, ids, tuple(owners or ids), Texts(texts), (), tuple(by))
 
     def __len__(self) -> int:
-        return len(self.runs)
+        return len(self.owners)
+
+    @property
+    def n_runs(self) -> int:
+        """How many runs the rows belong to."""
+        return len(set(self.owners))
+
+    def owner_numbers(self) -> Rows:
+        """The run of each row [n], numbered from 0 in the order in which they come."""
+        return numbered(self.owners)
+
+    def take(self, rows: Rows) -> Table:
+        """These rows, which may repeat."""
+        places = rows.tolist()
+        return replace(
+            self,
+            columns={name: values[rows] for name, values in self.columns.items()},
+            run_ids=tuple(self.run_ids[row] for row in places),
+            owners=tuple(self.owners[row] for row in places),
+            labels=self.labels.take(rows),
+        )
 
     def select(self, mask: Mask | Sequence[bool]) -> Table:
         """The rows where `mask` is true."""
-        rows = np.flatnonzero(np.asarray(mask, dtype=bool))
-        return Table(
-            {name: values[rows] for name, values in self.columns.items()},
-            tuple(self.runs[row] for row in rows),
-            self.notes,
-            self.by,
-        )
+        return self.take(np.flatnonzero(np.asarray(mask, dtype=bool)))
+
+    def with_columns(self, **columns: Floats) -> Table:
+        """The same rows with more columns, or others."""
+        return replace(self, columns={**self.columns, **columns})
+
+    def of_columns(self, columns: dict[str, Floats]) -> Table:
+        """The same rows with these columns alone."""
+        return replace(self, columns=columns)
+
+    def with_notes(self, notes: Iterable[Note]) -> Table:
+        """The same rows with more notes."""
+        return replace(self, notes=(*self.notes, *notes))
 
     def matches(self, expression: str) -> Mask:
         """Which rows a filter such as `params < 1B and config.dataset == "c4"` holds for."""
@@ -81,41 +140,54 @@ class Table:
         """The rows parted by the values of `by`, in sorted order; without `by`, all in one."""
         if not by:
             return [({}, self)]
+        return [(group, self.take(rows)) for group, rows in self.parted(by)]
+
+    def parted(self, by: Sequence[str]) -> list[tuple[dict[str, Any], Rows]]:
+        """Each group of values of `by`, in sorted order, and its rows."""
         keys = [[_plain(value) for value in self.look_up(name).tolist()] for name in by]
         rows: dict[str, list[int]] = {}
         values: dict[str, tuple[Any, ...]] = {}
-        for row, key in enumerate(zip(*keys, strict=True)):
+        for row, key in enumerate(zip(*keys, strict=True) if by else [()] * len(self)):
             label = repr(key)
             rows.setdefault(label, []).append(row)
             values[label] = key
         ordered = sorted(rows, key=lambda label: [_rank(value) for value in values[label]])
-        found = []
-        for label in ordered:
-            mask = np.zeros(len(self), dtype=bool)
-            mask[rows[label]] = True
-            found.append((dict(zip(by, values[label], strict=True)), self.select(mask)))
-        return found
+        return [
+            (dict(zip(by, values[label], strict=True)), np.array(rows[label])) for label in ordered
+        ]
 
     def logged_groups(self) -> list[str]:
-        """The group that its logger gave each run, or none."""
-        return [run.group for run in self.runs]
+        """The group that its logger gave the run of each row, or none."""
+        groups = self.labels.find("group")
+        return [""] * len(self) if groups is None else [str(group) for group in groups.tolist()]
 
     def digest(self) -> str:
         """A hash of the runs and of every number: equal digests give equal fits."""
-        digest = hashlib.sha256("\0".join(run.run_key for run in self.runs).encode())
+        digest = hashlib.sha256("\0".join(self.owners).encode())
         for name in sorted(self.columns):
             digest.update(f"\0{name}\0".encode())
             digest.update(np.ascontiguousarray(self.columns[name], dtype="<f8").tobytes())
         return digest.hexdigest()
 
     def look_up(self, name: str) -> Any:
-        """A name's value for each row: run field, column, config key, then logged metric."""
-        if name not in self._looked_up:
-            self._looked_up[name] = self._find(name)
-        return self._looked_up[name]
+        """The value of a name in each row [n]: a column, else a label."""
+        if name in self.columns:
+            return self.columns[name]
+        values = self.labels.find(name)
+        if values is not None:
+            return values
+        if name == "run_id":
+            return objects(self.run_ids)
+        if not len(self):
+            return np.empty(0) if name in COLUMNS else objects([])
+        known = list(dict.fromkeys([*self.columns, *self.labels.known()]))
+        hint = near(name, known) or f"There are {', '.join(known[:20])}."
+        if any(_first(other) == name for other in known):
+            hint += " A name with a slash or a space stands in backticks."
+        raise InputError(f"No run has {name!r}", hint)
 
     def numbers(self, name: str) -> Floats:
-        """A column, or what else a run calls so, as numbers [n]; NaN where it is none."""
+        """A column, or what else the rows call so, as numbers [n]; NaN where it is none."""
         if name in self.columns:
             return self.columns[name]
         try:
@@ -125,54 +197,17 @@ class Table:
         numbers = [as_number(value) for value in values]
         return np.array([np.nan if n is None else n for n in numbers], dtype=np.float64)
 
-    def _find(self, name: str) -> Any:
-        if name in RUN_FIELDS:
-            return _objects([self._field(run, name) for run in self.runs])
-        if name in self.columns:
-            return self.columns[name]
-        keys = self._config_keys()
-        for key in dict.fromkeys((name, name.removeprefix("config."))):
-            if key in keys:
-                return self._config(key)
-            ending = [k for k in keys if k.endswith((f".{key}", f"/{key}"))]
-            if len(ending) == 1:
-                return self._config(ending[0])
-        if any(name in run.summary for run in self.runs):
-            return np.array([run.summary.get(name, np.nan) for run in self.runs])
-        if name in COLUMNS and not self.runs:
-            return np.empty(0)
-        known = list(
-            dict.fromkeys([*RUN_FIELDS, *self.columns, *sorted(keys), *sorted(self._metrics())])
-        )
-        if not self.runs:
-            return _objects([])
-        hint = near(name, known) or f"There are {', '.join(known[:20])}."
-        if any(re.split(r"\W", metric)[0] == name for metric in self._metrics()):
-            hint += " A name with a slash or a space stands in backticks."
-        raise InputError(f"No run has {name!r}", hint)
 
-    def _field(self, run: RunRecord, name: str) -> Any:
-        if name == "status":
-            words = (run.config.get(key) for key in ("status", "state", "State", "Status"))
-            return _Status(run.status, next((w for w in words if isinstance(w, str)), run.status))
-        if name == "source":  # a table's own column says more than the name of its file
-            return run.config.get("source", run.source)
-        return getattr(run, name)
-
-    def _config(self, key: str) -> Any:
-        return _objects([run.config.get(key) for run in self.runs])
-
-    def _config_keys(self) -> set[str]:
-        return {key for run in self.runs for key in run.config}
-
-    def _metrics(self) -> set[str]:
-        return {name for run in self.runs for name in run.summary}
+def numbered(names: Sequence[str]) -> Rows:
+    """Equal names as equal numbers [n], from 0 in the order in which they come."""
+    places: dict[str, int] = {}
+    return np.array([places.setdefault(name, len(places)) for name in names], dtype=np.intp)
 
 
-def _objects(values: Sequence[Any]) -> Any:
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
-    return array
+def _first(name: str) -> str:
+    """What stands before the first slash or space of a name that has one."""
+    found = re.match(r"(\w+)[^\w.]", name)
+    return found[1] if found else ""
 
 
 def _plain(value: Any) -> Any:
@@ -196,16 +231,18 @@ def _rank(value: Any) -> tuple[int, Any]:
 def same_run_twice(rows: Table) -> list[Note]:
     """A note on runs of two loggers with one id, below whatever folder, and one loss, params and
     tokens at the end."""
-    ids = [run.run_id.rpartition("/")[2] for run in rows.runs]
-    if len(set(ids)) == len(ids) or len({_logger(run) for run in rows.runs}) < 2:
+    ids = [run_id.rpartition("/")[2] for run_id in rows.run_ids]
+    loggers = [_logger(owner) for owner in rows.owners]
+    sources = rows.labels.find("source")
+    if len(set(ids)) == len(ids) or len(set(loggers)) < 2 or sources is None:
         return []
     final = np.column_stack([rows.numbers(name) for name in ("loss", "params", "tokens")])
     order = sorted(range(len(rows)), key=lambda row: (ids[row], final[row, 0]))
     pairs = {
-        (rows.runs[a].run_key, rows.runs[b].run_key): (rows.runs[a], rows.runs[b])
+        (rows.owners[a], rows.owners[b]): (a, b)
         for a, b in pairwise(order)
         if ids[a] == ids[b]
-        and _logger(rows.runs[a]) != _logger(rows.runs[b])
+        and loggers[a] != loggers[b]
         and np.isfinite(final[a, 0])
         and np.allclose(final[a], final[b], rtol=_SAME_NUMBER, atol=0, equal_nan=True)
     }
@@ -214,9 +251,9 @@ def same_run_twice(rows: Table) -> list[Note]:
     one, other = next(iter(pairs.values()))
     more = f", and {len(pairs) - 1} more such pairs" if len(pairs) > 1 else ""
     message = (
-        f"{one.run_key} (from {one.source}) and {other.run_key} (from {other.source}) look like"
-        f" one run that counts twice{more}. Leave one out, as by"
-        f" --where 'source != \"{other.source}\"',"
+        f"{rows.owners[one]} (from {sources[one]}) and {rows.owners[other]} (from {sources[other]})"
+        f" look like one run that counts twice{more}. Leave one out, as by"
+        f" --where 'source != \"{sources[other]}\"',"
         " or ingest what one logger wrote into a store of its own."
     )
     return [Note("same_run_twice", "warning", message)]
@@ -228,9 +265,9 @@ def duplicates(rows: Table) -> list[Note]:
     table = np.column_stack([rows.columns[name] for name in names]) if names else np.empty((0, 0))
     first: dict[bytes, str] = {}
     again = [
-        (run.run_id, before)
-        for run, numbers in zip(rows.runs, table, strict=False)
-        if (before := first.setdefault(numbers.tobytes(), run.run_key)) != run.run_key
+        (run_id, before)
+        for run_id, owner, numbers in zip(rows.run_ids, rows.owners, table, strict=False)
+        if (before := first.setdefault(numbers.tobytes(), owner)) != owner
     ]
     if not again:
         return []
@@ -243,6 +280,6 @@ def duplicates(rows: Table) -> list[Note]:
     return [Note("duplicate_runs", "warning", message)]
 
 
-def _logger(run: RunRecord) -> str:
-    logger, colon, _ = run.run_key.partition(":")
+def _logger(owner: str) -> str:
+    logger, colon, _ = owner.partition(":")
     return logger if colon else ""

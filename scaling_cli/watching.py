@@ -119,10 +119,10 @@ def watch(
 
 def _going_on(bench: Bench, place: int) -> Bench:
     """The same runs, that of this row unfinished where its source calls it finished."""
-    runs = list(bench.rows.runs)
-    if runs[place].status == "finished":
-        runs[place] = replace(runs[place], status="unfinished")
-    return replace(bench, rows=replace(bench.rows, runs=tuple(runs)))
+    records = list(bench.runs.records)
+    if records[place].status == "finished":
+        records[place] = replace(records[place], status="unfinished")
+    return replace(bench, runs=bench.runs.of_records(records))
 
 
 def _one(places: Sequence[int], name: str) -> Sequence[int]:

@@ -3,7 +3,6 @@ and the observations that they make."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -83,7 +82,4 @@ def observed(
 def observations(law: Law, columns: dict[str, Any], target: np.ndarray) -> Table:
     """One run a row."""
     tries = {law.trials: np.full(len(target), float(TRIES))} if law.trials else {}
-    runs = [
-        SimpleNamespace(run_id=f"run {i}", run_key=str(i), group="") for i in range(len(target))
-    ]
-    return Table({**columns, **tries, law.target: target}, cast(Any, tuple(runs)))
+    return Table.from_columns({**columns, **tries, law.target: target})

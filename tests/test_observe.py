@@ -46,7 +46,7 @@ def ladder(tmp_path: Path) -> Store:
 
 
 def ids(rows: Table) -> list[str]:
-    return [record.run_id for record in rows.runs]
+    return list(rows.run_ids)
 
 
 def test_one_row_a_run_at_its_final_point(ladder: Store) -> None:
@@ -98,7 +98,7 @@ def test_filters_know_fields_columns_settings_and_metrics(
     ladder: Store, where: str, expected: str
 ) -> None:
     assert "".join(ids(observe(ladder, where=where))) == expected
-    assert "".join(ids(listed(ladder, where))) == expected
+    assert "".join(ids(listed(ladder, where).table)) == expected
 
 
 def test_an_unknown_name_is_an_error_with_the_near_names(ladder: Store) -> None:
@@ -152,7 +152,7 @@ def test_runs_without_a_loss_are_named_and_left_out(tmp_path: Path) -> None:
     assert ids(rows) == ["b"]
     (note,) = rows.notes
     assert (note.code, note.message.endswith(": a")) == ("no_loss", True)
-    assert ids(listed(store)) == ["a", "b"]
+    assert ids(listed(store).table) == ["a", "b"]
 
 
 def test_no_loss_in_any_run_is_an_error(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_the_digest_is_of_the_numbers_and_the_runs(ladder: Store) -> None:
     assert rows.digest() == observe(ladder).digest()
     assert rows.digest() != rows.select([True, True, False]).digest()
     moved = dict(rows.columns, loss=rows.columns["loss"] + 1e-15 * 4)
-    assert rows.digest() != Table(moved, rows.runs).digest()
+    assert rows.digest() != rows.of_columns(moved).digest()
 
 
 def test_columns_of_a_published_table_filter_it(public_data: Path, tmp_path: Path) -> None:

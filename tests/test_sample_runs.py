@@ -47,8 +47,9 @@ def test_records_say_nothing_of_the_machine() -> None:
 def test_each_budget_brackets_its_best_size(ladder: Table) -> None:
     rows = ladder.select(ladder.matches("split == 'ladder'"))
     groups: dict[tuple[str, float], list[tuple[float, float]]] = defaultdict(list)
-    for i, run in enumerate(rows.runs):
-        key = (str(run.config["recipe"]), float(run.config["budget_flops"]))
+    recipes, budgets = rows.look_up("recipe"), rows.look_up("budget_flops")
+    for i in range(len(rows)):
+        key = (str(recipes[i]), float(budgets[i]))
         groups[key].append((rows.columns["params"][i], rows.columns["loss"][i]))
     assert len(groups) == 10
     for key, points in groups.items():
@@ -69,10 +70,10 @@ def test_targets_lie_beyond_the_ladder(ladder: Table) -> None:
 
 
 def test_runs_are_logged_densely(ladder: Table) -> None:
-    for run in ladder.runs:
-        if not run.source.endswith(".jsonl"):
+    for source in ladder.look_up("source"):
+        if not source.endswith(".jsonl"):
             continue
-        path = next(SAMPLES.rglob(Path(run.source).name))
+        path = next(SAMPLES.rglob(Path(source).name))
         rows = [json.loads(line) for line in path.read_text().splitlines()[1:]]
         assert len(rows) >= 100
         assert sum("val/loss" in row for row in rows) >= 100

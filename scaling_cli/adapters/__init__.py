@@ -22,12 +22,13 @@ import numpy as np
 from scaling_cli.adapters.files import Files, Found, read_head
 from scaling_cli.adapters.service import Request, Service, Unchanged
 from scaling_cli.errors import InputError
-from scaling_cli.mapping import Mapping, near
+from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note, gather
 from scaling_cli.progress import Progress
 from scaling_cli.records import Run
 from scaling_cli.remote import without_secrets
 from scaling_cli.selection import Selection
+from scaling_cli.spelling import near
 
 ENTRY_POINTS = "scalefit.adapters"
 # Bytes of files that are read before their runs are handed on: 1 to 2 s of CSV or event files.

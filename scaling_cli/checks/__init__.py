@@ -17,7 +17,8 @@ import numpy as np
 from scaling_cli.checks.base import Bench, Finding, Rule, Subject, Undecided
 from scaling_cli.errors import InputError
 from scaling_cli.expressions import parse
-from scaling_cli.mapping import Mapping, near
+from scaling_cli.mapping import Mapping
+from scaling_cli.spelling import near
 
 ENTRY_POINTS = "scalefit.checks"
 OWN = (

@@ -14,10 +14,12 @@ import numpy as np
 from scaling_cli.columns import COLUMNS
 from scaling_cli.errors import InputError
 from scaling_cli.expressions import as_number, parse
-from scaling_cli.mapping import Mapping, near
+from scaling_cli.mapping import Mapping
+from scaling_cli.observe import Runs
 from scaling_cli.quantities import parse_quantity
 from scaling_cli.records import Floats, Run, Series
 from scaling_cli.resolve import Resolved, resolve, sample
+from scaling_cli.spelling import near
 from scaling_cli.store import RunRecord, Store
 from scaling_cli.table import Table
 from scaling_cli.training.curve import planned_steps
@@ -193,15 +195,19 @@ class Bench:
     of a file.
     """
 
-    rows: Table
+    runs: Runs
     store: Store
     mapping: Mapping | None
     fits: Callable[[str | None], Sequence[Fit]]
     curve_fit: Callable[[str], Assessed]
 
+    @property
+    def rows(self) -> Table:
+        return self.runs.table
+
     def subjects(self, chosen: Sequence[int]) -> list[Subject]:
         """The runs of these rows with their histories, in that order."""
-        records = [self.rows.runs[i] for i in chosen]
+        records = [self.runs.records[i] for i in chosen]
         series = self.store.series(record.run_key for record in records if record.has_history)
         found = []
         for i, record in zip(chosen, records, strict=True):
@@ -216,7 +222,7 @@ class Bench:
         its `*` for any text."""
         from fnmatch import fnmatchcase
 
-        runs = self.rows.runs
+        runs = self.runs.records
         found = [i for i, run in enumerate(runs) if run.run_id == name]
         found = found or [i for i, run in enumerate(runs) if run.name == name]
         found = found or [i for i, run in enumerate(runs) if fnmatchcase(run.run_id, name)]

@@ -21,7 +21,7 @@ def judge(run: Subject, settings: Settings) -> Finding:
     try:
         curve, foreseen = ask(
             bench.store,
-            bench.rows,
+            bench.runs,
             run.record.run_key,
             bench.mapping,
             upto=upto,

@@ -37,5 +37,5 @@ def runs(
     answer(
         as_json,
         {"runs": runs_json(found)} if as_json else {},
-        lambda: [groups_table(found, keys) if keys is not None else runs_table(found)],
+        lambda: [groups_table(found.table, keys) if keys is not None else runs_table(found)],
     )

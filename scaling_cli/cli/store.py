@@ -107,7 +107,7 @@ def export(
     from scaling_cli.report.stores import exported_table
 
     project = open_project(store, config)
-    chosen = None if where is None else project.runs(where).runs
+    chosen = None if where is None else project.runs(where).records
     rows = project.store.export(output, shape, chosen)
     document = {"path": output, "shape": shape, "rows": rows}
     answer(as_json, document, lambda: [exported_table(output, shape, rows)])

@@ -208,8 +208,8 @@ def _against(score: Score, best: Score, folds: Sequence[Fold]) -> Score:
     ]
     runs: dict[str, list[float]] = {}
     for fold, values in zip(folds, differences, strict=True):
-        for run, value in zip(fold.held.runs, values.tolist(), strict=True):
-            runs.setdefault(run.run_key, []).append(value)
+        for owner, value in zip(fold.held.owners, values.tolist(), strict=True):
+            runs.setdefault(owner, []).append(value)
     paired = np.array([np.mean(values) for values in runs.values()])
     rows = float(np.std(paired, ddof=1) / np.sqrt(len(paired))) if len(paired) > 1 else np.inf
     spread = float(np.linalg.norm([rows, score.doubt, best.doubt]))
@@ -220,7 +220,7 @@ def _against(score: Score, best: Score, folds: Sequence[Fold]) -> Score:
 
 
 def _verdict(ranking: Sequence[Score], folds: Sequence[Fold]) -> tuple[Note, ...]:
-    held = len({run.run_key for fold in folds for run in fold.held.runs})
+    held = len({owner for fold in folds for owner in fold.held.owners})
     evidence = f"{held} held-out runs in {len(folds)} dependent fold{'s' if len(folds) > 1 else ''}"
     tied = [score.law for score in ranking[1:] if not score.decided]
     if not tied:

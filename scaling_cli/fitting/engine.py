@@ -291,10 +291,12 @@ def report(
     noise = MAD * float(np.median(np.abs(missed))) * float(np.sqrt(len(target) / freedom))
     draws = frame.raw(surface, refits)
     draws = draws[np.isfinite(draws).all(axis=1)]
-    run_ids = [run.run_id for run in design.rows.runs]
-    n_runs = len({run.run_key for run in design.rows.runs})
+    n_runs = design.rows.n_runs
     relative = np.expm1(missed) if log else missed / prediction
-    notes = [*design.notes, *diagnostics.outlier_notes(missed, noise, relative, run_ids)]
+    notes = [
+        *design.notes,
+        *diagnostics.outlier_notes(missed, noise, relative, design.rows.run_ids),
+    ]
     notes += diagnostics.explained_notes(
         np.log(target) if log else target, missed, design.weights, design.names["target"]
     )
@@ -353,9 +355,9 @@ def score_holdout(fitted: Fit, held_out: Table) -> Fit:
     error = (prediction - target) / np.where(target == 0, np.nan, target)
     band = fitted.band(columns)
     table = []
-    for i, run in enumerate(rows.runs):
+    for i, run_id in enumerate(rows.run_ids):
         entry: dict[str, Any] = {
-            "run_id": run.run_id,
+            "run_id": run_id,
             **{name: float(columns[name][i]) for name in columns},
             "observed": float(target[i]),
             "predicted": float(prediction[i]),
@@ -505,7 +507,7 @@ def usable(
     dropped = int(np.sum(~mask))
     wanted = ", ".join(dict.fromkeys(names.values()))
     if dropped:
-        ids = [run.run_id for run, keep in zip(observations.runs, mask, strict=True) if not keep]
+        ids = [name for name, keep in zip(observations.run_ids, mask, strict=True) if not keep]
         notes.append(
             Note(
                 "rows_dropped",
@@ -534,7 +536,7 @@ def _refuse_negative(observations: Table, target: str) -> None:
     values = observations.numbers(target)
     below = np.flatnonzero(values <= 0)
     if len(below):
-        ids = ", ".join(observations.runs[row].run_id for row in below[:5])
+        ids = ", ".join(observations.run_ids[row] for row in below[:5])
         raise FitError(
             f"{target} is not above zero in {len(below)} of {counted(len(observations), 'run')}"
             f" ({ids}{' ...' if len(below) > 5 else ''}), and residuals are logs",
@@ -566,12 +568,9 @@ def resampled(rows: Table, count: int, random: np.random.Generator) -> Floats:
 
     The rows of one run are not independent.
     """
-    keys = [run.run_key for run in rows.runs]
-    index = {key: i for i, key in enumerate(dict.fromkeys(keys))}
-    owner = np.array([index[key] for key in keys])
-    share = np.full(len(index), 1.0 / len(index))
-    counts = random.multinomial(len(index), share, size=count)
-    drawn: Floats = counts[:, owner].astype(float)
+    runs = rows.n_runs
+    counts = random.multinomial(runs, np.full(runs, 1.0 / runs), size=count)
+    drawn: Floats = counts[:, rows.owner_numbers()].astype(float)
     return drawn
 
 
@@ -590,9 +589,7 @@ def of_mean_one(weights: Floats) -> Floats:
 
 def effective_runs(rows: Table, weights: Floats | None = None) -> float:
     """How many runs of equal weight would say as much (Kish 1965): points of one run are one."""
-    index: dict[str, int] = {}
-    owner = [index.setdefault(run.run_key, len(index)) for run in rows.runs]
-    totals = np.bincount(owner, weights)
+    totals = np.bincount(rows.owner_numbers(), weights)
     return float(np.sum(totals) ** 2 / np.sum(totals**2))
 
 

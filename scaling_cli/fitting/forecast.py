@@ -372,9 +372,7 @@ def fit(
     names = {"params": "params", "tokens": "tokens", "target": wanted}
     rows, notes = engine.usable(LAW, observations, names, positive_target=True)
     columns, target = engine.read(rows, names)
-    keys = [run.run_key for run in rows.runs]
-    index = {key: i for i, key in enumerate(dict.fromkeys(keys))}
-    ladder = Ladder(**columns, target=target, owner=np.array([index[key] for key in keys]))
+    ladder = Ladder(**columns, target=target, owner=rows.owner_numbers())
 
     scales = ladder.scales()
     ground = survey(ladder, scales)
@@ -393,24 +391,23 @@ def fit(
     values = dict(zip(NAMES, raw(final)[0].tolist(), strict=True))
     drawn = raw(draws)
     drawn = drawn[np.isfinite(drawn).all(axis=1)]
-    run_ids = [run.run_id for run in rows.runs]
     notes += diagnostics.design_notes(LAW, columns, engine.effective_runs(rows), len(NAMES))
     notes += diagnostics.settings_notes(columns, target)
     notes += diagnostics.resample_notes(len(drawn), options.resamples)
     notes += diagnostics.explained_notes(np.log(ground.rows.target), residuals, None, wanted)
-    if len(index) == 1:
+    if rows.n_runs == 1:
         notes += diagnostics.one_run_notes(len(rows))
         drawn = drawn[:0]
     kept_groups = [rows.logged_groups()[row] for row in ground.kept]
     notes += diagnostics.group_notes(np.expm1(-residuals), kept_groups)
-    notes += _recipe_notes(ground, belief, values["E"], ladder, run_ids, wanted)
+    notes += _recipe_notes(ground, belief, values["E"], ladder, rows.run_ids, wanted)
     return Fit(
         law_id=LAW.id,
         recipe=RECIPE,
         drift=DRIFT,
         group=dict(group or {}),
         n_observations=len(rows),
-        n_runs=len(index),
+        n_runs=rows.n_runs,
         objective="map",
         objective_value=float(
             np.sum(ground.weights * surface.objective.rho(residuals)) / ground.noise**2

@@ -36,9 +36,9 @@ def fit(fitter: Fitter, rows: Table, options: FitOptions, group: Mapping[str, An
             "Leave it out, or fit a law of the loss.",
         )
     predicted = [
-        {"run_id": run.run_id, "loss": float(loss), "spread": float(spread)}
-        for run, loss, spread in zip(
-            rows.runs, rows.columns["loss"], rows.columns[SPREAD], strict=True
+        {"run_id": run_id, "loss": float(loss), "spread": float(spread)}
+        for run_id, loss, spread in zip(
+            rows.run_ids, rows.columns["loss"], rows.columns[SPREAD], strict=True
         )
         if spread > 0
     ]
@@ -65,7 +65,6 @@ def fit(fitter: Fitter, rows: Table, options: FitOptions, group: Mapping[str, An
     draws = []
     for table in range(TABLES):
         missed = rows.columns[SPREAD] * random.standard_normal(len(rows))
-        columns = {**rows.columns, "loss": rows.columns["loss"] * np.exp(missed)}
-        drawn = replace(rows, columns=columns, _looked_up={})
+        drawn = rows.with_columns(loss=rows.columns["loss"] * np.exp(missed))
         draws.append(fitter(drawn, replace(each, seed=options.seed + table), group).draws)
     return replace(fitted, draws=np.concatenate(draws)[: options.resamples])

@@ -118,9 +118,9 @@ def fit_envelope(
     law = get_law("envelope")
     _refuse(law, options)
     rows, notes = _rows(law, observations)
-    keys = [run.run_key for run in rows.runs]
     paths = [
-        (float(rows.columns["params"][index[0]]), *_path(rows, index)) for index in _by_run(keys)
+        (float(rows.columns["params"][index[0]]), *_path(rows, index))
+        for index in _by_run(rows.owners)
     ]
     flops, log_params = _frontier(paths, range(len(paths)))
     if len(np.unique(log_params)) < LEAST_ENVELOPE_RUNS:
@@ -332,7 +332,7 @@ def _power(
         law_id=law.id,
         group=dict(group or {}),
         n_observations=len(rows),
-        n_runs=len({run.run_key for run in rows.runs}),
+        n_runs=rows.n_runs,
         objective="squared_log",
         objective_value=float(np.sum(residuals**2)),
         values={"G": float(np.exp(intercept)), "a": slope},

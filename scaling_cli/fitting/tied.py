@@ -349,7 +349,7 @@ def _resample(
     )
     rise = float(best.objective[0]) - alone
     test: dict[str, float | None] = {"untied_objective": alone, "p_value": None}
-    least = min(len({run.run_key for run in design.rows.runs}) for design in designs)
+    least = min(design.rows.n_runs for design in designs)
     if not options.resamples or least < 2:  # of one run there is but one resample
         none = [np.empty((0, len(theta))) for theta in own]
         return none, np.empty((0, best.theta.shape[1])), test

@@ -12,17 +12,17 @@ from scaling_cli.report.stores import groups_table, runs_json
 
 if TYPE_CHECKING:
     from scaling_cli.fitting.result import Fit
+    from scaling_cli.observe import Runs
     from scaling_cli.planning.splits import Allocation
-    from scaling_cli.table import Table
 
 TITLE = "Scaling report"
 
 
 def report_tables(
-    runs: Table, fits: Sequence[Fit], allocations: Sequence[Allocation]
+    runs: Runs, fits: Sequence[Fit], allocations: Sequence[Allocation]
 ) -> list[Listing]:
     by = list(dict.fromkeys(key for item in fits for key in item.group))
-    parts = [groups_table(runs, by)]
+    parts = [groups_table(runs.table, by)]
     parts += [fit_table(item) for item in fits]
     if any(item.holdout_rows for item in fits):
         parts.append(holdout_table(fits))
@@ -32,7 +32,7 @@ def report_tables(
 
 
 def report_json(
-    runs: Table, fits: Sequence[Fit], allocations: Sequence[Allocation]
+    runs: Runs, fits: Sequence[Fit], allocations: Sequence[Allocation]
 ) -> dict[str, Any]:
     return {
         "runs": runs_json(runs),

@@ -10,11 +10,12 @@ from scaling_cli.report.listing import RANGES, Listing, group_name, span
 
 if TYPE_CHECKING:
     from scaling_cli.ingest import Ingest
+    from scaling_cli.observe import Runs
     from scaling_cli.store.upkeep import Compacted, Verified
     from scaling_cli.table import Table
 
 
-def runs_json(rows: Table) -> list[dict[str, Any]]:
+def runs_json(runs: Runs) -> list[dict[str, Any]]:
     """The contract's `runs` objects."""
     return [
         {
@@ -27,18 +28,18 @@ def runs_json(rows: Table) -> list[dict[str, Any]]:
             **{name: record.final.get(name) for name, _ in RANGES},
             "warnings": [note.to_json() for note in record.notes],
         }
-        for record, group in zip(rows.runs, _groups(rows), strict=True)
+        for record, group in zip(runs.records, _groups(runs), strict=True)
     ]
 
 
-def _groups(rows: Table) -> list[str]:
+def _groups(runs: Runs) -> list[str]:
     """Each run's group: the one that its logger gave, else what the mapping groups by."""
     mapped = {
-        record.run_key: ", ".join(str(value) for value in group.values())
-        for group, members in rows.groups(rows.by)
-        for record in members.runs
+        row: ", ".join(str(value) for value in group.values())
+        for group, rows in runs.table.parted(runs.table.by)
+        for row in rows.tolist()
     }
-    return [record.group or mapped[record.run_key] for record in rows.runs]
+    return [record.group or mapped[row] for row, record in enumerate(runs.records)]
 
 
 def ingest_tables(ingest: Ingest) -> list[Listing]:
@@ -89,7 +90,7 @@ def groups_table(rows: Table, by: Sequence[str]) -> Listing:
     return Listing(title, headers, tuple(lines))
 
 
-def runs_table(rows: Table) -> Listing:
+def runs_table(runs: Runs) -> Listing:
     lines = tuple(
         (
             record.name or record.run_id,
@@ -98,7 +99,7 @@ def runs_table(rows: Table) -> Listing:
             count(record.final.get("steps")),
             *(shape(record.final.get(name)) for name, shape in RANGES),
         )
-        for record, group in zip(rows.runs, _groups(rows), strict=True)
+        for record, group in zip(runs.records, _groups(runs), strict=True)
     )
     headers = ("run", "group", "status", "steps", *(name for name, _ in RANGES))
-    return Listing(counted(len(rows), "run"), headers, lines, left=3)
+    return Listing(counted(len(runs), "run"), headers, lines, left=3)

@@ -11,10 +11,10 @@ import numpy as np
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
+from scaling_cli.observe import Runs
 from scaling_cli.quantities import count
 from scaling_cli.records import Steps
 from scaling_cli.store import RunRecord, Store
-from scaling_cli.table import Table
 from scaling_cli.training.assessed import SAME_SIZE, Assessed, assess
 from scaling_cli.training.curve import Curve, curve_of
 from scaling_cli.training.forecast import Forecast, foresee
@@ -23,10 +23,10 @@ from scaling_cli.training.schedule import SAME_RATE, Schedule, parse_schedule
 SHOWN = 100  # steps at which what has not been logged yet is foreseen
 
 
-def find_run(rows: Table, asked: str) -> RunRecord:
+def find_run(rows: Runs, asked: str) -> RunRecord:
     """The run of this id, key or name; InputError names near ones."""
     for names in ("run_id", "run_key", "name"):
-        found = [record for record in rows.runs if getattr(record, names) == asked]
+        found = [record for record in rows.records if getattr(record, names) == asked]
         if len(found) == 1:
             return found[0]
         if found:
@@ -34,23 +34,23 @@ def find_run(rows: Table, asked: str) -> RunRecord:
                 f"{len(found)} runs are called '{asked}'",
                 f"Name one by its key: {', '.join(record.run_key for record in found[:3])}.",
             )
-    near = difflib.get_close_matches(asked, [record.run_id for record in rows.runs], 3, 0.4)
+    near = difflib.get_close_matches(asked, [record.run_id for record in rows.records], 3, 0.4)
     raise InputError(
         f"there is no run '{asked}'",
         f"Near: {', '.join(near)}." if near else "See `scalefit runs`.",
     )
 
 
-def siblings_of(store: Store, rows: Table, run: RunRecord, mapping: Mapping | None) -> list[Curve]:
+def siblings_of(store: Store, rows: Runs, run: RunRecord, mapping: Mapping | None) -> list[Curve]:
     """The curves of the other runs in the run's group that have one."""
     ((_, group),) = [
         (name, members)
-        for name, members in rows.groups(rows.by)
-        if any(record.run_key == run.run_key for record in members.runs)
+        for name, members in rows.groups(rows.table.by)
+        if any(record.run_key == run.run_key for record in members.records)
     ] or [({}, rows)]
     records = [
         record
-        for record in group.runs
+        for record in group.records
         if record.has_history and record.run_key != run.run_key and record.status == "finished"
     ]
     return list(curves_of(store, records, mapping).values())
@@ -72,10 +72,10 @@ def curves_of(store: Store, records: list[RunRecord], mapping: Mapping | None) -
 
 def alike(
     store: Store,
-    rows: Table,
+    rows: Runs,
     asked: str | None,
     mapping: Mapping | None,
-    among: Table | None = None,
+    among: Runs | None = None,
 ) -> list[Curve]:
     """The curves of the finished runs of one size: those of the run's group, or all of `among`, or
     without a run all of `rows`."""
@@ -87,7 +87,7 @@ def alike(
         own = curve_of(record.to_run(store.series([record.run_key])[record.run_key]), used)
         size = own.params
     if asked is None or among is not None:
-        chosen = (among or rows).runs
+        chosen = (among or rows).records
         records = [run for run in chosen if run.has_history and run.status == "finished"]
         found = list(curves_of(store, records, mapping).values())
     else:
@@ -103,11 +103,11 @@ def alike(
 
 def learnt(
     store: Store,
-    rows: Table,
+    rows: Runs,
     asked: str,
     mapping: Mapping | None,
     law: str,
-    among: Table | None = None,
+    among: Runs | None = None,
     upto: int | None = None,
 ) -> Assessed:
     """`law` fitted to the finished runs of this one's group and size, or to those of `among`; with
@@ -133,11 +133,11 @@ def of_one_size(curves: list[Curve], params: float) -> list[Curve]:
 
 def ask(
     store: Store,
-    rows: Table,
+    rows: Runs,
     asked: str,
     mapping: Mapping | None = None,
     *,
-    among: Table | None = None,
+    among: Runs | None = None,
     schedule: str | None = None,
     steps: int | None = None,
     params: float | None = None,
@@ -160,7 +160,7 @@ def ask(
         if among is None
         else list(
             curves_of(
-                store, [r for r in among.runs if r.run_key != record.run_key], mapping
+                store, [r for r in among.records if r.run_key != record.run_key], mapping
             ).values()
         )
     )

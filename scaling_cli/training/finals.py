@@ -32,11 +32,12 @@ def with_predicted(store: Store, rows: Table, mapping: Mapping | None) -> Table:
     """
     columns = {name: values.copy() for name, values in rows.columns.items()}
     columns[SPREAD] = np.zeros(len(rows))
-    at = {record.run_key: i for i, record in enumerate(rows.runs)}
+    at = {owner: i for i, owner in enumerate(rows.owners)}
+    records = {record.run_key: record for record in store.runs() if record.has_history}
     kept = np.ones(len(rows), dtype=bool)
     left_out = []
     for _, group in rows.groups(rows.by):
-        curves = curves_of(store, [run for run in group.runs if run.has_history], mapping)
+        curves = curves_of(store, [records[o] for o in group.owners if o in records], mapping)
         going = {key: curve for key, curve in curves.items() if not curve.finished}
         ended = [curve for curve in curves.values() if curve.finished]
         ladder = learn(ended) if going and ended else None
@@ -51,7 +52,7 @@ def with_predicted(store: Store, rows: Table, mapping: Mapping | None) -> Table:
             for name in GROWING:
                 if name in columns:
                     columns[name][i] *= own.total / int(own.steps[-1])
-    notes = list(rows.notes)
+    notes = []
     if left_out:
         more = " ..." if len(left_out) > LISTED else ""
         notes.append(
@@ -62,7 +63,7 @@ def with_predicted(store: Store, rows: Table, mapping: Mapping | None) -> Table:
                 f" {WIDEST:.0%}; they are left out: {', '.join(left_out[:LISTED])}{more}.",
             )
         )
-    return Table(columns, rows.runs, tuple(notes), rows.by).select(kept)
+    return rows.of_columns(columns).with_notes(notes).select(kept)
 
 
 def _end_of(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,8 +30,7 @@ def runs(
     """Rows in turn of `count` runs; of one each without."""
     columns = {"params": params, "tokens": tokens, "loss": loss, "flops": 6 * params * tokens}
     ids = [f"run{i % (count or len(loss))}" for i in range(len(loss))]
-    records = tuple(SimpleNamespace(run_id=name, run_key=name, group="") for name in ids)
-    return Table(columns | more, cast(Any, records))
+    return Table.from_columns(columns | more, ids)
 
 
 def ladder(rows: int = 30, noise: float = 0.004, seed: int = 1, **truth: float) -> dict[str, Any]:

@@ -20,24 +20,16 @@ from scaling_cli.fitting.engine import FitOptions, score_holdout
 from scaling_cli.fitting.result import Fit
 from scaling_cli.fitting.solver import Prior, objective_values, solve
 from scaling_cli.laws import get_law
-from scaling_cli.store import RunRecord
 from scaling_cli.table import Table
 
 CHINCHILLA = {"E": 1.82, "A": 480.0, "alpha": 0.348, "B": 2085.0, "beta": 0.366}  # epoch2024
 
 
-def record(run_id: str) -> RunRecord:
-    return RunRecord(
-        run_id, run_id, "", "", "", "finished", (), "", "", {}, False, "{}", "{}", "{}", "[]", "{}"
-    )
-
-
 def runs(
     params: np.ndarray, tokens: np.ndarray, loss: np.ndarray, ids: Iterable[str] = ()
 ) -> Table:
-    names = list(ids) or [f"run{i}" for i in range(len(loss))]
     columns = {"params": params, "tokens": tokens, "loss": loss, "flops": 6 * params * tokens}
-    return Table(columns, tuple(record(name) for name in names))
+    return Table.from_columns(columns, list(ids) or None)
 
 
 def ladder(
@@ -215,7 +207,7 @@ def test_a_wrong_loss_is_named_and_does_not_count() -> None:
 
 def test_a_target_that_is_no_cross_entropy_has_no_prior() -> None:
     training, _ = ladder()
-    rows = Table(training.columns | {"error": training.columns["loss"] / 9}, training.runs)
+    rows = training.with_columns(error=training.columns["loss"] / 9)
     fitted = forecast.fit(rows, FitOptions(resamples=20, target="error"))
     assert "no_prior" in codes(fitted)
     assert fitted.columns["target"] == "error"
@@ -244,8 +236,8 @@ def test_points_of_one_run_are_drawn_together() -> None:
     training, _ = ladder(noise=0.01)
     twice = {name: np.tile(values, 4) for name, values in training.columns.items()}
     ids = [f"run{i}" for i in range(36)] * 4
-    owned = Table(twice, tuple(record(name) for name in ids))
-    apart = Table(twice, tuple(record(f"{name}-{i}") for i, name in enumerate(ids)))
+    owned = Table.from_columns(twice, ids)
+    apart = Table.from_columns(twice, [f"{name}-{i}" for i, name in enumerate(ids)])
     point = {"params": np.array([1e9]), "tokens": np.array([2e10])}
 
     def spread(rows: Table) -> float:

@@ -17,7 +17,6 @@ from scaling_cli.laws import get_law
 from scaling_cli.planning.budget import Line, optimum
 from scaling_cli.planning.splits import allocate_fit
 from scaling_cli.records import Floats
-from scaling_cli.store import RunRecord
 from scaling_cli.table import Table
 
 UNEVEN = {"E": 1.69, "A": 400.0, "alpha": 0.34, "B": 410.0, "beta": 0.28}
@@ -31,14 +30,7 @@ def observations(
 ) -> Table:
     params = np.asarray(params, dtype=float)
     columns = {"params": params, "flops": flops, "tokens": flops / 6 / params, "loss": loss}
-    names = list(runs) or [f"run{i}" for i in range(len(loss))]
-    return Table(
-        columns,
-        tuple(
-            RunRecord(n, n, "", "", "", "finished", (), "", "", {}, False, *["{}"] * 5)
-            for n in names
-        ),
-    )
+    return Table.from_columns(columns, list(runs) or None)
 
 
 def truth(values: dict[str, float], flops: Floats) -> Floats:

@@ -17,7 +17,6 @@ from scaling_cli.fitting.recipes import fitter
 from scaling_cli.laws import get_law
 from scaling_cli.notes import Note
 from scaling_cli.planning.splits import allocate_fit
-from scaling_cli.store import RunRecord
 from scaling_cli.table import Table
 
 LAW = get_law("chinchilla")
@@ -34,16 +33,13 @@ def ladder(groups: Sequence[str] = ("",)) -> Table:
         E=1.82, A=480.0, alpha=0.348, B=2085.0, beta=0.366, params=params, tokens=tokens
     )
     loss = loss * np.exp(0.004 * random.standard_normal(36))
-    empty = ((), "", "", {}, False, "{}", "{}", "{}", "[]", "{}")
-    records = tuple(
-        RunRecord(f"r{i}", f"r{i}", "", "", groups[i % len(groups)], "finished", *empty)
-        for i in range(36)
-    )
-    return Table({"params": params, "tokens": tokens, "loss": loss}, records)
+    labels = {"group": [groups[i % len(groups)] for i in range(36)]}
+    columns = {"params": params, "tokens": tokens, "loss": loss}
+    return Table.from_columns(columns | labels, [f"r{i}" for i in range(36)])
 
 
 def with_column(rows: Table, **columns: np.ndarray) -> Table:
-    return Table({**rows.columns, **columns}, rows.runs)
+    return rows.with_columns(**columns)
 
 
 def severities(notes: Sequence[Note]) -> dict[str, str]:
@@ -54,7 +50,7 @@ def severities(notes: Sequence[Note]) -> dict[str, str]:
 def test_groups_of_two_losses_are_told_apart(name: str) -> None:
     rows = ladder(("web", "code"))
     assert "groups_differ" not in severities(fitter(name)(rows, QUICK, {}).notes)
-    harder = np.where([run.group == "code" for run in rows.runs], 1.03, 1.0)
+    harder = np.where([group == "code" for group in rows.logged_groups()], 1.03, 1.0)
     apart = with_column(rows, loss=rows.columns["loss"] * harder)
     (note,) = (n for n in fitter(name)(apart, QUICK, {}).notes if n.code == "groups_differ")
     assert note.message.index("% in 'web'") < note.message.index("% in 'code'")
@@ -131,7 +127,7 @@ def test_runs_that_differ_in_other_settings_are_not_one_ladder(name: str) -> Non
     columns = {key: values[place] for key, values in rows.columns.items()}
     for spread, severity in ((0.2, "severe"), (0.005, None)):
         loss = columns["loss"] * (1 + spread * random.uniform(size=36))
-        grid = Table({**columns, "loss": loss}, rows.runs)
+        grid = rows.of_columns({**columns, "loss": loss})
         found = severities(fitter(name)(grid, QUICK, {}).notes)
         assert found.get("other_settings") == severity
 

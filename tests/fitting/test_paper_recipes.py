@@ -18,7 +18,6 @@ from scaling_cli.fitting import engine
 from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import LAWS, get_law
-from scaling_cli.store import RunRecord
 from scaling_cli.table import Table
 
 FARSEER = get_law("farseer")
@@ -27,9 +26,7 @@ AHEAD = {"params": np.array([6.4e9, 25.1e9]), "tokens": np.array([2e11, 5e11])}
 
 
 def observations(params: np.ndarray, tokens: np.ndarray, loss: np.ndarray) -> Table:
-    empty = ("", "", "", "finished", (), "", "", {}, False, "{}", "{}", "{}", "[]", "{}")
-    records = tuple(RunRecord(f"run{i}", f"run{i}", *empty) for i in range(len(loss)))
-    return Table({"params": params, "tokens": tokens, "loss": loss}, records)
+    return Table.from_columns({"params": params, "tokens": tokens, "loss": loss})
 
 
 def farseer_grid(noise: float, scatter: float = 0.0) -> tuple[Table, np.ndarray]:

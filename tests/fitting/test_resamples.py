@@ -7,12 +7,10 @@ import pytest
 
 from scaling_cli.fitting.engine import FitOptions, fit, resampled
 from scaling_cli.laws import get_law
-from scaling_cli.store import RunRecord
 from scaling_cli.table import Table
 
 LAW = get_law("chinchilla")
 FREE = len(LAW.parameters)
-EMPTY = ("", "", "", "finished", (), "", "", {}, False, "{}", "{}", "{}", "[]", "{}")
 COUNT = 200
 
 
@@ -25,8 +23,8 @@ def ladder(runs: int, rows: int) -> Table:
         E=1.8, A=480.0, alpha=0.35, B=2085.0, beta=0.37, params=params, tokens=tokens
     )
     loss = loss * np.exp(0.003 * random.standard_normal(rows))
-    records = tuple(RunRecord(f"run{i % runs}", f"run{i % runs}", *EMPTY) for i in range(rows))
-    return Table({"params": params, "tokens": tokens, "loss": loss}, records)
+    ids = [f"run{i % runs}" for i in range(rows)]
+    return Table.from_columns({"params": params, "tokens": tokens, "loss": loss}, ids)
 
 
 @pytest.mark.parametrize("runs", [7, 8])

@@ -18,7 +18,6 @@ from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import get_law
 from scaling_cli.project import Project
-from scaling_cli.store import RunRecord
 from scaling_cli.table import Table
 from tests.places import SAMPLES
 
@@ -35,9 +34,7 @@ def runs(seed: int, noise: float = 0.004, **truth: float) -> Table:
     tokens = compute / 6 / params
     loss = CHINCHILLA.predict(**values, params=params, tokens=tokens)
     loss = loss * np.exp(noise * random.standard_normal(len(loss)))
-    empty = ("", "", "", "finished", (), "", "", {}, False, "{}", "{}", "{}", "[]", "{}")
-    records = tuple(RunRecord(f"run{i}", f"run{i}", *empty) for i in range(len(loss)))
-    return Table({"params": params, "tokens": tokens, "loss": loss}, records)
+    return Table.from_columns({"params": params, "tokens": tokens, "loss": loss})
 
 
 def recipes(seed: int, floor: float = 1.82) -> Groups:

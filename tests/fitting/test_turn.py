@@ -10,7 +10,6 @@ from scaling_cli.fitting import engine
 from scaling_cli.fitting.diagnostics import turn
 from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.laws import get_law
-from scaling_cli.store import RunRecord
 from scaling_cli.table import Table
 
 X = np.geomspace(1e6, 1e10, 14)
@@ -44,11 +43,7 @@ def test_monotone_curves_do_not_turn(floor: float) -> None:
 
 def test_a_monotone_law_refuses_a_u_and_says_where() -> None:
     y = 0.5 + 0.02 * DECADES**2
-    runs = tuple(
-        RunRecord(f"r{i}", f"r{i}", "", "", "", "finished", (), "", "", {}, False, *["{}"] * 5)
-        for i in range(len(X))
-    )
-    rows = Table({"params": X, "error": y}, runs)
+    rows = Table.from_columns({"params": X, "error": y})
     options = FitOptions(x="params", target="error", resamples=0)
     with pytest.raises(FitError, match=r"error turns around near params [67].*e\+07") as refused:
         engine.fit(get_law("power_offset"), rows, options)

@@ -41,10 +41,7 @@ def same_law(one: Fit, other: Fit) -> None:
 def test_a_weight_of_two_is_a_row_that_stands_twice() -> None:
     rows = ladder()
     often = np.repeat(np.arange(len(rows)), rows.columns["count"].astype(int))
-    repeated = Table(
-        {name: values[often] for name, values in rows.columns.items()},
-        tuple(rows.runs[i] for i in often),
-    )
+    repeated = rows.take(often)
     weighted = fit(LAW, rows, replace(PLAIN, weights="count"))
     same_law(weighted, fit(LAW, repeated, PLAIN))
     assert weighted.values != fit(LAW, rows, PLAIN).values

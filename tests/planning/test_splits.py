@@ -17,7 +17,6 @@ from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import get_law, get_published
 from scaling_cli.planning.budget import Constraints, Line, optimum
 from scaling_cli.planning.splits import allocate_fit, allocate_published
-from scaling_cli.store import RunRecord
 from scaling_cli.table import Table
 
 
@@ -101,14 +100,8 @@ def forecast_fit() -> Fit:
     tokens = compute / 6 / params
     loss = law.predict(**published.values, params=params, tokens=tokens)
     loss = loss * np.exp(0.01 * random.standard_normal(24))
-    records = tuple(record(f"run{i}") for i in range(24))
-    rows = Table({"params": params, "tokens": tokens, "loss": loss}, records)
+    rows = Table.from_columns({"params": params, "tokens": tokens, "loss": loss})
     return forecast.fit(rows, FitOptions(resamples=200))
-
-
-def record(run_id: str) -> RunRecord:
-    empty = ("", "", "", "finished", (), "", "", {}, False, "{}", "{}", "{}", "[]", "{}")
-    return RunRecord(run_id, run_id, *empty)
 
 
 def test_the_loss_of_a_split_is_that_of_a_run_there(forecast_fit: Fit) -> None:
@@ -187,7 +180,7 @@ def porian(public_data: Path, group: str) -> Table:
     names = ("params", "tokens", "loss")
     columns = {name: np.array([float(row[name]) for row in rows]) for name in names}
     columns["flops"] = 6 * columns["params"] * columns["tokens"]
-    return Table(columns, tuple(record(row["run_id"]) for row in rows))
+    return Table.from_columns(columns, [row["run_id"] for row in rows])
 
 
 def test_no_split_lies_beyond_all_ratios(forecast_fit: Fit) -> None:

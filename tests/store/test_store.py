@@ -332,7 +332,7 @@ def test_a_listing_opens_each_file_of_runs_once_and_decodes_no_config(
     opened = []
     read = store.files.open
     monkeypatch.setattr(store.files, "open", lambda name: opened.append(name) or read(name))
-    records = listed(store).runs
+    records = listed(store).records
     assert len(records) == 2000
     assert sorted(opened) == sorted(f"runs/{name}" for name in store.files.names("runs"))
     assert len(opened) == 4

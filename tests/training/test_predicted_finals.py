@@ -40,26 +40,26 @@ def going(samples: Project, tmp_path_factory: pytest.TempPathFactory) -> Project
 
 def test_a_predicted_end_is_near_the_real_one(samples: Project, going: Project) -> None:
     real = samples.observations(plans.LADDER)
-    there = {run.run_id: i for i, run in enumerate(real.runs)}
+    there = {run_id: i for i, run_id in enumerate(real.run_ids)}
     rows = with_predicted(going.store, going.observations(plans.LADDER), None)
     spread = rows.columns[SPREAD]
-    assert {rows.runs[i].run_id for i in np.flatnonzero(spread)} == set(STOPPED)
+    assert {rows.run_ids[i] for i in np.flatnonzero(spread)} == set(STOPPED)
     for i in np.flatnonzero(spread):
-        at = there[rows.runs[i].run_id]
+        at = there[rows.run_ids[i]]
         for name in ("tokens", "flops"):
             assert rows.columns[name][i] == pytest.approx(real.columns[name][at], rel=0.01)
         missed = np.log(rows.columns["loss"][i] / real.columns["loss"][at])
         assert abs(missed) < 3 * spread[i] < 0.1
     same = spread == 0
     assert all(
-        rows.columns["loss"][i] == real.columns["loss"][there[rows.runs[i].run_id]]
+        rows.columns["loss"][i] == real.columns["loss"][there[rows.run_ids[i]]]
         for i in np.flatnonzero(same)
     )
 
 
 def test_a_spread_is_that_of_the_band_that_the_curve_has(going: Project) -> None:
     rows = with_predicted(going.store, going.observations('recipe == "baseline"'), None)
-    at = [run.run_id for run in rows.runs].index(STOPPED[0])
+    at = rows.run_ids.index(STOPPED[0])
     _, forecast, _ = going.curve(STOPPED[0], level=0.90)
     end = forecast.final
     assert rows.columns["loss"][at] == pytest.approx(end["loss"], rel=1e-9)

@@ -1,0 +1,24 @@
+"""Names that look like the one that was asked for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+
+def near(name: str, names: Iterable[str], label: str = "Near names") -> str:
+    """A sentence with the names that look like `name`, or nothing."""
+    found = near_names(name, names)
+    return f"{label}: {', '.join(found[:5])}." if found else ""
+
+
+def near_names(name: str, names: Iterable[str], cutoff: float = 0.6) -> list[str]:
+    """Those of `names` that look like `name`, the nearest first; never `name` itself."""
+    import difflib
+
+    known = [other for other in dict.fromkeys(names) if other != name]
+    found = difflib.get_close_matches(name, known, 3, cutoff)
+    tail = re.split(r"[./]", name)[-1].lower()
+    return found + [
+        k for k in known if tail and tail in re.split(r"[./]", k.lower()) and k not in found
+    ]
