@@ -9,8 +9,8 @@ from scaling_cli import notes
 from scaling_cli.columns import COLUMNS
 from scaling_cli.errors import InputError
 from scaling_cli.glossary import WORDS
-from scaling_cli.mapping import near
 from scaling_cli.report.listing import Listing
+from scaling_cli.spelling import near
 
 
 @dataclass(frozen=True)
