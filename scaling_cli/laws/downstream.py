@@ -16,7 +16,7 @@ ISIK = Source("Isik et al.", 2024, "2402.04177", "eq. 1")
 HU = Source("Hu et al.", 2023, "2310.03262", "eq. 3")
 RUAN = Source("Ruan et al.", 2024, "2405.10938")
 POLO = Source("Maia Polo et al.", 2024, "2412.06540")
-HO = Source("Ho et al.", 2024, "2403.05812")
+XU = Source("Xu et al.", 2025, "2502.17262")
 FAMILY = "downstream"
 CHAIN = "fit --law chinchilla --then {} --metric NAME chains it to a loss law, errors carried over."
 GADRE_CODE = repository("mlfoundations/scaling, run again")
@@ -228,9 +228,14 @@ LAWS = (
             exponent("b", "flops"), Parameter("c", "-ln of the ceiling above a guess", 0.01, 1.0),
         ),
         predict=lambda g, a, b, c, flops: g + (1 - g) * np.exp(-a * flops**-b - c),
-        source=HO,
+        source=XU,
         target="accuracy",
         objective="squared",
+        caveats=(
+            "Clustering-On-Difficulty fits it to each cluster of questions of like difficulty, leaves"
+            " out the clusters that do not rise, and maps the rest to the whole set by a smooth curve:"
+            " give the accuracy of one cluster, or of the predictable subset, as the target.",
+        ),
         family=FAMILY,
         evidence=secondary(),
     ),

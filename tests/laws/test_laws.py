@@ -238,9 +238,11 @@ def test_unverified_coefficients_give_the_catalogue_s_numbers_and_are_refused() 
 
 
 def test_further_numbers_of_the_catalogue() -> None:
-    bits = [np.array([value]) for value in (4.0, 8.0, 8.0)]
-    kept = effective_params(np.array([1e9]), *bits, *map(np.array, (2.67, 2.21, 0.96)))
-    assert kept[0] == pytest.approx(7.55473e8, rel=1e-6)
+    names = ("gamma_w", "gamma_a", "gamma_kv", "n_w", "n_a", "n_kv")
+    constants = [np.array(get_published("kumar2024")[1].values[name]) for name in names]
+    for bits, share in ((4.0, 0.191), (8.0, 0.82776), (1.0, 0.0)):
+        kept = effective_params(np.array([1e9]), *[np.array([bits])] * 3, *constants)
+        assert kept[0] == pytest.approx(share * 1e9, rel=2e-3)
     law = get_law("test_time_sat")
     assert law.derived is not None
     assert law.derived({"F_max": 0.9, "p": 0.1}) == {"samples for a gain below .01": 21.0}
