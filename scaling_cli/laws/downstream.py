@@ -232,9 +232,9 @@ LAWS = (
         target="accuracy",
         objective="squared",
         caveats=(
-            "Clustering-On-Difficulty fits it to each cluster of questions of like difficulty, leaves"
-            " out the clusters that do not rise, and maps the rest to the whole set by a smooth curve:"
-            " give the accuracy of one cluster, or of the predictable subset, as the target.",
+            "Clustering-On-Difficulty fits it to each cluster of questions of like difficulty,"
+            " leaves out the clusters that do not rise, and maps the rest to the whole set: give"
+            " the accuracy of one cluster, or of the predictable subset, as the target.",
         ),
         family=FAMILY,
         evidence=secondary(),
