@@ -1,18 +1,100 @@
-"""What the runs of a project call things: a name -> its value in each run."""
+"""What the runs of a project call things: the one place where a name becomes a value.
+
+A name means, in this order:
+
+1. a column of the table, canonical or of the mapping (`params`, `loss`, `bpb`);
+2. a field of the run: `run_id`, `name`, `group`, `status`, `source`, `tags`;
+3. a metric that the run logged, at its final point (`eval/loss`);
+4. a key of the run's config: written in full with or without `config.`, or by its end where one
+   key alone of that run ends so (`n_layers` for `config.model.n_layers`).
+
+What a name means is settled in each run by itself: its loggers may nest their settings otherwise.
+The mapping, filters, groups, the columns that options name, formulas and checks all ask here.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scaling_cli.expressions import objects
+from scaling_cli.notes import Note
+from scaling_cli.quantities import counted
 
+CONFIG = "config."
 RUN_FIELDS = ("run_id", "name", "group", "status", "source", "tags")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run has a name: the metric or the config key `key`; `shadowed` is the config key of
+    that very name which stands behind a metric."""
+
+    key: str
+    metric: bool
+    shadowed: str | None = None
+
+    @property
+    def origin(self) -> str:
+        """As `ingest` tells it: the name of a metric, `config.KEY` of a setting."""
+        return self.key if self.metric else CONFIG + self.key
+
+    def doubt(self, name: str) -> str:
+        """What a reader has to know where the name could have meant the shadowed setting."""
+        return (
+            f"{name} is a logged metric and the setting {CONFIG}{self.shadowed}, and the metric is"
+            f" read; write {CONFIG}{self.shadowed} for the setting"
+        )
+
+
+class OwnNames:
+    """The names of one run: its logged metrics, then the keys of its config that have a value."""
+
+    def __init__(self, metrics: Collection[str], config: Mapping[str, Any]) -> None:
+        self.metrics, self.config = metrics, config
+
+    def place(self, name: str, nested: bool = True) -> Place | None:
+        """Where the run has the name, with `nested` also by the end of a config key alone."""
+        setting = self._whole_key(name)
+        if name in self.metrics:
+            return Place(name, True, setting)
+        if setting is None and nested:
+            setting = self.nested_key(name.removeprefix(CONFIG))
+        return None if setting is None else Place(setting, False)
+
+    def nested_key(self, name: str) -> str | None:
+        """The one config key that ends in the name, after a dot or a slash."""
+        found = self.endings.get(name, [])
+        return found[0] if len(found) == 1 else None
+
+    def _whole_key(self, name: str) -> str | None:
+        for key in (name, name.removeprefix(CONFIG)):
+            if self.config.get(key) is not None:
+                return key
+        return None
+
+    @cached_property
+    def endings(self) -> dict[str, list[str]]:
+        """What follows a dot or a slash of a config key -> the keys that end so."""
+        found: dict[str, list[str]] = {}
+        for key, value in self.config.items():
+            if value is not None:
+                for ending in _endings(key):
+                    found.setdefault(ending, []).append(key)
+        return found
+
+
+@lru_cache(maxsize=1 << 14)  # the runs of a project share their keys
+def _endings(key: str) -> tuple[str, ...]:
+    return tuple(key[separator.end() :] for separator in re.finditer(r"[./]", key))
 
 
 class Document:
@@ -89,18 +171,40 @@ class RunNames:
         """Every name that some run has: fields, config keys, metrics."""
         return list(dict.fromkeys([*RUN_FIELDS, *sorted(self._keys), *sorted(self._metric_names)]))
 
+    def remarks(self, names: Iterable[str]) -> list[Note]:
+        """A note on each of the names that means more than one thing in these runs."""
+        found = []
+        for name in dict.fromkeys(names):
+            if name in RUN_FIELDS:
+                continue
+            places = [run.place(name) for run in self._runs]
+            shadowed = [place for place in places if place and place.shadowed]
+            if shadowed:
+                found.append(f"{shadowed[0].doubt(name)} (so in {counted(len(shadowed), 'run')})")
+            keys = Counter(place.origin for place in places if place and not place.metric)
+            if len(keys) > 1:
+                told = ", ".join(f"{k} in {counted(n, 'run')}" for k, n in keys.most_common(4))
+                found.append(f"{name} is read from settings that are nested differently: {told}")
+        return [Note.of("ambiguous_name", f"{message}.") for message in found]
+
     def _in_runs(self, name: str) -> Any | None:
         if name in RUN_FIELDS:
             return objects(self._field(name))
-        for key in dict.fromkeys((name, name.removeprefix("config."))):
-            if key in self._keys:
-                return self._setting(key)
-            ending = [k for k in self._keys if k.endswith((f".{key}", f"/{key}"))]
-            if len(ending) == 1:
-                return self._setting(ending[0])
-        if name in self._metric_names:
-            return np.array([run.values.get(name, np.nan) for run in self.metrics])
-        return None
+        places = [run.place(name) for run in self._runs]
+        if not any(places):
+            return self._empty_setting(name)
+        found = [
+            None if place is None else (metrics if place.metric else config).values[place.key]
+            for place, metrics, config in zip(places, self.metrics, self.config, strict=True)
+        ]
+        if all(place is None or place.metric for place in places):
+            return np.array([np.nan if value is None else value for value in found], np.float64)
+        return objects(found)
+
+    def _empty_setting(self, name: str) -> Any | None:
+        """A setting that is there, and that no run has a value of."""
+        keys = {name, name.removeprefix(CONFIG)}
+        return objects([None] * len(self.config)) if keys & self._keys else None
 
     def _field(self, name: str) -> Sequence[Any]:
         values = self.fields[name]
@@ -111,8 +215,10 @@ class RunNames:
             return [run.values.get("source", source) for source, run in found]
         return values
 
-    def _setting(self, key: str) -> Any:
-        return objects([run.values.get(key) for run in self.config])
+    @cached_property
+    def _runs(self) -> list[OwnNames]:
+        pairs = zip(self.metrics, self.config, strict=True)
+        return [OwnNames(metrics.values, config.values) for metrics, config in pairs]
 
     @cached_property
     def _keys(self) -> set[str]:
@@ -123,7 +229,8 @@ class RunNames:
         return {name for run in self.metrics for name in run.values}
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_found": {}}
+        kept = ("fields", "config", "metrics", "owner")
+        return {name: self.__dict__[name] for name in kept} | {"_found": {}}
 
 
 def _status(status: str, config: Mapping[str, Any]) -> Status:

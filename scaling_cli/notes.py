@@ -241,6 +241,12 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
     ),
     "Columns and their names": (
         _warning(
+            "ambiguous_name",
+            "A name that was asked for means more than one thing in the runs: a logged metric and a"
+            " setting, or settings that are nested differently. Metrics come before settings.",
+            "Write a setting in full: `config.batch`, `config.model.depth`.",
+        ),
+        _warning(
             "columns_lost",
             "A run has lost columns that it had when it was ingested before.",
             "Ingest it again with the same --config and the table of its settings (--meta).",
@@ -341,6 +347,18 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
         ),
     ),
     "Fits": (
+        _warning(
+            "formula_name_near",
+            "A name of a formula is fitted as a free parameter, and looks like one that the runs"
+            " have.",
+            "Correct the name, or call the parameter something else.",
+        ),
+        _info(
+            "formula_reads",
+            "A name of a formula that is no column is a metric or a setting of the runs, and so is"
+            " read from them, not fitted.",
+            "Call the parameter something else if it is meant to be fitted.",
+        ),
         _warning(
             "at_bound",
             "A parameter ended at a bound of its range: the runs ask for more than it allows, or"

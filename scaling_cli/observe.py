@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from scaling_cli.errors import InputError
+from scaling_cli.expressions import parse
 from scaling_cli.mapping import Mapping
 from scaling_cli.names import RUN_FIELDS, Document, RunNames
 from scaling_cli.notes import Note
@@ -48,7 +49,11 @@ def listed(store: Store, where: str | None = None) -> Runs:
     """Every stored run that matches, with the values of its ingest, also runs without a loss."""
     records = store.runs()
     runs = _runs(records, [record.final for record in records], by=_same_group(records))
-    return runs if where is None else runs.select(runs.table.matches(where))
+    if where is None:
+        return runs
+    remarks = runs.table.remarks(parse(where).names)
+    kept = runs.select(runs.table.matches(where))
+    return Runs(kept.records, kept.table.with_notes(remarks))
 
 
 def every_run(store: Store, mapping: Mapping | None = None) -> Runs:
@@ -97,6 +102,8 @@ def observe(
             kept &= rows.matches(text) | np.array([w != text for w in own])
     if where is not None:
         kept &= rows.matches(where)
+    asked = [name for text in dict.fromkeys([*own, where]) if text for name in parse(text).names]
+    runs = Runs(records, rows.with_notes(rows.remarks(asked)))
     if not kept.any():
         texts = " and ".join(f"`{t}`" for t in dict.fromkeys([*own, where]) if t)
         raise InputError(

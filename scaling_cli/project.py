@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling_cli.errors import FitError, InputError
+from scaling_cli.expressions import parse
 from scaling_cli.mapping import Mapping, load_mapping
 from scaling_cli.notes import Note
 from scaling_cli.store import Store, open_store
@@ -148,6 +149,8 @@ class Project:
         """The groups to fit, and by group the runs that are held out."""
         observations = self.observations(where, every_point)
         keys = observations.by if by is None else by
+        asked = [*keys, *(parse(holdout).names if holdout else ())]
+        observations = observations.with_notes(observations.remarks(asked))
         if not holdout:
             return self._ended(observations, finals).groups(keys), {}
         held_out = observations.matches(holdout)

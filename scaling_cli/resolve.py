@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from scaling_cli.columns import COLUMNS
 from scaling_cli.errors import InputError
 from scaling_cli.expressions import as_number, parse
 from scaling_cli.mapping import Mapping
+from scaling_cli.names import OwnNames
 from scaling_cli.notes import Note, gather
 from scaling_cli.records import Floats, Run, Series
 from scaling_cli.spelling import near
@@ -134,16 +135,18 @@ class _Resolver:
         self.done: dict[str, Column | None] = {}
         self.unknown: dict[str, tuple[str, ...]] = {}
         self.notes: list[Note] = []
+        self.doubts: dict[str, Note] = {}
 
     def resolve(self) -> Resolved:
         # Most runs have 5 to 10 of all columns, and each would be sought by all its names.
-        present = {*self.run.series, *self.slashed, *self.run.config, *self.endings}
+        present = {*self.run.series, *self.slashed, *self.run.config, *self.own.endings}
         sought = {_MEANS[name] for name in present & _MEANS.keys()} | _DERIVED
         sought.update(self.mapping.columns)
         names = dict.fromkeys([*COLUMNS, *self.mapping.columns])
         found = {name: self.column(name) for name in names if name in sought}
         columns = {name: column for name, column in found.items() if column is not None}
-        return Resolved(columns, self.unknown, tuple(self.notes), frozenset(self.refused))
+        notes = (*self.notes, *self.doubts.values())
+        return Resolved(columns, self.unknown, notes, frozenset(self.refused))
 
     def column(self, name: str) -> Column | None:
         if name not in self.done:
@@ -222,17 +225,27 @@ class _Resolver:
             column = self.column(name)
             if column is not None:
                 return column
-        return self.logged(name) or self.nested_key([name])
+        return self.logged(name) or self.raw(name, nested=True)
 
     def logged(self, name: str) -> Column | None:
-        series = self.run.series.get(name)
-        if series is not None:
-            return Column(name, series)
-        if name in self.step_names and self.run.series:
+        if name not in self.run.series and name in self.step_names and self.run.series:
             return Column("step", self.axis)
-        key = name if name in self.run.config else name.removeprefix("config.")
-        value = self.run.config.get(key)
-        return None if value is None else Column(f"config.{key}", value)
+        return self.raw(name)
+
+    def raw(self, name: str, nested: bool = False) -> Column | None:
+        """What the run itself calls so: a metric, else a setting."""
+        place = self.own.place(name, nested)
+        if place is None:
+            return None
+        shadowed = self.run.config.get(place.shadowed) if place.shadowed else None
+        if as_number(shadowed) is not None:
+            self.doubts[name] = Note.of("ambiguous_name", place.doubt(name))
+        held = self.run.series if place.metric else self.run.config
+        return Column(place.origin, held[place.key])
+
+    @cached_property
+    def own(self) -> OwnNames:
+        return OwnNames(self.run.series, self.run.config)
 
     @cached_property
     def step_names(self) -> set[str | None]:
@@ -290,22 +303,12 @@ class _Resolver:
                 )
                 yield Note(f"{name}_no_number", "warning", message)
 
-    @cached_property
-    def endings(self) -> dict[str, list[str]]:
-        """What follows a dot or a slash of a config key -> the keys that end so."""
-        found: dict[str, list[str]] = {}
-        for key, value in self.run.config.items():
-            if value is not None:
-                for ending in _endings(key):
-                    found.setdefault(ending, []).append(key)
-        return found
-
     def nested_key(self, names: Iterable[str]) -> Column | None:
         """The one config key that ends in a name, after a dot or a slash."""
         for name in names:
-            found = self.endings.get(name, [])
-            if len(found) == 1:
-                return Column(f"config.{found[0]}", self.run.config[found[0]])
+            key = self.own.nested_key(name)
+            if key is not None:
+                return Column(f"config.{key}", self.run.config[key])
         return None
 
     def refuses(self, name: str, column: Column) -> bool:
@@ -344,11 +347,6 @@ class _Resolver:
 
     def numeric_key(self, key: str) -> bool:
         return as_number(self.run.config.get(key)) is not None
-
-
-@lru_cache(maxsize=1 << 14)  # the runs of a project share their keys
-def _endings(key: str) -> tuple[str, ...]:
-    return tuple(key[separator.end() :] for separator in re.finditer(r"[./]", key))
 
 
 def _quoted(origin: str) -> str:

@@ -5,11 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+SLIP = 0.8  # `parms` and `param` for `params`, `token` for `tokens`; not `alpha` for `beta`
+
 
 def near(name: str, names: Iterable[str], label: str = "Near names") -> str:
     """A sentence with the names that look like `name`, or nothing."""
     found = near_names(name, names)
     return f"{label}: {', '.join(found[:5])}." if found else ""
+
+
+def spelled_like(name: str, names: Iterable[str]) -> list[str]:
+    """Those of `names` that `name` may be a slip of the pen for; never `name` itself."""
+    import difflib
+
+    known = [other for other in dict.fromkeys(names) if other != name]
+    return difflib.get_close_matches(name, known, 3, SLIP)
 
 
 def near_names(name: str, names: Iterable[str], cutoff: float = 0.6) -> list[str]:

@@ -35,6 +35,9 @@ class Labels(Protocol):
     def known(self) -> list[str]:
         """The names that can be found."""
 
+    def remarks(self, names: Iterable[str]) -> list[Note]:
+        """Notes on those of the names that could mean more than one thing."""
+
     def take(self, rows: Rows) -> Labels:
         """The labels of these rows, which may repeat."""
 
@@ -50,6 +53,9 @@ class Texts:
 
     def known(self) -> list[str]:
         return list(self.values)
+
+    def remarks(self, names: Iterable[str]) -> list[Note]:
+        return []
 
     def take(self, rows: Rows) -> Texts:
         return Texts({name: values[rows] for name, values in self.values.items()})
@@ -169,8 +175,16 @@ class Table:
             digest.update(np.ascontiguousarray(self.columns[name], dtype="<f8").tobytes())
         return digest.hexdigest()
 
+    def remarks(self, names: Iterable[str]) -> list[Note]:
+        """Notes on those of the names that are no columns and could mean more than one thing."""
+        return self.labels.remarks(name for name in names if name not in self.columns)
+
+    def has(self, name: str) -> bool:
+        """Whether any row has a number of this name."""
+        return bool(np.isfinite(self.numbers(name)).any())
+
     def look_up(self, name: str) -> Any:
-        """The value of a name in each row [n]: a column, else a label."""
+        """The value of a name in each row [n]: a column, else a label. InputError for no name."""
         if name in self.columns:
             return self.columns[name]
         values = self.labels.find(name)

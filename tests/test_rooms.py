@@ -49,7 +49,7 @@ ALLOWED = {
     "spelling": set(),
     "mapping": SHARED | {"expressions"},
     "names": SHARED | {"expressions"},
-    "resolve": SHARED | {"expressions", "mapping"},
+    "resolve": SHARED | {"expressions", "mapping", "names"},
     "adapters": SHARED | {"arrow", "expressions", "mapping"},
     "store": SHARED | {"arrow", "mapping", "resolve"},
     "table": SHARED | {"expressions"},
@@ -63,7 +63,7 @@ ALLOWED = {
     | {"training", "expressions", "fitting", "mapping", "observe", "table"}
     | {"resolve", "store"},
     "project": SHARED
-    | {"adapters", "checks", "training", "fitting", "ingest", "laws"}
+    | {"adapters", "checks", "expressions", "training", "fitting", "ingest", "laws"}
     | {"mapping", "observe", "table", "planning", "resolve", "store", "workers"},
     "watching": SHARED | {"checks", "project"},
     "report": SHARED

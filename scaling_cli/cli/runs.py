@@ -12,6 +12,7 @@ from scaling_cli.cli.common import (
     answer,
     command,
     names,
+    say_notes,
 )
 
 
@@ -33,6 +34,7 @@ def runs(
     from scaling_cli.report.stores import groups_table, runs_json, runs_table
 
     found = open_project(store, config).runs(where)
+    say_notes(found.table.notes)
     keys = names(by)
     answer(
         as_json,

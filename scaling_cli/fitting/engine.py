@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling_cli.columns import is_positive
+from scaling_cli.columns import COLUMNS, is_positive
 from scaling_cli.errors import FitError, InputError
 from scaling_cli.fitting import diagnostics
 from scaling_cli.fitting.objective import Objective, get_objective
@@ -21,6 +21,7 @@ from scaling_cli.laws import Law
 from scaling_cli.notes import Note
 from scaling_cli.quantities import counted
 from scaling_cli.records import Floats
+from scaling_cli.spelling import spelled_like
 from scaling_cli.table import Mask, Table, duplicates, same_run_twice
 from scaling_cli.version import VERSION
 
@@ -167,7 +168,8 @@ class Design:
 
     @classmethod
     def of(cls, law: Law, observations: Table, options: FitOptions) -> Design:
-        law = _ranged(_among(law, observations), options.ranges)
+        law, notes_of_law = _among(law, observations, options)
+        law = _ranged(law, options.ranges)
         _check_fixed(law, options.fixed)
         names = _column_names(law, options) | {"target": options.target or law.target}
         if law.trials:
@@ -191,6 +193,7 @@ class Design:
         notes += diagnostics.design_notes(law, columns, effective_runs(rows, weights), free)
         notes += diagnostics.settings_notes(columns, target)
         _refuse_turn(law, names, columns, target)
+        notes = [*notes_of_law, *notes]
         return cls(law, rows, names, columns, target, trials, weights, objective, tuple(notes))
 
     def no_number(self) -> FitError:
@@ -445,14 +448,41 @@ def _ranged(law: Law, ranges: Mapping[str, tuple[float, float]]) -> Law:
     return law.starting(ranges)
 
 
-def _among(law: Law, observations: Table) -> Law:
-    """A law over a family of columns, on those that the observations have."""
+def _among(law: Law, observations: Table, options: FitOptions) -> tuple[Law, list[Note]]:
+    """A law over a family of columns, on those that the observations have; a formula on all names
+    that the observations have numbers of, but for those that the options treat as parameters."""
+    if law.family == "formula":
+        return _formula_among(law, observations, options)
     if law.over and not any(name.startswith(law.over) for name in observations.columns):
         raise FitError(
             f"law {law.id} reads the columns {law.over}*, and no run has one",
             f'Name them in the mapping: [columns] "{law.over}web" = "...", and ingest again.',
         )
-    return law.among(observations.columns)
+    return law.among(observations.columns), []
+
+
+def _formula_among(law: Law, rows: Table, options: FitOptions) -> tuple[Law, list[Note]]:
+    given = {*options.fixed, *options.bounds, *options.ranges, *options.tied}
+    labels = rows.labels.known()
+    read = [
+        name
+        for name in law.parameter_names
+        if name not in rows.columns and name not in given and rows.has(name)
+        # E, A or b may well end the key of some setting, and are nearly always parameters
+        if len(name) > 2 or name in labels
+    ]
+    notes = [
+        Note.of("formula_reads", f"{name} is not a column, and is read from the runs' {name}.")
+        for name in read
+    ]
+    among = law.among([*rows.columns, *read])
+    known = [*COLUMNS, *rows.columns, *labels]
+    for name in among.parameter_names:
+        near = [] if name in given or len(name) < 4 else spelled_like(name, known)
+        if near:
+            message = f"{name} is fitted as a free parameter; did you mean {near[0]}?"
+            notes.append(Note.of("formula_name_near", message))
+    return among, notes
 
 
 def read(rows: Table, names: Mapping[str, str]) -> tuple[dict[str, Floats], Floats]:
@@ -503,7 +533,8 @@ def usable(
         mask &= np.isfinite(values)
         if name == "weights" or (name != "target" and is_positive(column)):
             mask &= values > 0
-    notes = []
+    notes = [note for note in observations.notes if note.code == "ambiguous_name"]
+    notes += observations.remarks(names.values())
     dropped = int(np.sum(~mask))
     wanted = ", ".join(dict.fromkeys(names.values()))
     if dropped:
