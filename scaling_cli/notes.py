@@ -614,6 +614,12 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "The schedule differs from all of the fitted runs: there the law extrapolates.",
             "Train a short run with such a schedule.",
         ),
+        _info(
+            "rate_drop",
+            "The learning rate changes at once between two logged steps; the roundest step in"
+            " between is taken for it.",
+            "Give the schedule by --schedule, or log each step's rate.",
+        ),
         _warning(
             "schedule_assumed",
             "The learning rate has been constant so far; it is assumed to stay so.",

@@ -83,10 +83,10 @@ class _Rows:
     count: int
 
 
-def usable(curve: Curve) -> Curve:
-    """Without the warmup and the first steps after it, and thinned."""
+def usable(curve: Curve, skipped: float = SKIPPED) -> Curve:
+    """Without the first `skipped` warmups and the first steps after them, and thinned."""
     sums = curve.sums
-    after = (curve.steps > SKIPPED * curve.schedule.warmup) & (
+    after = (curve.steps > skipped * curve.schedule.warmup) & (
         sums[curve.steps] >= LEAST_SHARE * sums[-1]
     )
     return replace(curve, steps=curve.steps[after], loss=curve.loss[after]).thinned()

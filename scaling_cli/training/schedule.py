@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ DECAY_SHARE = (
 )
 SAME_RATE = 2e-3  # relative difference at which a logged rate is that of a schedule
 FLOOR = 0.1  # of the peak: the final rate of a decay that has not begun
+AT_ONCE = 4.0  # times as steep as the intervals beside it; a cosine's or a line's are alike
+LEAST_DROP = 0.02  # of the peak: a smaller change moves no curve
+STARTS = 33  # of a decay between two logged steps that are tried
 FAMILIES = ("constant", "cosine", "linear", "inv_sqrt", "wsd")  # the first that agrees is taken
 WARMUP_KEYS = ("warmup_steps", "num_warmup_steps", "lr_warmup_steps", "warmup")
 WORDS = {  # how configurations name the families
@@ -89,7 +92,9 @@ def family(
     """A schedule by its numbers: `family("cosine", 3e-4, 2000, 72000, 3e-5)`."""
     given = {"peak": repr(peak), "warmup": str(warmup), "total": str(total)}
     if least is not None and "min" in _BUILDERS[name][1]:
-        given["min"] = repr(least)
+        given["min"] = repr(
+            float(f"{least:.9g}")
+        )  # a fitted one has digits of rounding behind these
     given |= {key: str(value) for key, value in more.items()}
     spec = f"{name}:" + ",".join(f"{key}={value}" for key, value in given.items())
     return parse_schedule(spec)
@@ -100,9 +105,10 @@ def logged_schedule(
 ) -> Schedule:
     """The schedule behind logged rates [n] at increasing `steps` [n], carried on to `total`.
 
-    Between two logged steps the rate is a straight line, and before the first it rises from zero.
-    What comes after the last is that of the family (named in `config` under a key that ends in
-    `schedule`, or else the only one that gives every logged rate); where none does, the last rate.
+    Between two logged steps the rate is a straight line, or drops at once where it does not fall so
+    before or after; before the first it rises from zero. The name is that of the family (named in
+    `config` under a key that ends in `schedule`, or else the first that gives every logged rate),
+    and what comes after the last step is its; where there is none, the last rate.
     """
     steps, rates = np.asarray(steps, dtype=np.int64), np.asarray(rates, dtype=float)
     good = np.isfinite(rates) & (rates >= 0) & (steps >= 0)
@@ -123,13 +129,31 @@ def logged_schedule(
                 " zero is assumed.",
             )
         )
-    last = int(steps[-1])
-    every = np.arange(min(last, total) + 1)
-    known = np.interp(every, np.append(0, steps), np.append(0.0 if first else rates[0], rates))
-    warmup = _warmup_of(steps, rates)
+    warmup, last = _warmup_of(steps, rates, config or {}), int(steps[-1])
+    breaks = drops(steps, rates, warmup)
+    for at, before, after in breaks[:1]:
+        more = f", and {len(breaks) - 1} more such changes" if len(breaks) > 1 else ""
+        low, high = steps[np.searchsorted(steps, at) - 1], steps[np.searchsorted(steps, at)]
+        notes.append(
+            Note(
+                "rate_drop",
+                "info",
+                f"Between the logged steps {low} and {high} the learning rate goes from"
+                f" {before:.3g} to {after:.3g} at once; step {at} is taken for it{more}.",
+            )
+        )
+    known = _between(*_risen_by(warmup, steps, rates), breaks, min(last, total))
+    ends = [max(total, last)]
+    if last >= total and len(steps) > 1:  # the end lies before the step that would be logged next
+        ends.append(roundest(last + 1, 2 * last - int(steps[-2])))
+    tried = [recognise(steps, rates, end, config or {}, warmup, breaks) for end in ends]
+    later = steps > warmup
+    planned = min(
+        filter(None, tried), key=lambda made: _off(made, steps[later], rates[later]), default=None
+    )
     if last >= total:
-        return Schedule(known, min(warmup, total), "logged", tuple(notes))
-    planned = recognise(steps, rates, total, config or {}, warmup)
+        name = "logged" if planned is None else f"logged, {planned.name}"
+        return Schedule(known, min(warmup, total), name, tuple(notes))
     if planned is None:
         notes.append(
             Note(
@@ -141,40 +165,143 @@ def logged_schedule(
         )
         tail = np.full(total - last, rates[-1])
         return Schedule(np.concatenate([known, tail]), warmup, "logged, held", tuple(notes))
-    if planned.name.startswith("constant") and not _named(config or {}):
+    if planned.name.startswith(("constant", "piecewise")) and not _named(config or {}):
+        since = f" since step {breaks[-1][0]}" if breaks else ""
         notes.append(
             Note(
                 "schedule_assumed",
                 "warning",
-                f"The rate has been constant up to step {last}; that it stays so is assumed.",
+                f"The rate has been constant{since} up to step {last}; that it stays so is"
+                " assumed.",
             )
         )
     tail = planned.rates[last + 1 :]
     return Schedule(np.concatenate([known, tail]), warmup, planned.name, tuple(notes))
 
 
+Drop = tuple[int, float, float]  # the first step of the new rate, the rate before it, the new one
+
+
+def drops(steps: Steps, rates: Floats, warmup: int) -> list[Drop]:
+    """Where the rate [n] changes at once between two logged steps [n] after the warmup.
+
+    It does where it changes `AT_ONCE` times as steeply as in the intervals before and after. The
+    roundest step in between is taken: it is the one that people write into a config.
+    """
+    slopes = np.abs(np.diff(rates)) / np.diff(steps)
+    found = []
+    for i in range(1, len(slopes) - 1):
+        beside = max(slopes[i - 1], slopes[i + 1])
+        leap = abs(rates[i + 1] - rates[i]) > LEAST_DROP * rates.max()
+        if steps[i] >= warmup and leap and slopes[i] > AT_ONCE * beside:
+            at = roundest(int(steps[i]) + 1, int(steps[i + 1]))
+            found.append((at, float(rates[i]), float(rates[i + 1])))
+    return found
+
+
+def roundest(low: int, high: int) -> int:
+    """The step of low..high that is a multiple of the largest of 1, 2, 5, 10, 20, 50, ...; of
+    several the one nearest to the middle."""
+    unit = 1
+    for power in range(len(str(high))):
+        for digit in (1, 2, 5):
+            if high // (digit * 10**power) > (low - 1) // (digit * 10**power):
+                unit = digit * 10**power
+    least = -(-low // unit) * unit
+    middle = least + round(max(0.0, (low + high) / 2 - least) / unit) * unit
+    return middle if middle <= high else middle - unit
+
+
+def _risen_by(warmup: int, steps: Steps, rates: Floats) -> tuple[Steps, Floats]:
+    """The logged points, and the end of a warmup that lies before all of them."""
+    if not 0 < warmup < steps[0]:
+        return steps, rates
+    return np.insert(steps, 0, warmup), np.insert(rates, 0, rates[0])
+
+
+def _between(steps: Steps, rates: Floats, breaks: Sequence[Drop], last: int) -> Floats:
+    """The rate of every step up to `last` [last + 1]."""
+    first = 0.0 if steps[0] else rates[0]
+    at, known = np.append(0, steps), np.append(first, rates)
+    for step, before, after in breaks:
+        place = int(np.searchsorted(at, step))
+        new = [(step - 1, before), (step, after)]
+        new = [pair for pair in new if pair[0] not in (at[place - 1], at[place])]
+        at = np.insert(at, place, [pair[0] for pair in new])
+        known = np.insert(known, place, [pair[1] for pair in new])
+    every: Floats = np.interp(np.arange(last + 1), at, known)
+    return every
+
+
 def recognise(
-    steps: Steps, rates: Floats, total: int, config: Mapping[str, Any], warmup: int
+    steps: Steps,
+    rates: Floats,
+    total: int,
+    config: Mapping[str, Any],
+    warmup: int,
+    breaks: Sequence[Drop] = (),
 ) -> Schedule | None:
     """The family whose rates are the logged ones, or None. The final rate follows from them."""
     peak = float(rates.max())
     hint = _named(config)
-    for key in WARMUP_KEYS:
-        if isinstance(config.get(key), int | float) and config[key] >= 1:
-            warmup = int(config[key])
+    warmup = _planned_warmup(config) or warmup
+    after = steps > warmup
+    if breaks:
+        levels: dict[str, Any] = {f"{step}": repr(float(f"{rate:.9g}")) for step, _, rate in breaks}
+        stepwise = family("piecewise", peak, warmup, total, **levels)
+        if _off(stepwise, steps[after], rates[after]) <= SAME_RATE * peak:
+            return stepwise
     for name in [hint] if hint else FAMILIES:
         least = None
         if "min" in _BUILDERS[name][1]:
             to_zero = family(name, peak, warmup, total, 0.0).rates[steps]
             pull = 1.0 - to_zero / family(name, peak, warmup, total, peak).rates[steps].clip(1e-300)
-            weight = float(np.sum(pull**2))  # a rate is to_zero + least * pull
-            least = float(np.sum(pull * (rates - to_zero))) / weight if weight > 0 else FLOOR * peak
-            least = min(max(least, 0.0), peak)
+            least = _least(to_zero, pull, rates, peak)
         made = family(name, peak, warmup, total, least)
-        error = np.abs(made.rates[steps] - rates)[steps > warmup]
-        if np.max(error, initial=0.0) <= SAME_RATE * peak:
+        if _off(made, steps[after], rates[after]) <= SAME_RATE * peak:
             return made
-    return None
+    return _late_decay(steps[after], rates[after], total, warmup, peak)
+
+
+def _late_decay(
+    steps: Steps, rates: Floats, total: int, warmup: int, peak: float
+) -> Schedule | None:
+    """A stable stretch and then a decay that the log has seen begin: its start, shape and end."""
+    high = np.flatnonzero(rates >= (1 - SAME_RATE) * peak)
+    if not len(high) or high[-1] + 2 >= len(rates):  # two lower rates are needed for a shape
+        return None
+    best: Schedule | None = None
+    least_off = SAME_RATE * peak
+    first, beyond = int(steps[high[-1]]), int(steps[high[-1] + 1])
+    for start in np.unique(np.linspace(first, beyond - 1, STARTS).astype(int)).tolist():
+        done = ((steps - start) / (total - start)).clip(0.0, 1.0)
+        for shape, fall in SHAPES.items():
+            if shape == "exponential":
+                if np.min(rates) <= 0:
+                    continue
+                least = peak * float(np.exp(done @ np.log(rates / peak) / (done @ done)))
+            else:
+                least = _least(peak * fall(done), 1 - fall(done), rates, peak)
+            if not least < peak or (shape == "exponential" and least <= 0):
+                continue
+            more: dict[str, Any] = {"decay": total - start, "shape": shape}
+            made = family("wsd", peak, warmup, total, least, **more)
+            off = _off(made, steps, rates)
+            if off <= least_off:
+                best, least_off = made, off
+    return best
+
+
+def _least(to_zero: Floats, pull: Floats, rates: Floats, peak: float) -> float:
+    """The final rate: each logged one is `to_zero` + least * `pull` [n]."""
+    weight = float(np.sum(pull**2))
+    least = float(np.sum(pull * (rates - to_zero))) / weight if weight > 0 else FLOOR * peak
+    return min(max(least, 0.0), peak)
+
+
+def _off(made: Schedule, steps: Steps, rates: Floats) -> float:
+    """How far the logged rates are from those of a schedule, at the most."""
+    return float(np.max(np.abs(made.rates[steps] - rates), initial=0.0))
 
 
 def _named(config: Mapping[str, Any]) -> str | None:
@@ -187,13 +314,25 @@ def _named(config: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _warmup_of(steps: Steps, rates: Floats) -> int:
-    """The last step of the initial rise: where the first highest rate is logged."""
+def _planned_warmup(config: Mapping[str, Any]) -> int | None:
+    """The steps of the warmup that a run's config names."""
+    for key in WARMUP_KEYS:
+        if isinstance(config.get(key), int | float) and config[key] >= 1:
+            return int(config[key])
+    return None
+
+
+def _warmup_of(steps: Steps, rates: Floats, config: Mapping[str, Any] | None = None) -> int:
+    """The last step of the initial rise: where the first highest rate is logged, or what the config
+    says where that is before the log begins."""
     highest = np.flatnonzero(rates >= rates.max() * (1 - 1e-9))[0]
     if highest and steps[highest] - steps[highest - 1] > 1 and rates[highest - 1] > 0:
         # The rise ended between two logged steps: where its straight line meets the peak.
         at, rate = steps[highest - 1], rates[highest - 1]
         return int(min(steps[highest], np.ceil(at * rates[highest] / rate)))
+    planned = _planned_warmup(config or {})
+    if not highest and planned is not None and planned < steps[0]:
+        return planned
     return int(steps[highest]) if highest or steps[0] > 1 else 0
 
 

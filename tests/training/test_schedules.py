@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import curves
 from scaling_cli.errors import InputError
 from scaling_cli.laws import get_law, get_published
 from scaling_cli.training.history import annealing, curve_columns, stacked
-from scaling_cli.training.schedule import logged_schedule, parse_schedule
+from scaling_cli.training.schedule import drops, logged_schedule, parse_schedule, roundest
 
 PEAK, LEAST, WARMUP = 3e-4, 3e-5, 2160
 # The schedules of the multi-power law's published curves, as a user writes them.
@@ -110,6 +111,60 @@ def test_sparse_log_from_after_the_warmup_gives_the_schedule_back(name: str, sha
         assert codes & {"schedule_assumed", "schedule_unknown"}
 
 
+@pytest.mark.parametrize("name", SPECS)
+def test_the_family_and_its_breaks_are_recognised_in_a_log(name: str) -> None:
+    """Every 128th rate of a run that has ended, its end not planned anywhere."""
+    rates = formula(name)
+    steps = np.arange(2176, len(rates), 128)
+    found = logged_schedule(steps, rates[steps], int(steps[-1]))
+    logged, _, spec = found.name.partition(", ")
+    asked = SPECS[name].partition(":")[0]
+    assert (logged, spec.partition(":")[0]) == ("logged", asked)
+    # Not beside a break was the rate ever another than the run's own.
+    after = slice(2176, steps[-1])
+    assert np.allclose(found.rates[after], rates[after], atol=0.03 * PEAK)
+    if asked == "piecewise":
+        assert np.array_equal(found.rates[after], rates[after])
+        assert "rate_drop" in {note.code for note in found.notes}
+    again = parse_schedule(spec)
+    assert np.allclose(again.rates[after], rates[after], atol=0.005 * PEAK)
+
+
+def test_a_decay_that_has_begun_goes_on_to_its_end() -> None:
+    for name in ("wsd_20000_24000", "wsdld_20000_24000"):
+        rates = formula(name)
+        steps = np.arange(2176, 22000, 128)
+        found = logged_schedule(steps, rates[steps], 24000)
+        assert np.allclose(found.rates[2176:], rates[2176:], atol=0.03 * PEAK)
+        assert found.rates[-1] == pytest.approx(LEAST, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "round_one"),
+    [(7937, 8064, 8000), (19073, 19200, 19200), (1, 9, 5), (101, 101, 101), (350, 470, 400)],
+)
+def test_a_break_is_where_people_write_one(low: int, high: int, round_one: int) -> None:
+    assert roundest(low, high) == round_one
+
+
+def test_a_smooth_schedule_has_no_breaks_however_it_is_logged() -> None:
+    for spec in SPECS.values():
+        if not spec.startswith("piecewise"):
+            rates = parse_schedule(spec).rates
+            for every in (1, 10, 128, 500):
+                steps = np.arange(every, len(rates), every)
+                assert drops(steps, rates[steps], WARMUP) == []
+
+
+def test_config_names_the_warmup_before_the_log() -> None:
+    rates = parse_schedule("cosine:peak=1e-3,warmup=50,total=1000,min=1e-4").rates
+    steps = np.arange(100, 1001, 100)
+    rates[steps[0]] = 1e-3  # logged as the peak
+    found = logged_schedule(steps, rates[steps], 1000, {"warmup_steps": 50})
+    assert found.warmup == 50
+    assert np.allclose(found.rates[:51], 1e-3 * np.arange(51) / 50)
+
+
 def test_config_names_a_schedule_that_has_not_shown_yet() -> None:
     rates = parse_schedule("wsd:peak=1e-3,warmup=50,total=1000,min=1e-4").rates
     steps = np.arange(5, 500, 5)
@@ -177,3 +232,12 @@ def test_published_multi_power_law_has_its_test_error(
         errors.append(np.mean(np.abs(found - loss)))
     assert len(errors) == 6
     assert round(float(np.mean(errors)), 5) == error
+
+
+@pytest.mark.parametrize(
+    ("size", "error"), [("25M", 0.00356), ("100M", 0.00315), ("400M", 0.00441)]
+)
+def test_logged_rates_give_by_the_command_what_formulas_give(
+    public_data: Path, size: str, error: float
+) -> None:
+    assert curves.by_the_command(size, "mpl").error <= error
