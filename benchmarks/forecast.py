@@ -12,10 +12,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from scaling_cli.errors import FitError
-from scaling_cli.fitting import forecast
-from scaling_cli.fitting.engine import FitOptions, score_holdout
-from scaling_cli.fitting.recipes import fitter
+from scaling_cli.fitting import auto
+from scaling_cli.fitting.problem import FitOptions
+from scaling_cli.fitting.procedures import fitter
 from scaling_cli.fitting.result import Fit
+from scaling_cli.fitting.scoring import score_holdout
 from scaling_cli.laws import LAWS
 from scaling_cli.project import open_project
 from scaling_cli.records import Floats
@@ -147,12 +148,12 @@ def observations(rows: Sequence[Row]) -> Table:
 
 def strong(rows: Table, options: FitOptions, group: dict[str, str]) -> Fit:
     """The recipe with its tightest prior alone."""
-    return forecast.fit(rows, options, group, forecast.WIDTHS[:1])
+    return auto.fit(rows, options, group, auto.WIDTHS[:1])
 
 
 def weak(rows: Table, options: FitOptions, group: dict[str, str]) -> Fit:
     """The recipe with its widest prior alone."""
-    return forecast.fit(rows, options, group, forecast.WIDTHS[-1:])
+    return auto.fit(rows, options, group, auto.WIDTHS[-1:])
 
 
 def contenders() -> dict[str, Callable[..., Fit]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.rows import seconds
-from scaling_cli.fitting.engine import FitOptions
+from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.project import Project, open_project
 
 title = "Many groups, 100 resamples each"

@@ -12,8 +12,8 @@ import numpy as np
 
 from benchmarks.curves import TABLE, public_curves
 from benchmarks.rows import ROOT
-from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.fitting.imputed import SPREAD
+from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import get_law
 from scaling_cli.project import LAST, PREDICTED, Project, open_project

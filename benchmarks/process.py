@@ -18,7 +18,7 @@ ROUNDS = 5
 PROGRAM = """
 import sys, tempfile
 import scaling_cli as scalefit
-from scaling_cli.fitting.engine import FitOptions
+from scaling_cli.fitting.problem import FitOptions
 with tempfile.TemporaryDirectory() as folder:
     project = scalefit.open_project(folder)
     project.ingest([sys.argv[1]])
@@ -35,7 +35,7 @@ lap = lambda name: laps.append((name, process_time()))
 import numpy, pyarrow
 lap("import numpy, pyarrow")
 import scaling_cli as scalefit
-from scaling_cli.fitting.engine import FitOptions
+from scaling_cli.fitting.problem import FitOptions
 lap("import of the package")
 with tempfile.TemporaryDirectory() as folder:
     project = scalefit.open_project(folder)

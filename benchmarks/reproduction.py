@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rows import TABLE
-from scaling_cli.fitting.engine import FitOptions, fit
+from scaling_cli.fitting.engine import fit
 from scaling_cli.fitting.isoflop import fit_isoflop
 from scaling_cli.fitting.objective import get_objective
+from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import get_law, get_published
 from scaling_cli.records import Floats

@@ -9,10 +9,10 @@ import numpy as np
 
 from benchmarks.forecast import DATA, further_tables, markdown, observations, tables
 from scaling_cli.errors import FitError
-from scaling_cli.fitting.engine import FitOptions
-from scaling_cli.fitting.forecast import LEAST_NOISE
+from scaling_cli.fitting.auto import LEAST_NOISE
 from scaling_cli.fitting.isoflop import Curve, isoflop_curves, minima
-from scaling_cli.fitting.recipes import fitter
+from scaling_cli.fitting.problem import FitOptions
+from scaling_cli.fitting.procedures import fitter
 from scaling_cli.planning.splits import allocate_fit
 from scaling_cli.table import Table
 

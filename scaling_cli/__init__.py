@@ -20,7 +20,7 @@ from scaling_cli.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from scaling_cli.errors import FitError, InputError, ScalefitError, UnreachableError
-    from scaling_cli.fitting.engine import FitOptions
+    from scaling_cli.fitting.problem import FitOptions
     from scaling_cli.fitting.result import Fit, Prediction
     from scaling_cli.laws import LAWS, get_law, get_published
     from scaling_cli.planning.splits import Allocation

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from scaling_cli.checks import Result
     from scaling_cli.checks.base import Bench
     from scaling_cli.fitting.backtest import Comparison
-    from scaling_cli.fitting.engine import FitOptions
-    from scaling_cli.fitting.recipes import Recipe
+    from scaling_cli.fitting.problem import FitOptions
+    from scaling_cli.fitting.procedures import Procedure
     from scaling_cli.fitting.result import FailedFit, Fit
     from scaling_cli.ingest import Ingest
     from scaling_cli.observe import Runs
@@ -97,19 +97,19 @@ class Project:
         workers: int = 1,
         finals: str = LAST,
     ) -> list[Fit | FailedFit]:
-        """Fit each law, or the recipe `auto`, to each group of runs; a failed one says why.
+        """Fit each law, or the procedure `auto`, to each group of runs; a failed one says why.
 
         With `finals` "predicted" a run that has not ended enters at the end that is foreseen.
         The groups are spread over `workers` processes; their number changes no digit.
         Raises the first group's FitError if nothing could be fitted.
         """
-        from scaling_cli.fitting.engine import FitOptions
-        from scaling_cli.fitting.recipes import recipe
+        from scaling_cli.fitting.problem import FitOptions
+        from scaling_cli.fitting.procedures import procedure
         from scaling_cli.fitting.result import FailedFit
 
         if finals not in FINALS:
             raise InputError(f"--finals {finals} is not known", f"Give {' or '.join(FINALS)}.")
-        chosen = list({item.id: item for item in map(recipe, laws)}.values())
+        chosen = list({item.id: item for item in map(procedure, laws)}.values())
         for item in chosen:
             if finals == PREDICTED and item.every_point:
                 raise InputError(
@@ -178,16 +178,16 @@ class Project:
         options: FitOptions | None = None,
     ) -> list[Comparison]:
         """Rank laws on each group of runs by their errors on larger runs; without `laws`, the
-        recipe `auto` and every law whose columns the runs have.
+        procedure `auto` and every law whose columns the runs have.
 
         A group that cannot be cut has no ranking and says why; raises FitError if none can.
         """
-        from scaling_cli.fitting import backtest, recipes
+        from scaling_cli.fitting import backtest, procedures
 
         observations = self.observations(where)
-        chosen = laws or recipes.comparable(observations)
+        chosen = laws or procedures.comparable(observations)
         for name in chosen:
-            recipes.fitter(name)
+            procedures.fitter(name)
         groups = observations.groups(observations.by if by is None else by)
         found, errors = [], []
         for group, rows in groups:
@@ -309,7 +309,7 @@ class Project:
     def forecasts(self, fit: str | None = None, law: str | None = None) -> list[Fit]:
         """The saved fits that answer for the future: those of `auto`, unless another is asked for
         or there are none."""
-        from scaling_cli.fitting.forecast import RECIPE
+        from scaling_cli.fitting.auto import RECIPE
 
         fits = self.saved_fits(fit, law)
         return [item for item in fits if item.name == RECIPE and not fit and not law] or fits
@@ -393,17 +393,17 @@ def optimal(
 
 
 def _fit_groups(
-    chosen: Recipe, groups: Groups, options: FitOptions, mapped: Mapper
+    chosen: Procedure, groups: Groups, options: FitOptions, mapped: Mapper
 ) -> list[Fit | FailedFit]:
-    """The recipe fitted to each group, or to all at once where a parameter is tied."""
+    """The procedure fitted to each group, or to all at once where a parameter is tied."""
     from scaling_cli.fitting import imputed
-    from scaling_cli.fitting.recipes import RECIPES
+    from scaling_cli.fitting.procedures import PROCEDURES
     from scaling_cli.fitting.result import PAPER
 
     bent = "--tie" if options.tied else "--recipe paper" if options.recipe == PAPER else ""
-    if bent and chosen.id in RECIPES:
+    if bent and chosen.id in PROCEDURES:
         raise InputError(
-            f"{bent} is for a law, and {chosen.id} is a recipe", f"Give --law {chosen.law.id}."
+            f"{bent} is for a law, and {chosen.id} is a procedure", f"Give --law {chosen.law.id}."
         )
     if options.tied and any(imputed.SPREAD in rows.columns for _, rows in groups):
         raise InputError("--tie does not know of --finals predicted", "Leave one of them out.")
@@ -417,12 +417,12 @@ def _fit_groups(
 
 
 def _fit_chunk(name: str, options: FitOptions, groups: Groups) -> list[Fit | FailedFit]:
-    """The recipe of this name fitted to each group: a recipe itself cannot be sent to a worker."""
+    """The procedure of this name fitted to each group; itself it cannot be sent to a worker."""
     from scaling_cli.fitting import imputed
-    from scaling_cli.fitting.recipes import recipe
+    from scaling_cli.fitting.procedures import procedure
     from scaling_cli.fitting.result import FailedFit
 
-    chosen = recipe(name)
+    chosen = procedure(name)
     found: list[Fit | FailedFit] = []
     for group, rows in groups:
         try:
@@ -436,8 +436,8 @@ def _fit_chunk(name: str, options: FitOptions, groups: Groups) -> list[Fit | Fai
 
 def _scored(result: Fit | FailedFit, unseen: Table | None) -> Fit | FailedFit:
     """The fit with its errors on the held-out runs of its group, if there are any."""
-    from scaling_cli.fitting.engine import score_holdout
     from scaling_cli.fitting.result import FailedFit
+    from scaling_cli.fitting.scoring import score_holdout
 
     if isinstance(result, FailedFit) or unseen is None:
         return result

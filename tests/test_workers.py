@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from scaling_cli.errors import InputError, ScalefitError
-from scaling_cli.fitting.engine import FitOptions
+from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.result import FailedFit, Fit
 from scaling_cli.project import Project, open_project
 from scaling_cli.workers import AHEAD, mapper

@@ -125,7 +125,7 @@ def fit(
 
     Example: scalefit fit --law chinchilla --by recipe --holdout 'split == "holdout"'
     """
-    from scaling_cli.fitting.engine import FitOptions
+    from scaling_cli.fitting.problem import FitOptions
     from scaling_cli.fitting.result import FailedFit
     from scaling_cli.project import open_project
     from scaling_cli.report.fits import failed_table, fit_table, groups_tables, holdout_table

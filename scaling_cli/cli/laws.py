@@ -21,12 +21,12 @@ def laws(
 
     Example: scalefit laws farseer
     """
-    from scaling_cli.fitting.forecast import RECIPE
-    from scaling_cli.fitting.recipes import recipe
+    from scaling_cli.fitting.auto import RECIPE
+    from scaling_cli.fitting.procedures import procedure
     from scaling_cli.laws import laws as registered
     from scaling_cli.report.laws import law_tables, laws_tables
 
-    named = [recipe(name) for name in ([law] if law else (RECIPE, *registered()))]
+    named = [procedure(name) for name in ([law] if law else (RECIPE, *registered()))]
     chosen = [item.as_law() for item in named]
     document: dict[str, Any] = {
         "laws": [

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from scaling_cli.errors import FitError, InputError
-from scaling_cli.fitting.engine import FitOptions, score_holdout
-from scaling_cli.fitting.recipes import fitter
+from scaling_cli.fitting.problem import FitOptions
+from scaling_cli.fitting.procedures import fitter
 from scaling_cli.fitting.result import FailedFit, Fit
+from scaling_cli.fitting.scoring import score_holdout
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats
 from scaling_cli.table import Table

@@ -8,7 +8,7 @@ from typing import Any
 
 from scaling_cli.errors import InputError
 from scaling_cli.fitting import engine
-from scaling_cli.fitting.engine import FitOptions
+from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import Law
 from scaling_cli.table import Table

@@ -43,7 +43,7 @@ SIGNIFICANT = (9.92, 5.84, 4.60, 4.03, 3.71, 3.36, 3.17, 2.85, 2.66)
 def design_notes(law: Law, columns: Mapping[str, Floats], runs: float, free: int) -> list[Note]:
     """Notes on the rows [rows] alone, before a fit of `free` parameters.
 
-    `runs` counts the runs as `engine.effective_runs` does.
+    `runs` counts the runs as `problem.effective_runs` does.
     """
     notes = []
     rows, wanted = len(next(iter(columns.values()))), ROWS_PER_PARAMETER * free

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from scaling_cli.errors import InputError
-from scaling_cli.fitting.engine import FitOptions
-from scaling_cli.fitting.recipes import Fitter
+from scaling_cli.fitting.problem import FitOptions
+from scaling_cli.fitting.procedures import Fitter
 from scaling_cli.fitting.result import Fit
 from scaling_cli.notes import Note
 from scaling_cli.table import Table

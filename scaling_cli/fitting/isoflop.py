@@ -15,8 +15,8 @@ from typing import Any, Literal
 import numpy as np
 
 from scaling_cli.errors import FitError, InputError
-from scaling_cli.fitting import engine
-from scaling_cli.fitting.engine import FitOptions
+from scaling_cli.fitting import assembly, problem
+from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import Law, get_law
 from scaling_cli.notes import Note
@@ -225,7 +225,7 @@ def _refuse(law: Law, options: FitOptions) -> None:
 
 def _rows(law: Law, observations: Table) -> tuple[Table, list[Note]]:
     names = {name: name for name in ("params", "flops", "loss")}
-    rows, notes = engine.usable(law, observations, names, True, least=LEAST_SIZES)
+    rows, notes = problem.usable(law, observations, names, True, least=LEAST_SIZES)
     if "tokens" in rows.columns:
         ratio = rows.columns["flops"] / (6 * rows.columns["params"] * rows.columns["tokens"])
         if np.nanmax(np.abs(np.log(ratio)), initial=0.0) > FLOPS_TOLERANCE:
@@ -340,9 +340,9 @@ def _power(
         draws=np.stack([np.exp(lines[:, 0]), lines[:, 1]], axis=1),
         level=options.level,
         noise=float(np.sqrt(np.sum(residuals**2) / freedom)),
-        metrics=engine.metrics(np.exp(log_params), prediction),
+        metrics=assembly.metrics(np.exp(log_params), prediction),
         domain={"flops": (float(np.min(flops)), float(np.max(flops)))}
-        | {name: bounds for name, bounds in engine.domain(sizes).items() if name != "flops"},
+        | {name: bounds for name, bounds in assembly.domain(sizes).items() if name != "flops"},
         columns={"flops": "flops", "target": "params"},
         seed=options.seed,
         data_digest=rows.digest(),

@@ -9,9 +9,9 @@ from functools import cached_property
 import numpy as np
 
 from scaling_cli.fitting.arrays import Scratch
-from scaling_cli.fitting.curves import CurvesModel
 from scaling_cli.fitting.objective import Objective
 from scaling_cli.fitting.powersum import Parts, PowerSumModel, Rows
+from scaling_cli.fitting.sizewise import CurvesModel
 from scaling_cli.fitting.transforms import TRANSFORMS, Transform
 from scaling_cli.laws import Law
 from scaling_cli.records import Floats

@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_cli.errors import FitError, InputError
-from scaling_cli.fitting import diagnostics, engine
+from scaling_cli.fitting import assembly, diagnostics, engine, problem, resampling
 from scaling_cli.fitting.arrays import Scratch
-from scaling_cli.fitting.engine import Design, FitOptions, Frame
 from scaling_cli.fitting.powersum import Rows
+from scaling_cli.fitting.problem import Design, FitOptions, Frame
 from scaling_cli.fitting.result import PAPER, FailedFit, Fit
 from scaling_cli.fitting.solver import Solution, objective_values, solve
 from scaling_cli.fitting.starts import fit_starts
@@ -215,8 +215,10 @@ def fit(law: Law, groups: Groups, options: FitOptions) -> list[Fit | FailedFit]:
         group = groups[i][0]
         part = joint.parts[g]
         theta = joint.of_group(best.theta, g)[0]
-        alone = engine.report(design, frame, part, own[g], apart[g], options, group)
-        both = engine.report(design, frame, part, theta, joint.of_group(refits, g), options, group)
+        alone = assembly.report(design, frame, part, own[g], apart[g], options, group)
+        both = assembly.report(
+            design, frame, part, theta, joint.of_group(refits, g), options, group
+        )
         fits[i] = replace(
             both,
             tied={
@@ -239,7 +241,7 @@ def _weighed_together(designs: Mapping[int, Design], column: str) -> dict[int, D
     """The designs with weights of mean one over all groups: a run counts by its own weight,
     whichever group it stands in."""
     every = [design.rows.numbers(column) for design in designs.values()]
-    weights = engine.of_mean_one(np.concatenate(every))
+    weights = problem.of_mean_one(np.concatenate(every))
     parts = np.split(weights, np.cumsum([len(part) for part in every])[:-1])
     given = zip(designs.items(), parts, strict=True)
     return {i: replace(design, weights=part) for (i, design), part in given}
@@ -251,7 +253,7 @@ def _check(law: Law, options: FitOptions) -> None:
         raise InputError(
             f"the paper's procedure for {law.id} ties no parameters", "Leave --tie or --recipe out."
         )
-    engine.check_names(law, tied)
+    problem.check_names(law, tied)
     for name in tied:
         if name in options.fixed:
             raise InputError(
@@ -354,7 +356,7 @@ def _resample(
         none = [np.empty((0, len(theta))) for theta in own]
         return none, np.empty((0, best.theta.shape[1])), test
     random = np.random.default_rng(options.seed)
-    drawn = [engine.resampled(design.rows, options.resamples, random) for design in designs]
+    drawn = [resampling.resampled(design.rows, options.resamples, random) for design in designs]
     weights = np.concatenate(drawn, axis=1)
 
     def repeated(theta: Floats) -> Floats:
@@ -376,7 +378,7 @@ def _resample(
     chance = null.objective[sound] - np.sum([part.objective for part in apart], axis=0)[sound]
     test["p_value"] = float((1 + np.sum(chance >= rise)) / (1 + len(chance)))
     sure = [
-        engine.determined(rows, part.theta.shape[1]) & part.converged
+        resampling.determined(rows, part.theta.shape[1]) & part.converged
         for part, rows in zip(apart, drawn, strict=True)
     ]
     refits = [part.theta[good] for part, good in zip(apart, sure, strict=True)]

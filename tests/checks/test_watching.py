@@ -76,7 +76,7 @@ def store(tmp_path: Path) -> str:
     location = str(tmp_path / "store")
     project = open_project(location, MAPPING)
     project.ingest([str(ROOT / "sample_runs" / "csv"), str(ROOT / "sample_runs" / "jsonl")])
-    from scaling_cli.fitting.engine import FitOptions
+    from scaling_cli.fitting.problem import FitOptions
 
     where = f"recipe == 'rotary' and split == 'ladder' and run_id != '{RUN}'"
     project.fit(by=["recipe"], where=where, options=FitOptions(resamples=200))

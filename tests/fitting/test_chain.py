@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from scaling_cli.errors import InputError
-from scaling_cli.fitting.engine import FitOptions, score_holdout
-from scaling_cli.fitting.recipes import recipe
+from scaling_cli.fitting.problem import FitOptions
+from scaling_cli.fitting.procedures import procedure
 from scaling_cli.fitting.result import Fit
+from scaling_cli.fitting.scoring import score_holdout
 from scaling_cli.laws import get_law
 from scaling_cli.table import Table
 from tests.simulate import observations
@@ -36,7 +37,7 @@ def ladder(seed: int, rows: int = 40, scale: float = 1.0) -> Table:
 
 def chained(seed: int) -> Fit:
     options = FitOptions(resamples=100, target="acc", seed=seed)
-    return recipe("chinchilla+ladder").fit(ladder(seed), options, {})
+    return procedure("chinchilla+ladder").fit(ladder(seed), options, {})
 
 
 def test_the_interval_of_the_score_holds_new_larger_runs() -> None:
@@ -71,7 +72,7 @@ def test_a_chain_predicts_says_what_and_survives_a_file() -> None:
 
 def test_what_is_pinned_goes_to_the_link() -> None:
     options = FitOptions(resamples=0, target="acc", fixed={"b": 0.25, "E": 1.7})
-    fitted = recipe("chinchilla+ladder").fit(ladder(1), options, {})
+    fitted = procedure("chinchilla+ladder").fit(ladder(1), options, {})
     assert fitted.values["E"] == pytest.approx(1.7)
     assert fitted.then is not None
     assert fitted.then.values["b"] == pytest.approx(0.25)
@@ -79,4 +80,4 @@ def test_what_is_pinned_goes_to_the_link() -> None:
 
 def test_a_surface_is_no_link() -> None:
     with pytest.raises(InputError, match="no link"):
-        recipe("chinchilla+skaling")
+        procedure("chinchilla+skaling")

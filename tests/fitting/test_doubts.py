@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from scaling_cli.errors import FitError, InputError
-from scaling_cli.fitting import backtest, forecast, tied
-from scaling_cli.fitting.engine import FitOptions, fit
-from scaling_cli.fitting.recipes import fitter
+from scaling_cli.fitting import auto, backtest, tied
+from scaling_cli.fitting.engine import fit
+from scaling_cli.fitting.problem import FitOptions
+from scaling_cli.fitting.procedures import fitter
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import get_law
 from scaling_cli.planning.splits import allocate_fit
@@ -20,7 +21,7 @@ from scaling_cli.table import Table
 LAW = get_law("chinchilla")
 TRUTH = {"E": 1.82, "A": 480.0, "alpha": 0.348, "B": 2085.0, "beta": 0.366}  # epoch2024
 QUICK = FitOptions(resamples=60)
-LAW_OF_FORECAST = forecast.LAW.parameter_names
+LAW_OF_FORECAST = auto.LAW.parameter_names
 FAR = {"params": 1e10, "tokens": 1e12}
 
 
@@ -49,7 +50,7 @@ def codes(fitted: Fit, severity: str = "") -> set[str]:
 
 def test_a_sound_ladder_has_no_doubts() -> None:
     assert fit(LAW, runs(**ladder(40)), QUICK).notes == ()
-    assert forecast.fit(runs(**ladder(40)), QUICK).notes == ()
+    assert auto.fit(runs(**ladder(40)), QUICK).notes == ()
 
 
 @pytest.mark.parametrize("law", ["chinchilla", "auto"])
@@ -164,14 +165,14 @@ def test_what_leaves_nothing_to_fit_is_refused(options: dict[str, Any], word: st
 
 
 def test_a_forecast_says_which_resamples_failed_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    resample = forecast.resample
-    monkeypatch.setattr(forecast, "resample", lambda *given: resample(*given)[:40])
-    assert "resamples_failed" in codes(forecast.fit(runs(**ladder()), QUICK))
+    resample = auto.resample
+    monkeypatch.setattr(auto, "resample", lambda *given: resample(*given)[:40])
+    assert "resamples_failed" in codes(auto.fit(runs(**ladder()), QUICK))
 
 
 def test_the_forecast_refuses_a_range_that_it_would_not_heed() -> None:
     with pytest.raises(InputError, match="auto"):
-        forecast.fit(runs(**ladder()), replace(QUICK, ranges={"E": (1.0, 2.0)}))
+        auto.fit(runs(**ladder()), replace(QUICK, ranges={"E": (1.0, 2.0)}))
 
 
 def test_a_prediction_repeats_what_is_severe() -> None:
@@ -308,10 +309,10 @@ def test_a_split_that_resamples_lack_is_not_sure() -> None:
 
 def test_a_forecast_from_few_runs_is_as_unsure_as_its_prior() -> None:
     """Eight runs say little of the exponents: their draws are spread as the prior's centre is."""
-    fitted = forecast.fit(runs(**ladder(8)), replace(QUICK, resamples=200))
+    fitted = auto.fit(runs(**ladder(8)), replace(QUICK, resamples=200))
     for name in ("alpha", "beta"):
         drawn = np.log(fitted.draws[:, LAW_OF_FORECAST.index(name)])
-        assert np.std(drawn) > 0.8 * forecast.WIDTHS[0, 0]
+        assert np.std(drawn) > 0.8 * auto.WIDTHS[0, 0]
 
 
 @pytest.mark.parametrize(

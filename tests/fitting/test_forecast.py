@@ -15,9 +15,10 @@ from typer.testing import CliRunner
 
 from scaling_cli.cli import app
 from scaling_cli.errors import FitError, InputError
-from scaling_cli.fitting import engine, forecast
-from scaling_cli.fitting.engine import FitOptions, score_holdout
+from scaling_cli.fitting import auto, engine
+from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.result import Fit
+from scaling_cli.fitting.scoring import score_holdout
 from scaling_cli.fitting.solver import Prior, objective_values, solve
 from scaling_cli.laws import get_law
 from scaling_cli.table import Table
@@ -58,7 +59,7 @@ QUICK = FitOptions(resamples=100)
 
 def test_a_language_model_ladder_is_foreseen() -> None:
     training, ahead = ladder()
-    fitted = score_holdout(forecast.fit(training, QUICK), ahead)
+    fitted = score_holdout(auto.fit(training, QUICK), ahead)
     assert fitted.name == "auto"
     assert fitted.holdout is not None
     assert fitted.holdout["mape"] < 0.01
@@ -68,18 +69,18 @@ def test_a_language_model_ladder_is_foreseen() -> None:
 
 def test_the_same_runs_and_seed_give_the_same_digits() -> None:
     training, _ = ladder()
-    first, second = (forecast.fit(training, QUICK) for _ in range(2))
+    first, second = (auto.fit(training, QUICK) for _ in range(2))
     assert json.dumps(first.to_document()) == json.dumps(second.to_document())
-    other = forecast.fit(training, FitOptions(resamples=100, seed=1))
+    other = auto.fit(training, FitOptions(resamples=100, seed=1))
     assert other.values == first.values
     assert (other.draws[:50] != first.draws[:50]).any()
 
 
 def test_a_saved_forecast_predicts_as_before() -> None:
     training, _ = ladder()
-    fitted = forecast.fit(training, QUICK, {"recipe": "a"})
+    fitted = auto.fit(training, QUICK, {"recipe": "a"})
     read = Fit.from_document(json.loads(json.dumps(fitted.to_document())))
-    assert (read.name, read.law_id, read.drift) == ("auto", "skaling", forecast.DRIFT)
+    assert (read.name, read.law_id, read.drift) == ("auto", "skaling", auto.DRIFT)
     point = {"params": 1e10, "tokens": 1e12}
     assert read.predict(point) == fitted.predict(point)
     assert fitted.to_json()["law"] == "auto"
@@ -89,22 +90,22 @@ def test_every_problem_of_a_batch_may_have_its_own_prior() -> None:
     training, _ = ladder()
     ground, scales = surveyed(training)
     surface, start = ground.rows.surface(scales, 0.004), ground.theta
-    held = forecast.prior(0.2, forecast.WIDTHS)
+    held = auto.prior(0.2, auto.WIDTHS)
     weights = np.full((1, 36), 0.004**-2)
     together = solve(surface, weights, np.repeat(start[None], 4, axis=0), held)
     for i in range(4):
         alone = solve(surface, weights, start[None], Prior(held.mean[i], held.precision[i]))
         assert together.objective[i] == pytest.approx(alone.objective[0], rel=1e-9)
-    tight, wide = together.theta[0, forecast.HELD], together.theta[-1, forecast.HELD]
-    centre = held.mean[0, forecast.HELD]
+    tight, wide = together.theta[0, auto.HELD], together.theta[-1, auto.HELD]
+    centre = held.mean[0, auto.HELD]
     assert np.linalg.norm(tight - centre) < np.linalg.norm(wide - centre)
 
 
 @pytest.mark.parametrize("truth", [{"E": 0.3, "alpha": 0.15, "beta": 0.16, "A": 13.0, "B": 30.0}])
 def test_the_prior_gives_way_to_runs_of_another_kind(truth: dict[str, float]) -> None:
     training, ahead = ladder(48, 0.003, **truth)
-    fitted = score_holdout(forecast.fit(training, QUICK), ahead)
-    held = score_holdout(forecast.fit(training, QUICK, {}, forecast.WIDTHS[:1]), ahead)
+    fitted = score_holdout(auto.fit(training, QUICK), ahead)
+    held = score_holdout(auto.fit(training, QUICK, {}, auto.WIDTHS[:1]), ahead)
     assert "prior_gave_way" in codes(fitted)
     assert fitted.holdout is not None
     assert held.holdout is not None
@@ -114,11 +115,11 @@ def test_the_prior_gives_way_to_runs_of_another_kind(truth: dict[str, float]) ->
 def test_a_floor_near_the_losses_is_believed_and_the_exponents_stay_held() -> None:
     """The rows of a ladder that bends towards its floor say where that is: E's prior alone goes."""
     training, _ = ladder(E=3.3, A=120.0, B=500.0)  # 0.97 of the lowest loss
-    fitted = forecast.fit(training, FitOptions(resamples=0))
+    fitted = auto.fit(training, FitOptions(resamples=0))
     assert fitted.values["E"] == pytest.approx(3.3, rel=0.01)
     (note,) = [note for note in fitted.notes if "gave_way" in note.code]
     assert "their losses put E at 9" in note.message
-    exponents, floor = believed(training).mean_width[0] / forecast.WIDTHS[0]
+    exponents, floor = believed(training).mean_width[0] / auto.WIDTHS[0]
     assert exponents < 1.3
     assert floor > 1.5
 
@@ -129,42 +130,42 @@ def test_a_width_that_is_surer_than_it_is_right_loses_belief(
     """Exponents of 0.8: the tight prior's error is no larger, but by its own lights impossible."""
     training, _ = ladder(18, 0.01, E=1.8, alpha=0.8, beta=0.8, A=3e6, B=5e7)
     assert believed(training).by_exponents[0] < 0.2
-    monkeypatch.setattr(forecast, "log_density", lambda *_: np.zeros(len(forecast.WIDTHS)))
+    monkeypatch.setattr(auto, "log_density", lambda *_: np.zeros(len(auto.WIDTHS)))
     assert believed(training).by_exponents[0] > 0.5
 
 
 def test_a_ladder_like_the_others_widens_nothing() -> None:
-    widened = believed(ladder()[0]).mean_width[0] / forecast.WIDTHS[0]
+    widened = believed(ladder()[0]).mean_width[0] / auto.WIDTHS[0]
     assert (widened < 1.15).all()
 
 
-def surveyed(rows: Table) -> tuple[forecast.Ground, dict[str, float]]:
+def surveyed(rows: Table) -> tuple[auto.Ground, dict[str, float]]:
     columns = [rows.columns[name] for name in ("params", "tokens", "loss")]
-    whole = forecast.Ladder(*columns, np.arange(len(rows)))
-    return forecast.survey(whole, whole.scales()), whole.scales()
+    whole = auto.Ladder(*columns, np.arange(len(rows)))
+    return auto.survey(whole, whole.scales()), whole.scales()
 
 
-def believed(rows: Table) -> forecast.Belief:
-    return forecast.believe(*surveyed(rows))
+def believed(rows: Table) -> auto.Belief:
+    return auto.believe(*surveyed(rows))
 
 
 def test_the_density_of_larger_runs_is_that_of_the_dense_covariance() -> None:
     training, ahead = ladder()
     ground, scales = surveyed(training)
-    theta = forecast.fit_at(ground, scales, forecast.WIDTHS)
+    theta = auto.fit_at(ground, scales, auto.WIDTHS)
     columns = [ahead.columns[name] for name in ("params", "tokens", "loss")]
-    larger = forecast.Ladder(*columns, np.arange(3))
-    found = forecast.log_density(ground, scales, theta, forecast.WIDTHS, larger)
+    larger = auto.Ladder(*columns, np.arange(3))
+    found = auto.log_density(ground, scales, theta, auto.WIDTHS, larger)
     surface = larger.surface(scales, 1.0)
-    held = forecast.prior(ground.floor, forecast.WIDTHS)
-    bend = forecast.curvature(ground, scales, theta, held)
-    fitted = forecast.fit(training, FitOptions(resamples=0))
+    held = auto.prior(ground.floor, auto.WIDTHS)
+    bend = auto.curvature(ground, scales, theta, held)
+    fitted = auto.fit(training, FitOptions(resamples=0))
     outside = fitted.distance({"params": larger.params, "tokens": larger.tokens})
     steps = 1e-5 * np.eye(theta.shape[1])
     for i, point in enumerate(theta):
         jacobian = (surface.residuals(point + steps) - surface.residuals(point - steps)) / 2e-5
         covariance = jacobian.T @ np.linalg.inv(bend[i]) @ jacobian
-        covariance += np.diag(ground.noise**2 + (forecast.DRIFT * outside) ** 2)
+        covariance += np.diag(ground.noise**2 + (auto.DRIFT * outside) ** 2)
         residuals = surface.residuals(point[None])[0]
         expected = multivariate_normal(cov=covariance).logpdf(residuals)
         assert found[i] + 1.5 * np.log(1 / (2 * np.pi)) == pytest.approx(expected, abs=1e-3)
@@ -176,18 +177,18 @@ def test_the_evidence_is_the_integral_over_the_parameters(floor: float) -> None:
     training, _ = ladder(E=floor)
     ground, scales = surveyed(training)
     widths = np.array([[0.15, 0.08], [0.15, 0.2], [0.4, 0.2]])
-    theta = forecast.fit_at(ground, scales, widths)
-    found = forecast.log_evidence(ground, scales, theta, widths)
+    theta = auto.fit_at(ground, scales, widths)
+    found = auto.log_evidence(ground, scales, theta, widths)
     random = np.random.default_rng(0)
     surface, weights = ground.rows.surface(scales, ground.noise), ground.weights / ground.noise**2
     drawn = []
     for i in range(len(widths)):
-        held = forecast.prior(ground.floor, widths[i : i + 1])
-        (bend,) = forecast.curvature(ground, scales, theta[i : i + 1], held)
+        held = auto.prior(ground.floor, widths[i : i + 1])
+        (bend,) = auto.curvature(ground, scales, theta[i : i + 1], held)
         proposal = multivariate_t(theta[i], np.linalg.inv(bend), df=5, seed=random)
         points = proposal.rvs(20_000)
         value = objective_values(surface, weights[None], points, held)
-        logs = -value - proposal.logpdf(points) + np.sum(np.log(held.precision[0, forecast.HELD]))
+        logs = -value - proposal.logpdf(points) + np.sum(np.log(held.precision[0, auto.HELD]))
         drawn.append(logsumexp(logs))
     assert np.diff(found) == pytest.approx(np.diff(drawn), abs=0.35)
 
@@ -197,8 +198,8 @@ def test_a_wrong_loss_is_named_and_does_not_count() -> None:
     loss = training.columns["loss"].copy()
     lowest = int(np.argmin(loss))
     loss[lowest] *= 0.9
-    without = forecast.fit(training.select(np.arange(len(loss)) != lowest), QUICK)
-    hurt = forecast.fit(runs(training.columns["params"], training.columns["tokens"], loss), QUICK)
+    without = auto.fit(training.select(np.arange(len(loss)) != lowest), QUICK)
+    hurt = auto.fit(runs(training.columns["params"], training.columns["tokens"], loss), QUICK)
     (note,) = [note for note in hurt.notes if note.code == "outliers_set_aside"]
     assert f"run{lowest}" in note.message
     points = {name: ahead.columns[name] for name in ("params", "tokens")}
@@ -208,7 +209,7 @@ def test_a_wrong_loss_is_named_and_does_not_count() -> None:
 def test_a_target_that_is_no_cross_entropy_has_no_prior() -> None:
     training, _ = ladder()
     rows = training.with_columns(error=training.columns["loss"] / 9)
-    fitted = forecast.fit(rows, FitOptions(resamples=20, target="error"))
+    fitted = auto.fit(rows, FitOptions(resamples=20, target="error"))
     assert "no_prior" in codes(fitted)
     assert fitted.columns["target"] == "error"
     assert fitted.metrics["mape"] < 0.01
@@ -216,19 +217,19 @@ def test_a_target_that_is_no_cross_entropy_has_no_prior() -> None:
 
 def test_eight_runs_are_forecast_with_what_is_known_of_others() -> None:
     training, ahead = ladder(8, budgets=4)
-    fitted = score_holdout(forecast.fit(training, QUICK), ahead)
+    fitted = score_holdout(auto.fit(training, QUICK), ahead)
     assert {"few_runs", "no_backtest"} <= codes(fitted)
     assert fitted.holdout is not None
     assert fitted.holdout["mape"] < 0.03
     with pytest.raises(FitError, match="needs 6 usable runs"):
-        forecast.fit(training.select(np.arange(8) < 5), QUICK)
+        auto.fit(training.select(np.arange(8) < 5), QUICK)
 
 
 def test_runs_at_one_budget_are_warned_of() -> None:
     training, _ = ladder()
     compute = training.columns["flops"]
     flat = training.select((compute > 5e18) & (compute < 2e19))
-    assert "single_budget_design" in codes(forecast.fit(flat, QUICK))
+    assert "single_budget_design" in codes(auto.fit(flat, QUICK))
 
 
 def test_points_of_one_run_are_drawn_together() -> None:
@@ -241,7 +242,7 @@ def test_points_of_one_run_are_drawn_together() -> None:
     point = {"params": np.array([1e9]), "tokens": np.array([2e10])}
 
     def spread(rows: Table) -> float:
-        fitted = forecast.fit(rows, QUICK)
+        fitted = auto.fit(rows, QUICK)
         with np.errstate(all="ignore"):
             drawn = fitted.law.predict(**fitted.draw_values(), **point)
         return float(np.std(np.log(drawn)))
@@ -251,7 +252,7 @@ def test_points_of_one_run_are_drawn_together() -> None:
 
 def test_intervals_grow_with_the_distance_from_the_runs() -> None:
     training, _ = ladder()
-    fitted = forecast.fit(training, QUICK)
+    fitted = auto.fit(training, QUICK)
     inside = training.columns["params"][:1], training.columns["tokens"][:1]
     assert fitted.distance(dict(zip(("params", "tokens"), inside, strict=True)))[0] == 0
     factors = np.array([1.0, 10.0, 100.0])
@@ -264,7 +265,7 @@ def test_intervals_grow_with_the_distance_from_the_runs() -> None:
 
 def test_a_ratio_that_no_run_had_is_said() -> None:
     training, _ = ladder()
-    fitted = forecast.fit(training, FitOptions(resamples=0))
+    fitted = auto.fit(training, FitOptions(resamples=0))
     notes = fitted.predict({"params": 1e8, "tokens": 1e12}).notes
     assert "ratio_outside" in {note.code for note in notes}
 
@@ -274,7 +275,7 @@ def test_a_ratio_that_no_run_had_is_said() -> None:
 )
 def test_the_recipe_is_not_bent(options: FitOptions) -> None:
     with pytest.raises(InputError, match="auto"):
-        forecast.fit(ladder()[0], options)
+        auto.fit(ladder()[0], options)
 
 
 def test_the_commands_forecast_unless_told_otherwise(
@@ -330,7 +331,7 @@ def test_forecast_intervals_cover_at_least_what_they_say() -> None:
     covered = []
     for seed in range(12):
         training, ahead = ladder(24, 0.01, seed)
-        score = score_holdout(forecast.fit(training, QUICK), ahead).holdout
+        score = score_holdout(auto.fit(training, QUICK), ahead).holdout
         assert score is not None
         covered.append(score["coverage"])
     assert np.mean(covered) >= 0.85

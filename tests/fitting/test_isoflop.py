@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from scaling_cli.errors import FitError
-from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.fitting.isoflop import akima, fit_envelope, fit_isoflop
+from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import get_law
 from scaling_cli.planning.budget import Line, optimum

@@ -10,10 +10,11 @@ import pytest
 from scipy.stats import kruskal, norm
 
 from scaling_cli.errors import FitError
-from scaling_cli.fitting import forecast
+from scaling_cli.fitting import auto
 from scaling_cli.fitting.diagnostics import BY_CHANCE, group_notes
-from scaling_cli.fitting.engine import FitOptions, fit
-from scaling_cli.fitting.recipes import fitter
+from scaling_cli.fitting.engine import fit
+from scaling_cli.fitting.problem import FitOptions
+from scaling_cli.fitting.procedures import fitter
 from scaling_cli.laws import get_law
 from scaling_cli.notes import Note
 from scaling_cli.planning.splits import allocate_fit
@@ -76,7 +77,7 @@ def test_groups_differ_where_kruskal_and_wallis_say_so() -> None:
 def test_counts_in_billions_are_seen_and_give_no_split() -> None:
     rows = ladder()
     billions = {name: rows.columns[name] / 1e9 for name in ("params", "tokens")}
-    fitted = forecast.fit(with_column(rows, **billions), QUICK)
+    fitted = auto.fit(with_column(rows, **billions), QUICK)
     assert severities(fitted.notes)["units_doubtful"] == "severe"
     assert allocate_fit(fitted, 1e22).params is None
     mixed = rows.columns["params"].copy()
@@ -101,7 +102,7 @@ def test_runs_are_not_left_out_for_what_they_reached(name: str, low: float) -> N
 def test_many_runs_that_are_wrong_are_named() -> None:
     rows = ladder()
     loss = rows.columns["loss"] * np.where(np.arange(36) % 5 == 0, 1.5, 1.0)
-    fitted = forecast.fit(with_column(rows, loss=loss), QUICK)
+    fitted = auto.fit(with_column(rows, loss=loss), QUICK)
     assert severities(fitted.notes)["outliers"] == "severe"
     (note,) = (note for note in fitted.notes if note.code == "outliers")
     assert note.message.startswith("8 of 36 runs")
@@ -150,4 +151,4 @@ def test_a_frontier_of_a_few_runs_is_no_sign_that_the_law_explains_little() -> N
         random = np.random.default_rng(seed)
         loss = rows.columns["loss"] * np.exp(0.004 * random.standard_normal(36))
         some = with_column(rows, loss=loss).select(np.arange(36) >= 6)
-        assert "explains_little" not in severities(forecast.fit(some, QUICK).notes)
+        assert "explains_little" not in severities(auto.fit(some, QUICK).notes)

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from scaling_cli.cli import app
 from scaling_cli.errors import FitError, InputError
 from scaling_cli.fitting import engine
-from scaling_cli.fitting.engine import FitOptions
+from scaling_cli.fitting.objective import get_objective
+from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import LAWS, get_law
 from scaling_cli.table import Table
@@ -96,14 +97,14 @@ def test_a_law_without_a_recorded_paper_refuses() -> None:
 def test_every_recorded_paper_names_an_objective_that_there_is() -> None:
     for law in LAWS.values():
         if law.paper:
-            assert engine.get_objective(law.paper.objective).name == law.paper.objective
+            assert get_objective(law.paper.objective).name == law.paper.objective
             assert law.paper.method
 
 
 @pytest.mark.parametrize("name", ["huber_adaptive:0.1", "squared:2", "huber_log:x", "huber_log:0"])
 def test_a_delta_that_means_nothing_is_refused(name: str) -> None:
     with pytest.raises(InputError):
-        engine.get_objective(name)
+        get_objective(name)
 
 
 def test_the_commands_say_which_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

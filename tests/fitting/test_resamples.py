@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scaling_cli.fitting.engine import FitOptions, fit, resampled
+from scaling_cli.fitting.engine import fit
+from scaling_cli.fitting.problem import FitOptions
+from scaling_cli.fitting.resampling import resampled
 from scaling_cli.laws import get_law
 from scaling_cli.table import Table
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from scaling_cli.cli import app
 from scaling_cli.errors import FitError, InputError
 from scaling_cli.fitting import engine, tied
-from scaling_cli.fitting.engine import FitOptions
+from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import get_law
 from scaling_cli.project import Project

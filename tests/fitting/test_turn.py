@@ -8,7 +8,7 @@ import pytest
 from scaling_cli.errors import FitError
 from scaling_cli.fitting import engine
 from scaling_cli.fitting.diagnostics import turn
-from scaling_cli.fitting.engine import FitOptions
+from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.laws import get_law
 from scaling_cli.table import Table
 

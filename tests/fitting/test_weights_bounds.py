@@ -10,8 +10,9 @@ import pytest
 
 from scaling_cli.errors import InputError
 from scaling_cli.fitting import tied
-from scaling_cli.fitting.engine import FitOptions, fit
+from scaling_cli.fitting.engine import fit
 from scaling_cli.fitting.objective import get_objective
+from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.fitting.surface import Surface, on_scale
 from scaling_cli.laws import get_law

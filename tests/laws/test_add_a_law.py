@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from scaling_cli import laws
 from scaling_cli.cli import app
 from scaling_cli.errors import InputError
-from scaling_cli.fitting.engine import FitOptions, fit
+from scaling_cli.fitting.engine import fit
+from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.report.catalogue import page
 from tests.places import ROOT

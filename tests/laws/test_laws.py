@@ -11,8 +11,9 @@ import pytest
 
 from scaling_cli.columns import about
 from scaling_cli.errors import FitError, InputError
-from scaling_cli.fitting.engine import FitOptions, fit
+from scaling_cli.fitting.engine import fit
 from scaling_cli.fitting.objective import get_objective
+from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import LAWS, Law, get_law, get_published
 from scaling_cli.laws.experts import saturated_experts

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scaling_cli.errors import InputError
-from scaling_cli.fitting.engine import domain
+from scaling_cli.fitting.assembly import domain
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import get_law
 from scaling_cli.planning.contrasts import crossing, equivalent, slope_ratios, slopes

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from scaling_cli.errors import InputError
-from scaling_cli.fitting import forecast
-from scaling_cli.fitting.engine import FitOptions
+from scaling_cli.fitting import auto
 from scaling_cli.fitting.isoflop import isoflop_curves, minima
+from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import get_law, get_published
 from scaling_cli.planning.budget import Constraints, Line, optimum
@@ -101,7 +101,7 @@ def forecast_fit() -> Fit:
     loss = law.predict(**published.values, params=params, tokens=tokens)
     loss = loss * np.exp(0.01 * random.standard_normal(24))
     rows = Table.from_columns({"params": params, "tokens": tokens, "loss": loss})
-    return forecast.fit(rows, FitOptions(resamples=200))
+    return auto.fit(rows, FitOptions(resamples=200))
 
 
 def test_the_loss_of_a_split_is_that_of_a_run_there(forecast_fit: Fit) -> None:
@@ -161,7 +161,7 @@ def test_the_lowest_points_of_larger_isoflop_curves_lie_in_the_bounds(public_dat
         rows = porian(public_data, f"{name}/standard-count/val-loss")
         top = float(np.max(rows.columns["flops"]))
         below = rows.select(rows.columns["flops"] < 0.9e-2 * top)
-        fitted = forecast.fit(below, FitOptions(resamples=100))
+        fitted = auto.fit(below, FitOptions(resamples=100))
         for curve in isoflop_curves(rows):
             lowest = curve.log_params[np.argmin(curve.loss)]
             near = np.abs(curve.log_params - lowest) < np.log(4)

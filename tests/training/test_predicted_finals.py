@@ -15,8 +15,8 @@ from benchmarks import plans
 from scaling_cli.cli import app
 from scaling_cli.errors import InputError
 from scaling_cli.fitting import imputed
-from scaling_cli.fitting.engine import FitOptions
 from scaling_cli.fitting.imputed import SPREAD
+from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.project import Project, load_fit
 from scaling_cli.table import Table

@@ -1,4 +1,4 @@
-"""What can be fitted by name: every law, and the recipes that are more than the fit of one law."""
+"""What can be fitted by name: every law, and what is more than the fit of one law."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from scaling_cli.fitting import chain, engine, forecast, isoflop
-from scaling_cli.fitting.engine import FitOptions
+from scaling_cli.fitting import auto, chain, engine, isoflop
+from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import LAWS, Law, get_law
 from scaling_cli.laws.formula import MARK
@@ -20,7 +20,7 @@ Fitter = Callable[[Table, FitOptions, Mapping[str, Any]], Fit]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Procedure:
     """A way of fitting `law` that goes by a name of its own.
 
     `every_point` says that it reads each logged point of a run, not the final one alone; `scored`
@@ -36,25 +36,25 @@ class Recipe:
     about: tuple[str, ...] = ()
 
     def as_law(self) -> Law:
-        """The law as this recipe offers it: under its own name, where it has one."""
+        """The law as this procedure offers it: under its own name, where it has one."""
         if self.id == self.law.id:
             return self.law
         bare = replace(self.law, published=(), unverified=(), aliases=(), paper=None)
         return replace(bare, id=self.id, title=self.title, objective="map")
 
 
-RECIPES: dict[str, Recipe] = {
-    recipe.id: recipe
-    for recipe in (
-        Recipe(
-            forecast.RECIPE,
+PROCEDURES: dict[str, Procedure] = {
+    item.id: item
+    for item in (
+        Procedure(
+            auto.RECIPE,
             "Forecast of larger runs: the law under a prior that gives way to the runs",
-            forecast.LAW,
-            forecast.fit,
-            about=forecast.ABOUT,
+            auto.LAW,
+            auto.fit,
+            about=auto.ABOUT,
         ),
         *(
-            Recipe(law.id, law.title, law, fit, every_point, scored=False)
+            Procedure(law.id, law.title, law, fit, every_point, scored=False)
             for law, fit, every_point in (
                 (get_law("isoflop"), isoflop.fit_isoflop, False),
                 (get_law("isoflop_akima"), partial(isoflop.fit_isoflop, method="akima"), False),
@@ -65,27 +65,27 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def recipe(name: str) -> Recipe:
-    """The recipe of this name, or the plain fit of the law, or a law and its link as `law+link`;
+def procedure(name: str) -> Procedure:
+    """The procedure of this name, or the plain fit of the law, or a law and its link as `law+link`;
     InputError where there is none of them."""
-    if name in RECIPES:
-        return RECIPES[name]
+    if name in PROCEDURES:
+        return PROCEDURES[name]
     if "+" in name and not name.startswith(MARK):
         before, _, after = name.rpartition("+")
-        first, link = recipe(before), get_law(after)
+        first, link = procedure(before), get_law(after)
         chain.check(link)
-        return Recipe(name, link.title, first.law, partial(chain.fit, first.fit, link))
+        return Procedure(name, link.title, first.law, partial(chain.fit, first.fit, link))
     law = get_law(name)
-    return Recipe(law.id, law.title, law, partial(engine.fit, law))
+    return Procedure(law.id, law.title, law, partial(engine.fit, law))
 
 
 def fitter(name: str) -> Fitter:
-    return recipe(name).fit
+    return procedure(name).fit
 
 
 def comparable(observations: Table) -> list[str]:
-    """The recipe for forecasts and the laws of loss in params and tokens, for runs with both."""
+    """The procedure for forecasts and the laws of loss in params and tokens, for runs with both."""
     known = {name for name, values in observations.columns.items() if np.isfinite(values).any()}
-    reads = set(forecast.LAW.variables)
+    reads = set(auto.LAW.variables)
     laws = [law.id for law in LAWS.values() if law.target == "loss" and set(law.variables) == reads]
-    return [forecast.RECIPE, *laws] if reads <= known else []
+    return [auto.RECIPE, *laws] if reads <= known else []

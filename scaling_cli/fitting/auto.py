@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_cli.errors import InputError
-from scaling_cli.fitting import diagnostics, engine
-from scaling_cli.fitting.engine import MAD, FitOptions
+from scaling_cli.fitting import assembly, diagnostics, problem
+from scaling_cli.fitting.assembly import MAD
 from scaling_cli.fitting.objective import DEFAULT_OBJECTIVE, Objective
+from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.result import Fit, distance_outside
 from scaling_cli.fitting.solver import Prior, objective_values, solve
 from scaling_cli.fitting.starts import candidate_starts
@@ -277,7 +278,7 @@ def log_density(
     with the doubt about the parameters, the noise, and the drift with the distance."""
     held = prior(ground.floor, widths)
     residuals, jacobian = ahead.surface(scales, 1.0).residuals_and_jacobian(theta)
-    outside = distance_outside(engine.domain(ground.rows.sizes), ahead.sizes)
+    outside = distance_outside(assembly.domain(ground.rows.sizes), ahead.sizes)
     own = ground.noise**2 + (DRIFT * outside) ** 2
     # The covariance is `own` plus one of the rank of the parameters: small systems say it all.
     before = curvature(ground, scales, theta, held)
@@ -370,8 +371,8 @@ def fit(
         )
     wanted = options.target or LAW.target
     names = {"params": "params", "tokens": "tokens", "target": wanted}
-    rows, notes = engine.usable(LAW, observations, names, positive_target=True)
-    columns, target = engine.read(rows, names)
+    rows, notes = problem.usable(LAW, observations, names, positive_target=True)
+    columns, target = problem.read(rows, names)
     ladder = Ladder(**columns, target=target, owner=rows.owner_numbers())
 
     scales = ladder.scales()
@@ -391,7 +392,7 @@ def fit(
     values = dict(zip(NAMES, raw(final)[0].tolist(), strict=True))
     drawn = raw(draws)
     drawn = drawn[np.isfinite(drawn).all(axis=1)]
-    notes += diagnostics.design_notes(LAW, columns, engine.effective_runs(rows), len(NAMES))
+    notes += diagnostics.design_notes(LAW, columns, problem.effective_runs(rows), len(NAMES))
     notes += diagnostics.settings_notes(columns, target)
     notes += diagnostics.resample_notes(len(drawn), options.resamples)
     notes += diagnostics.explained_notes(np.log(ground.rows.target), residuals, None, wanted)
@@ -419,8 +420,8 @@ def fit(
         noise=max(
             LEAST_NOISE, MAD * diagnostics.weighted_median(np.abs(residuals), ground.weights)
         ),
-        metrics=engine.metrics(target, LAW.predict(**values, **columns)),
-        domain=engine.domain({name: values[ground.kept] for name, values in columns.items()}),
+        metrics=assembly.metrics(target, LAW.predict(**values, **columns)),
+        domain=assembly.domain({name: values[ground.kept] for name, values in columns.items()}),
         columns=names,
         seed=options.seed,
         data_digest=rows.digest(),
