@@ -40,6 +40,14 @@ class Accounting:
         """Tokens that a compute pays for [any shape]."""
         return flops / self.per_token(params)
 
+    @property
+    def formula(self) -> str:
+        """As an expression over columns: `6 * params * tokens`."""
+        factors = {1.0: " * params", 0.0: ""}
+        terms = [f"{c:g}{factors.get(p, f' * params**{p:g}')}" for c, p in self.terms]
+        per_token = terms[0] if len(terms) == 1 else f"({' + '.join(terms)})"
+        return f"{per_token} * tokens"
+
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "terms": [list(term) for term in self.terms]}
 

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from scaling_cli.errors import InputError
+from scaling_cli.quantities import read_quantity
 
 Value = Any  # a float64, complex128, bool or object array, or a scalar
 Lookup = Callable[[str], Value]
@@ -27,11 +28,9 @@ MAX_LENGTH = 10_000
 MAX_NESTING = 50
 MAX_DEPTH = 150
 
-SUFFIXES = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
-
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
-      | (?P<number>(?:\d+(?:_\d+)*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?[KMBT]?(?![\w.]))
+      | (?P<number>(?:\d+(?:_\d+)*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?[kKMGBT]?(?![\w.]))
       | (?P<name>[^\W\d]\w*(?:\.\w+)*)
       | `(?P<quoted>[^`]+)`
       | (?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
@@ -138,7 +137,7 @@ def _tokens(text: str) -> Iterator[_Token]:
         match = _TOKEN.match(text, at)
         if match is None:
             if text[at].isdigit() or text[at] == ".":
-                mend = "Write numbers like 1e23, 0.5, 7B or 300M (suffixes K, M, B, T)."
+                mend = "Write numbers like 1e23, 0.5, 7B or 300M (suffixes k, K, M, G, B, T)."
                 _fail(text, at, "this is not a number", mend)
             mend = _HABITS.get(text[at], "Names with other characters than letters, digits, _ and "
                                ". stand in backticks.")  # fmt: skip
@@ -325,10 +324,8 @@ class _Parser:
         _fail(self.text, token.start, found, "Give a number, a name, a text or parentheses.")
 
     def number(self, token: _Token) -> float:
-        suffix = SUFFIXES.get(token.text[-1])
-        digits = token.text if suffix is None else token.text[:-1]
-        value = float(digits) * (1.0 if suffix is None else suffix)
-        if not np.isfinite(value):
+        value = read_quantity(token.text)
+        if value is None or not np.isfinite(value):
             _fail(self.text, token.start, "this number is too large", "At most 1.7e308 is read.")
         return value
 
@@ -364,7 +361,7 @@ def is_missing(value: Any) -> bool:
 
 
 def as_number(value: Any) -> float | None:
-    """The number that a scalar is or spells, else None."""
+    """The number that a scalar is or spells (`7B` too), else None."""
     if isinstance(value, (bool, int, float, np.number, np.bool_)):
         try:
             return float(value)
@@ -374,7 +371,8 @@ def as_number(value: Any) -> float | None:
         try:
             return float(value)
         except ValueError:
-            return {"true": 1.0, "false": 0.0}.get(value.strip().lower())
+            truth_value = {"true": 1.0, "false": 0.0}.get(value.strip().lower())
+            return read_quantity(value) if truth_value is None else truth_value
     return None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from scaling_cli.errors import InputError, UnreachableError
 from scaling_cli.expressions import parse
-from scaling_cli.spelling import near
+from scaling_cli.spelling import near, spelled_like
 
 _RUN_KEYS = ("id", "group", "final", "where")
 _FINAL = re.compile(r"last|min|mean:[1-9]\d*")
@@ -77,10 +77,8 @@ def load_mapping(path: str | Path | None) -> Mapping:
 
 
 def _mapping(path: str, document: dict[str, Any]) -> Mapping:
-    import difflib
-
     tables = {key: value for key, value in document.items() if key not in ("columns", "run")}
-    for name in difflib.get_close_matches("columns", tables, 1, 0.8):
+    for name in spelled_like("columns", tables)[:1]:
         raise InputError(f"{path}: [{name}] is not a table of a mapping", "Write [columns].")
     columns, run = document.get("columns", {}), document.get("run", {})
     for name, table in (("columns", columns), ("run", run)):

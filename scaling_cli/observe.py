@@ -14,6 +14,7 @@ from scaling_cli.mapping import Mapping
 from scaling_cli.names import RUN_FIELDS, Document, RunNames
 from scaling_cli.notes import Note
 from scaling_cli.resolve import finals, points
+from scaling_cli.spelling import near
 from scaling_cli.store import RunRecord, Store
 from scaling_cli.table import Mask, Rows, Table
 
@@ -39,6 +40,40 @@ class Runs:
     def of_records(self, records: Sequence[RunRecord]) -> Runs:
         """The same rows of numbers, of records that say something else of the runs."""
         return Runs(tuple(records), replace(self.table, labels=names_of(records)))
+
+    def called(self, asked: str) -> list[int]:
+        """The rows of the runs that a user means by `asked`: of that key, else of that id, else of
+        that name, else those whose id or name matches it with its `*` for any text.
+
+        InputError, with names that are near, where there is none.
+        """
+        keys = [record.run_key for record in self.records]
+        ids = [record.run_id for record in self.records]
+        names = [record.name for record in self.records]
+        for texts in (keys, ids, names):
+            found = [row for row, text in enumerate(texts) if text == asked]
+            if found:
+                return found
+        if "*" in asked or "?" in asked:
+            pairs = zip(ids, names, strict=True)
+            found = [row for row, texts in enumerate(pairs) if _matches(texts, asked)]
+            if found:
+                return found
+        raise InputError(
+            f"There is no run '{asked}' in the store",
+            near(asked, [*ids, *filter(None, names)]) or "See `scalefit runs`.",
+        )
+
+    def one_called(self, asked: str) -> int:
+        """The row of the one run that `asked` means; InputError where it means several."""
+        found = self.called(asked)
+        if len(found) > 1:
+            keys = [self.records[row].run_key for row in found]
+            more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+            raise InputError(
+                f"'{asked}' means {len(found)} runs", f"Name one: {', '.join(keys[:3])}{more}."
+            )
+        return found[0]
 
     def groups(self, by: Sequence[str]) -> list[tuple[dict[str, Any], Runs]]:
         """The runs parted by the values of `by`, in sorted order; without `by`, all in one."""
@@ -112,6 +147,12 @@ def observe(
         )
     with_loss = _with_loss(runs.select(kept))
     return _every_point(store, mapping, with_loss) if every_point else with_loss.table
+
+
+def _matches(texts: Iterable[str], asked: str) -> bool:
+    from fnmatch import fnmatchcase
+
+    return any(fnmatchcase(text, asked) for text in texts)
 
 
 def names_of(records: Sequence[RunRecord]) -> RunNames:

@@ -1,4 +1,4 @@
-"""Numbers as people write them: `1e23`, `7B`, `300M`, `2T`."""
+"""Numbers as people write them: `1e23`, `7B`, `300M`, `2T`, `1,048,576`."""
 
 from __future__ import annotations
 
@@ -7,18 +7,47 @@ import re
 
 from scaling_cli.errors import InputError
 
-SUFFIXES = {"K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
+SUFFIXES = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}  # by the lower-case letter
 LARGE_SHARE = 100.0  # from 10,000 % on a share is told by its power of ten
 _SCALES = (("T", 1e12), ("B", 1e9), ("M", 1e6), ("K", 1e3))
-_QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([KMBGTkmbgt]?)\s*")
+_PLAIN = r"\d+(?:_\d+)*\.?\d*|\.\d+"
+_GROUPED = r"\d{1,3}(?:,\d{3}){2,}(?:\.\d+)?"  # one comma alone may be a decimal comma
+_QUANTITY = re.compile(rf"\s*([+-]?)({_GROUPED}|{_PLAIN})((?:[eE][+-]?\d+)?)\s*([kmbgtKMBGT]?)\s*")
+_ONE_GROUP = re.compile(r"([+-]?\d{1,3}),(\d{3}(?:\.\d+)?)")
+_ONE_COMMA = re.compile(r"\s*[+-]?\d*,\d+(?:[eE][+-]?\d+)?\s*[kmbgtKMBGT]?\s*")
+_WRITE = "Write it as 1e23, 7B, 300M or 2T."
+
+
+def read_quantity(text: str, counts: bool = False) -> float | None:
+    """The number that `text` writes, or None: `7B`, `12.5k`, `1048.58M`, `1_000`, `1,048,576`.
+
+    A comma alone, as in `1,048`, may part thousands or decimals, and is read only where `counts`
+    says that nothing but a whole count is meant: then it parts thousands.
+    """
+    match = _QUANTITY.fullmatch(_ONE_GROUP.sub(r"\1\2", text) if counts else text)
+    if match is None:
+        return None
+    sign, digits, exponent, suffix = match.groups()
+    value = float(sign + re.sub("[,_]", "", digits) + exponent)
+    return value * SUFFIXES.get(suffix.lower(), 1.0)
+
+
+def has_one_comma(text: str) -> bool:
+    """Whether `text` is a number but for its one comma, which may stand for a decimal point."""
+    return _ONE_COMMA.fullmatch(text) is not None
 
 
 def parse_quantity(text: str, what: str = "a number") -> float:
     """The number that `text` writes; InputError says what was expected."""
-    match = _QUANTITY.fullmatch(text.replace("_", ""))
-    if match is None:
-        raise InputError(f"{what}: '{text}' is not a number", "Write it as 1e23, 7B, 300M or 2T.")
-    value = float(match[1]) * SUFFIXES.get(match[2].upper(), 1.0)
+    value = read_quantity(text)
+    if value is None and has_one_comma(text):
+        point, none = text.strip().replace(",", "."), text.strip().replace(",", "")
+        raise InputError(
+            f"{what}: the comma of '{text}' may part thousands or decimals",
+            f"Write {none} or {point}.",
+        )
+    if value is None:
+        raise InputError(f"{what}: '{text}' is not a number", _WRITE)
     if not math.isfinite(value):
         raise InputError(f"{what}: '{text}' is too large for a number", "Write it as 1e23.")
     return value
@@ -27,7 +56,7 @@ def parse_quantity(text: str, what: str = "a number") -> float:
 def parse_positive(text: str, what: str = "a number") -> float:
     value = parse_quantity(text, what)
     if value <= 0:
-        raise InputError(f"{what}: {text} must be above zero", "Write it as 1e23, 7B, 300M or 2T.")
+        raise InputError(f"{what}: {text} must be above zero", _WRITE)
     return value
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_cli.columns import COLUMNS
+from scaling_cli.compute import SIX_ND
 from scaling_cli.errors import InputError
 from scaling_cli.expressions import as_number, parse
 from scaling_cli.mapping import Mapping
@@ -276,7 +277,7 @@ class _Resolver:
         if name == "tokens":
             return self.tokens()
         if name == "flops" and self.column("params") and self.column("tokens"):
-            return self.computed("6 * params * tokens", ("params", "tokens"))
+            return self.computed(SIX_ND.formula, ("params", "tokens"))
         return None
 
     def candidates(self, name: str, names: tuple[str, ...]) -> Iterator[Column]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+LOOSE = 0.45  # of names in a list that is too long to be shown
 SLIP = 0.8  # `parms` and `param` for `params`, `token` for `tokens`; not `alpha` for `beta`
 
 
@@ -12,6 +13,14 @@ def near(name: str, names: Iterable[str], label: str = "Near names") -> str:
     """A sentence with the names that look like `name`, or nothing."""
     found = near_names(name, names)
     return f"{label}: {', '.join(found[:5])}." if found else ""
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """`Did you mean a or b? `, of the names that look like `name`, or nothing."""
+    import difflib
+
+    found = difflib.get_close_matches(name, [n for n in names if n != name], 3, LOOSE)
+    return f"Did you mean {' or '.join(found)}? " if found else ""
 
 
 def spelled_like(name: str, names: Iterable[str]) -> list[str]:

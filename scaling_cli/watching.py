@@ -61,7 +61,7 @@ def watch(
     stored = None
     if not sources:
         bench = project.bench()
-        stored = bench.subjects(_one(bench.named(name), name))[0].record
+        stored = bench.runs.records[bench.runs.one_called(name)]
     paths = list(sources) if stored is None else [stored.source]
     checks = _checks(project)
     reader = project
@@ -78,7 +78,7 @@ def watch(
                 raise
             trouble = str(error)
         bench = project.bench()
-        (place,) = _one(bench.named(name), name)
+        place = bench.runs.one_called(name)
         run = bench.subjects([place])[0]
         quiet = 0.0 if run.step > last_step else quiet + poll_seconds
         planned = run.planned_steps
@@ -123,12 +123,6 @@ def _going_on(bench: Bench, place: int) -> Bench:
     if records[place].status == "finished":
         records[place] = replace(records[place], status="unfinished")
     return replace(bench, runs=bench.runs.of_records(records))
-
-
-def _one(places: Sequence[int], name: str) -> Sequence[int]:
-    if len(places) > 1:
-        raise InputError(f"{len(places)} runs are called {name!r}", "Give the id of one.")
-    return places
 
 
 def _checks(project: Project) -> list[Check]:

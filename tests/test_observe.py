@@ -101,6 +101,25 @@ def test_filters_know_fields_columns_settings_and_metrics(
     assert "".join(ids(listed(ladder, where).table)) == expected
 
 
+def test_a_run_is_found_by_key_id_name_or_wildcard(tmp_path: Path) -> None:
+    named = [replace(run(key, [2.0]), name=name) for key, name in zip("abc", "xxz", strict=True)]
+    runs = listed(filled(tmp_path, *named, run("big-1", [3.0]), run("big-2", [3.0])))
+    for asked, keys in (
+        ("csv:a", ["csv:a"]),
+        ("b", ["csv:b"]),
+        ("z", ["csv:c"]),
+        ("x", ["csv:a", "csv:b"]),
+        ("big-*", ["csv:big-1", "csv:big-2"]),
+        ("big-?", ["csv:big-1", "csv:big-2"]),
+    ):
+        assert [runs.records[row].run_key for row in runs.called(asked)] == keys
+    assert runs.one_called("z") == 4
+    with pytest.raises(InputError, match=r"'x' means 2 runs. Name one: csv:a, csv:b"):
+        runs.one_called("x")
+    with pytest.raises(InputError, match=r"no run 'bigg-1' in the store. Near names: big-1"):
+        runs.called("bigg-1")
+
+
 def test_an_unknown_name_is_an_error_with_the_near_names(ladder: Store) -> None:
     with pytest.raises(InputError, match=r"No run has 'parms'\. Near names: params"):
         observe(ladder, where="parms < 3")

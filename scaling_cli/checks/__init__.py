@@ -132,7 +132,7 @@ def _read(table: Any, where: str) -> Check:
 
 def run_checks(bench: Bench, checks: Sequence[Check], names: Sequence[str] = ()) -> list[Result]:
     """Every check on every run that it is for; `names` narrows them to these runs."""
-    chosen = sorted({i for name in names for i in bench.named(name)}) if names else None
+    chosen = sorted({i for name in names for i in bench.runs.called(name)}) if names else None
     rows = range(len(bench.rows)) if chosen is None else chosen
     subjects = dict(zip(rows, bench.subjects(rows), strict=True))
     results = []

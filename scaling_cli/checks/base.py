@@ -217,28 +217,9 @@ class Bench:
             found.append(Subject(record, run, columns, alone, self))
         return found
 
-    def named(self, name: str) -> list[int]:
-        """The rows whose run id is `name`, else those whose name is, else those that match it with
-        its `*` for any text."""
-        from fnmatch import fnmatchcase
-
-        runs = self.runs.records
-        found = [i for i, run in enumerate(runs) if run.run_id == name]
-        found = found or [i for i, run in enumerate(runs) if run.name == name]
-        found = found or [i for i, run in enumerate(runs) if fnmatchcase(run.run_id, name)]
-        if not found:
-            raise InputError(
-                f"There is no run {name!r} in the store at {self.store.location}",
-                near(name, (run.run_id for run in runs)) or "See `scalefit runs`.",
-            )
-        return found
-
     def other(self, name: str) -> Subject:
         """The one run of this name, whichever run is under check."""
-        found = self.named(name)
-        if len(found) > 1:
-            raise InputError(f"{len(found)} runs are called {name!r}", "Give the id of one.")
-        return self.subjects(found)[0]
+        return self.subjects([self.runs.one_called(name)])[0]
 
 
 METRIC = Setting("metric", "texts", "the metrics judged; without it, every logged loss")

@@ -16,6 +16,7 @@ from scaling_cli.checks.base import (
     finite,
     judge_each,
 )
+from scaling_cli.fitting.objective import MAD
 from scaling_cli.quantities import number, percent
 
 # The past that a point is held against: its median is not moved by a spike of up to 15 points.
@@ -25,7 +26,6 @@ WINDOW = 32
 Z = 8.0
 # Without noise every rise has a large score. The largest rise of a validation loss there is 2.0 %.
 RISE = 0.02
-MAD_TO_SIGMA = 1.4826  # of a normal distribution
 
 
 def judge(run: Subject, settings: Settings) -> Finding:
@@ -40,7 +40,7 @@ def judge(run: Subject, settings: Settings) -> Finding:
             )
         past = sliding_window_view(series.values, window)[:-1]
         centre = np.median(past, axis=1)
-        spread = MAD_TO_SIGMA * np.median(np.abs(past - centre[:, None]), axis=1)
+        spread = MAD * np.median(np.abs(past - centre[:, None]), axis=1)
         above = series.values[window:] - centre
         scores = above / np.maximum(spread, np.finfo(float).tiny)
         high = above > rise * np.abs(centre)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from scaling_cli.checks.base import Finding, Rule, Setting, Settings, Subject, Undecided, finite
-from scaling_cli.checks.spike import MAD_TO_SIGMA
+from scaling_cli.fitting.objective import MAD
 from scaling_cli.quantities import percent
 
 SHARE = 0.5  # of the points so far: with less, a healthy constant rate looks flat for a while
@@ -31,7 +31,7 @@ def judge(run: Subject, settings: Settings) -> Finding:
     level = float(np.median(newer))
     gain = (float(np.median(older)) - level) / abs(level)
     changes = np.diff(window)  # what a falling loss changes by from point to point is mostly noise
-    sigma = MAD_TO_SIGMA * float(np.median(np.abs(changes - np.median(changes)))) / np.sqrt(2)
+    sigma = MAD * float(np.median(np.abs(changes - np.median(changes)))) / np.sqrt(2)
     error = MEDIAN_TO_MEAN * sigma * np.sqrt(1 / len(older) + 1 / len(newer)) / abs(level)
     highest = gain + STANDARD_ERRORS * error
     step = int(series.steps[-len(window)])

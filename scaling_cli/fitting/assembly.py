@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 
 from scaling_cli.fitting import diagnostics
+from scaling_cli.fitting.objective import MAD
 from scaling_cli.fitting.problem import Design, FitOptions, Frame
 from scaling_cli.fitting.result import Fit, with_derived
 from scaling_cli.fitting.surface import Surface
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats
 from scaling_cli.version import VERSION
-
-MAD = 1.4826  # median absolute deviation -> standard deviation of a normal
 
 
 def vanished(design: Design, surface: Surface, theta: Floats) -> list[str]:

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling_cli.compute import SIX_ND
 from scaling_cli.errors import InputError
 from scaling_cli.fitting import assembly, diagnostics, problem
-from scaling_cli.fitting.assembly import MAD
-from scaling_cli.fitting.objective import DEFAULT_OBJECTIVE, Objective
+from scaling_cli.fitting.objective import DEFAULT_OBJECTIVE, MAD, Objective
 from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.result import Fit, distance_outside
 from scaling_cli.fitting.solver import Prior, objective_values, solve
@@ -108,7 +108,8 @@ class Ladder:
 
     @property
     def compute(self) -> Floats:
-        return 6 * self.params * self.tokens
+        compute: Floats = SIX_ND.flops(self.params, self.tokens)
+        return compute
 
     @property
     def sizes(self) -> dict[str, Floats]:

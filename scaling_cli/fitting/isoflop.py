@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from scaling_cli.compute import SIX_ND
 from scaling_cli.errors import FitError, InputError
 from scaling_cli.fitting import assembly, problem
 from scaling_cli.fitting.problem import FitOptions
@@ -227,7 +228,7 @@ def _rows(law: Law, observations: Table) -> tuple[Table, list[Note]]:
     names = {name: name for name in ("params", "flops", "loss")}
     rows, notes = problem.usable(law, observations, names, True, least=LEAST_SIZES)
     if "tokens" in rows.columns:
-        ratio = rows.columns["flops"] / (6 * rows.columns["params"] * rows.columns["tokens"])
+        ratio = rows.columns["flops"] / SIX_ND.flops(rows.columns["params"], rows.columns["tokens"])
         if np.nanmax(np.abs(np.log(ratio)), initial=0.0) > FLOPS_TOLERANCE:
             notes.append(
                 Note(

@@ -90,7 +90,7 @@ def _inputs(
     called = {name: (names or {}).get(name, name) for name in law.variables}
     given = dict(inputs)
     if {"params", "tokens"} <= given.keys():
-        given.setdefault("flops", 6 * given["params"] * given["tokens"])
+        given.setdefault("flops", SIX_ND.flops(given["params"], given["tokens"]))
     given |= {name: given[column] for name, column in called.items() if column in given}
     missing = [called[name] for name in law.variables if name not in given]
     if missing:
@@ -326,7 +326,7 @@ class Fit:
         ratios: list[tuple[str, float]] = []
         if {"params", "tokens"} <= point.keys():
             ratios = [("tokens_per_param", point["tokens"] / point["params"])]
-            point.setdefault("flops", 6 * point["params"] * point["tokens"])
+            point.setdefault("flops", SIX_ND.flops(point["params"], point["tokens"]))
         if "flops" in self.domain and "flops" in point:
             beyond = self._outside("flops", point["flops"])
             if beyond:
@@ -497,7 +497,7 @@ def with_derived(columns: Mapping[str, Floats]) -> dict[str, Floats]:
     """The columns with the compute and the ratio of params and tokens, where there are both."""
     found = dict(columns)
     if {"params", "tokens"} <= columns.keys():
-        found["flops"] = 6 * columns["params"] * columns["tokens"]
+        found["flops"] = SIX_ND.flops(columns["params"], columns["tokens"])
         found["tokens_per_param"] = columns["tokens"] / columns["params"]
     return found
 

@@ -29,6 +29,7 @@ from scaling_cli.laws import (
 )
 from scaling_cli.laws.base import Evidence, Law, Parameter, Published, Source
 from scaling_cli.laws.formula import MARK, formula_law
+from scaling_cli.spelling import did_you_mean
 
 __all__ = [
     "LAWS",
@@ -99,10 +100,7 @@ def get_law(law_id: str) -> Law:
     by_name = {alias: law for law in known.values() for alias in law.aliases} | known
     if law_id in by_name:
         return by_name[law_id]
-    import difflib
-
-    near = difflib.get_close_matches(law_id, by_name, n=3, cutoff=0.5)
-    hint = f"Did you mean {' or '.join(near)}? " if near else ""
+    hint = did_you_mean(law_id, by_name)
     raise InputError(f"there is no law '{law_id}'", f"{hint}`scalefit laws` lists them.")
 
 
@@ -118,10 +116,7 @@ def get_published(name: str) -> tuple[Law, Published]:
                     f"the coefficients '{name}' of {law.id} are not verified ({item.evidence})",
                     "Check them against the paper, and fit your own runs.",
                 )
-    import difflib
-
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    hint = f"Did you mean {' or '.join(near)}? " if near else ""
+    hint = did_you_mean(name, known)
     raise InputError(
         f"there are no published coefficients named '{name}'", f"{hint}`scalefit laws` lists them."
     )

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from scaling_cli.errors import InputError, UnreachableError
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
+from scaling_cli.spelling import near
 from scaling_cli.store.files import Files, GoneError, files_at
 from scaling_cli.store.log import FOLDER, FORMAT, DamagedError, Entry, Log, State, stem
 
@@ -374,12 +375,9 @@ class Store:
     def load_fit(self, fit_id: str) -> dict[str, Any]:
         known = [name.removesuffix(".json") for name in self.files.names("fits", ".json")]
         if fit_id not in known:
-            import difflib
-
-            close = difflib.get_close_matches(fit_id, known, 3)
             raise InputError(
                 f"There is no fit {fit_id!r} in the store at {self.location}",
-                f"Near ids: {', '.join(close)}." if close else "Fit a law first: `scalefit fit`.",
+                near(fit_id, known, "Near ids") or "Fit a law first: `scalefit fit`.",
             )
         name = f"fits/{fit_id}.json"
         document: dict[str, Any] = self._saved_fit(name, self.files.read([name])[0])["fit"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 from math import isnan, log, nan
 
@@ -21,24 +20,6 @@ from scaling_cli.training.forecast import Forecast, foresee
 from scaling_cli.training.schedule import SAME_RATE, Schedule, parse_schedule
 
 SHOWN = 100  # steps at which what has not been logged yet is foreseen
-
-
-def find_run(rows: Runs, asked: str) -> RunRecord:
-    """The run of this id, key or name; InputError names near ones."""
-    for names in ("run_id", "run_key", "name"):
-        found = [record for record in rows.records if getattr(record, names) == asked]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise InputError(
-                f"{len(found)} runs are called '{asked}'",
-                f"Name one by its key: {', '.join(record.run_key for record in found[:3])}.",
-            )
-    near = difflib.get_close_matches(asked, [record.run_id for record in rows.records], 3, 0.4)
-    raise InputError(
-        f"there is no run '{asked}'",
-        f"Near: {', '.join(near)}." if near else "See `scalefit runs`.",
-    )
 
 
 def siblings_of(store: Store, rows: Runs, run: RunRecord, mapping: Mapping | None) -> list[Curve]:
@@ -82,7 +63,7 @@ def alike(
     if asked is None:
         size = nan
     else:
-        record = find_run(rows, asked)
+        record = rows.records[rows.one_called(asked)]
         used = mapping or record.mapping
         own = curve_of(record.to_run(store.series([record.run_key])[record.run_key]), used)
         size = own.params
@@ -113,7 +94,7 @@ def learnt(
     """`law` fitted to the finished runs of this one's group and size, or to those of `among`; with
     `upto` as if it were not finished itself."""
     curves = alike(store, rows, asked, mapping, among)
-    own = find_run(rows, asked).run_id
+    own = rows.records[rows.one_called(asked)].run_id
     return assess(law, [curve for curve in curves if upto is None or curve.run_id != own])
 
 
@@ -151,7 +132,7 @@ def ask(
     Another `schedule`, number of `steps` or `params` asks for the same run otherwise: what it has
     logged counts as far as the learning rates agree, and not at all for another size.
     """
-    record = find_run(rows, asked)
+    record = rows.records[rows.one_called(asked)]
     used = mapping or record.mapping
     run = record.to_run(store.series([record.run_key])[record.run_key])
     own = curve_of(run, used)

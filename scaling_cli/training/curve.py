@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling_cli.errors import InputError
+from scaling_cli.fitting.objective import MAD
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats, Series, Steps
 from scaling_cli.resolve import resolve
@@ -87,7 +88,7 @@ class Curve:
             np.split(self.steps, first[1:]), np.split(self.loss, first[1:]), strict=True
         ):
             off = np.abs(values - np.median(values))
-            kept = off <= 6 * 1.4826 * np.median(off) + 1e-12
+            kept = off <= 6 * MAD * np.median(off) + 1e-12
             steps.append(int(np.round(np.mean(some[kept]))))
             loss.append(float(np.mean(values[kept])))
         return replace(self, steps=np.array(steps, dtype=np.int64), loss=np.array(loss))

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from scaling_cli.errors import FitError
+from scaling_cli.fitting.objective import MAD
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats, Steps
 from scaling_cli.training.curve import Curve
@@ -48,7 +49,6 @@ ALONE_STRETCH = 1.3  # of the band without siblings to calibrate it
 LEAST_NOISE = 1e-3  # of a row, relative
 SHRINK = 3.0  # siblings' worth of that prior in their covariance
 FLAT = 9.0  # variance of a level that is left free: a factor of e**3 either way
-MAD = 1.4826  # median absolute deviation -> standard deviation of a normal
 
 
 @dataclass(frozen=True)

@@ -280,7 +280,7 @@ def test_command_answers_from_the_runs_of_one_size(samples: Project) -> None:
     ("arguments", "said"),
     [
         (("--steps", "4000"), "--run"),
-        (("--steps", "4000", "--run", "baseline-schedule"), "Near:"),
+        (("--steps", "4000", "--run", "baseline-schedule"), "Near names:"),
         (("--steps", "4000", "--run", RUN, "--family", "cosin"), "wsd"),
         (("--steps", "4000", "--where", "params < 1"), "--where"),
     ],
