@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rows import seconds
-from scaling_cli.adapters import read_sources, tensorboard
+from scaling_cli.adapters import tensorboard
+from scaling_cli.adapters.reading import read_sources
 
 title = "Readers: TensorBoard, offline W&B, JSON lines"
 SCALARS = 200_000  # in 4 runs of 5 tags

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from unittest.mock import patch
 
-from scaling_cli.adapters import stream
+from scaling_cli.adapters.reading import stream
 from tests.adapters.wandb_server import KEY, Recorded, Server
 
 title = "W&B server at 100 ms a call: 96 runs of 2,000 rows with 8 metrics"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scaling_cli.adapters import Ingested, stream
+from scaling_cli.adapters.reading import Ingested, stream
 from scaling_cli.errors import InputError
 from scaling_cli.notes import Note, gather
 from scaling_cli.progress import Progress

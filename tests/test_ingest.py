@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-import scaling_cli.adapters as adapters
 import scaling_cli.ingest as ingesting
+from scaling_cli.adapters import reading, registry
 from scaling_cli.adapters.service import Request, Unchanged
 from scaling_cli.cli import app
 from scaling_cli.errors import InputError, UnreachableError
@@ -63,7 +63,7 @@ class Lab:
 @pytest.fixture
 def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
     made = Lab()
-    monkeypatch.setattr(adapters, "services", lambda: (made,))
+    monkeypatch.setattr(registry, "services", lambda: (made,))
     return made
 
 
@@ -195,7 +195,7 @@ def test_ctrl_c_among_many_files_keeps_the_first(
             if not self.left:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(adapters, "PIECE_BYTES", 1)  # each file is one
+    monkeypatch.setattr(reading, "PIECE_BYTES", 1)  # each file is one
     histories(tmp_path / "logs", "abcde")
     project = Project(str(tmp_path / "s"), None)
     with pytest.raises(KeyboardInterrupt):
@@ -218,8 +218,8 @@ def test_few_files_at_a_time_say_the_same_as_all_at_once(
     settings.write_text("run_id,tokens\na,100\nc,300\n")
     sample = SAMPLES
     for name, size in (("whole", 1 << 40), ("pieces", 1)):
-        monkeypatch.setattr(adapters, "PIECE_BYTES", size)
-        pieces = list(adapters.stream([str(logs), str(sample)], meta=str(settings)))
+        monkeypatch.setattr(reading, "PIECE_BYTES", size)
+        pieces = list(reading.stream([str(logs), str(sample)], meta=str(settings)))
         assert (len(pieces) > 10) == (name == "pieces")
         done = Project(str(tmp_path / name), None).ingest(
             [str(logs), str(sample)], meta=str(settings)
@@ -236,14 +236,14 @@ def test_few_files_at_a_time_say_the_same_as_all_at_once(
 def test_files_of_one_run_are_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tensorboardX import SummaryWriter
 
-    monkeypatch.setattr(adapters, "PIECE_BYTES", 1)
+    monkeypatch.setattr(reading, "PIECE_BYTES", 1)
     for run_id in ("a", "b"):
         for session in range(2):
             with SummaryWriter(str(tmp_path / run_id), filename_suffix=f".{session}") as writer:
                 writer.add_scalar("loss", 2.0, session)
         with SummaryWriter(str(tmp_path / run_id)) as writer:
             writer.add_hparams({"params": 7}, {"final": 1.0}, name="hparams")
-    pieces = [piece.runs for piece in adapters.stream([str(tmp_path)]) if piece.runs]
+    pieces = [piece.runs for piece in reading.stream([str(tmp_path)]) if piece.runs]
     assert [[run.run_id for run in runs] for runs in pieces] == [["a"], ["b"]]
     for (run,) in pieces:
         assert run.config["params"] == 7
@@ -253,8 +253,8 @@ def test_files_of_one_run_are_read_at_once(tmp_path: Path, monkeypatch: pytest.M
 def test_two_runs_of_one_name_are_refused_wherever_they_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adapters, "PIECE_BYTES", 1)
+    monkeypatch.setattr(reading, "PIECE_BYTES", 1)
     histories(tmp_path / "x", "ab")
     histories(tmp_path / "y", "a", loss=1.0)
     with pytest.raises(InputError, match="both hold a run 'a', and they differ"):
-        list(adapters.stream([str(tmp_path)]))
+        list(reading.stream([str(tmp_path)]))

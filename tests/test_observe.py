@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scaling_cli.adapters import read_sources
+from scaling_cli.adapters.reading import read_sources
 from scaling_cli.errors import InputError
 from scaling_cli.fitting.engine import fit
 from scaling_cli.laws import get_law

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling_cli.adapters.files import read_bytes, stem_of, suffix_of
-from scaling_cli.adapters.shapes import Column, Table, text_column
+from scaling_cli.adapters.shapes import Column, RawTable, text_column
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
@@ -48,7 +48,7 @@ def _delimiter(header: str) -> str:
     return best if len(_fields(header, best)) > 1 else ""
 
 
-def _load(path: Path, source: str) -> Table:
+def _load(path: Path, source: str) -> RawTable:
     import pyarrow as pa
     from pyarrow import csv as pacsv
 
@@ -118,7 +118,7 @@ def _load(path: Path, source: str) -> Table:
         for i, column in enumerate(names)
         if not column.startswith("\0")
     }
-    return Table(name, source, stem_of(path), texts, rows, _typed, 2, notes)
+    return RawTable(name, source, stem_of(path), texts, rows, _typed, 2, notes)
 
 
 def _typed(texts: Any) -> Column:

@@ -57,14 +57,14 @@ class Found:
         return self.source.rpartition("/")[0] or "."
 
 
-class Files:
+class SourceFiles:
     """The files that sources name. Copies of what lies elsewhere last as long as this is open."""
 
     def __init__(self) -> None:
         self._copies: tempfile.TemporaryDirectory[str] | None = None
         self._elsewhere: dict[Path, tuple[Any, str]] = {}  # copy -> file system, its path there
 
-    def __enter__(self) -> Files:
+    def __enter__(self) -> SourceFiles:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from scaling_cli.adapters import mlflow
-from scaling_cli.adapters.files import Files
+from scaling_cli.adapters.files import SourceFiles
 from scaling_cli.adapters.service import Request, Unchanged
 from scaling_cli.errors import InputError, UnreachableError, install
 from scaling_cli.notes import Note
@@ -54,7 +54,7 @@ def fetch(source: str, request: Request) -> Iterator[Run | Unchanged | Note]:
     if is_server:
         yield from _served(uri, experiment, request)
         return
-    with Files() as door:
+    with SourceFiles() as door:
         found = [f for f, head in door.find([_local(uri)]) if mlflow.recognises(f.path, head)]
         door.fetch(found)
         for item in mlflow.read_together(found, request.mapping):

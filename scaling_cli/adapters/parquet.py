@@ -15,7 +15,7 @@ import numpy as np
 
 from scaling_cli.adapters.building import make_run, whole_steps
 from scaling_cli.adapters.files import Found, read_bytes, stem_of, suffix_of
-from scaling_cli.adapters.shapes import Table, one_array, typed_column
+from scaling_cli.adapters.shapes import RawTable, one_array, typed_column
 from scaling_cli.errors import InputError
 from scaling_cli.notes import Note
 
@@ -76,7 +76,7 @@ def _runs(parts: Sequence[Found], mapping: Mapping) -> Iterator[Run]:
         raise InputError(f"{source} cannot be read: {error}", "Write it again.") from error
     if not table.num_rows:
         raise InputError(f"{source} has no rows", "Give a table with a row a point.")
-    made = Table(name, source, stem_of(parts[0].path), arrays, table.num_rows, typed_column)
+    made = RawTable(name, source, stem_of(parts[0].path), arrays, table.num_rows, typed_column)
     yield from _neptune(made) if set(arrays) >= _NEPTUNE else made.runs(mapping)
 
 
@@ -107,7 +107,7 @@ def _load(found: Found) -> Any:
     return table
 
 
-def _neptune(table: Table) -> Iterator[Run]:
+def _neptune(table: RawTable) -> Iterator[Run]:
     """A row for each value: of a series where there is a step, else a setting."""
     ids, names = table.labels("run_id"), table.labels("attribute_path")
     kinds, step = table.labels("attribute_type"), table["step"]

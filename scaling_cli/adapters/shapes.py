@@ -66,7 +66,7 @@ class Labels:
 
 
 @dataclass
-class Table:
+class RawTable:
     """Columns of any source by name. `arrays` are pyarrow's, which `to_column` types when asked;
     `first_row` is the number that a person finds the first of them under."""
 
@@ -121,7 +121,7 @@ class Table:
         return found
 
 
-def _runs(table: Table, mapping: Mapping) -> Iterator[Run]:
+def _runs(table: RawTable, mapping: Mapping) -> Iterator[Run]:
     step = _step_column(table, mapping)
     if _is_chart_export(table):
         yield from _chart_export(table)
@@ -154,7 +154,7 @@ def _runs(table: Table, mapping: Mapping) -> Iterator[Run]:
         yield from _repeated_rows(table, run_id, ids, step)
 
 
-def _one(table: Table) -> Labels:
+def _one(table: RawTable) -> Labels:
     """The whole table as one run."""
     return Labels(np.zeros(table.rows, dtype=np.int64), [table.stem])
 
@@ -170,7 +170,7 @@ def _distinct(*keys: Any) -> int:
     return 1 + int(new.sum())
 
 
-def _step_column(table: Table, mapping: Mapping) -> str | None:
+def _step_column(table: RawTable, mapping: Mapping) -> str | None:
     mapped = mapping.columns.get("step", "")
     for candidate in (mapped, *STEP_NAMES):
         if candidate in table.arrays and table[candidate].numeric:
@@ -178,7 +178,7 @@ def _step_column(table: Table, mapping: Mapping) -> str | None:
     return None
 
 
-def _id_column(table: Table, mapping: Mapping, metric: str | None) -> str | None:
+def _id_column(table: RawTable, mapping: Mapping, metric: str | None) -> str | None:
     if mapping.id is not None:
         wanted = (mapping.id, mapping.id.removeprefix("config."))
         found = next((n for n in wanted if n in table.arrays), None)
@@ -200,7 +200,7 @@ def _id_column(table: Table, mapping: Mapping, metric: str | None) -> str | None
     return None
 
 
-def _is_history(table: Table, step: str) -> bool:
+def _is_history(table: RawTable, step: str) -> bool:
     """Whether the rows of a table without run ids are the points of one run."""
     for size in COLUMNS["params"].names:
         if size in table.arrays and len(table.labels(size).names) > 1:
@@ -209,7 +209,7 @@ def _is_history(table: Table, step: str) -> bool:
     return len(np.unique(column.values[column.filled])) * 2 > int(column.filled.sum())
 
 
-def _rows(table: Table, run_id: str | None, ids: Sequence[str]) -> Iterator[Run]:
+def _rows(table: RawTable, run_id: str | None, ids: Sequence[str]) -> Iterator[Run]:
     """One row a run: every other column is a config key."""
     columns = [(column, table[column]) for column in table.arrays if column != run_id]
     for row, identity in enumerate(ids):
@@ -278,7 +278,7 @@ def _config_key(column: str) -> str:
     return column
 
 
-def _repeated_rows(table: Table, run_id: str, ids: Labels, step: str | None) -> Iterator[Run]:
+def _repeated_rows(table: RawTable, run_id: str, ids: Labels, step: str | None) -> Iterator[Run]:
     """Rows that share a run but no step parts them: the tokens do, or they are repeats of it."""
     tokens = next((n for n in COLUMNS["tokens"].names if n in table.arrays), None)
     if (
@@ -310,7 +310,7 @@ def _repeated_rows(table: Table, run_id: str, ids: Labels, step: str | None) -> 
 
 
 def _histories(
-    table: Table, run_id: str | None, ids: Labels, step: str | None, order_by: str | None = None
+    table: RawTable, run_id: str | None, ids: Labels, step: str | None, order_by: str | None = None
 ) -> Iterator[Run]:
     """Rows are points of runs."""
     ids = _part_by_group(table, run_id, ids, step)
@@ -360,7 +360,7 @@ def _histories(
     yield from constants_to_config(runs)
 
 
-def _part_by_group(table: Table, run_id: str | None, ids: Labels, step: str | None) -> Labels:
+def _part_by_group(table: RawTable, run_id: str | None, ids: Labels, step: str | None) -> Labels:
     """Tables give one run's points once for each evaluation, told apart by their group only."""
     group = table.named(("group",))
     if group is None or run_id is None or step is None or group == run_id:
@@ -398,7 +398,7 @@ def _numbered(ids: Labels, order_by: Any) -> Ints:
     return steps
 
 
-def _long(table: Table, run_id: str | None, step: str, metric: str, value: str) -> Iterator[Run]:
+def _long(table: RawTable, run_id: str | None, step: str, metric: str, value: str) -> Iterator[Run]:
     """Rows are (run, step, metric, value)."""
     ids = table.labels(run_id) if run_id else _one(table)
     metrics = table.labels(metric)
@@ -425,7 +425,7 @@ def _long(table: Table, run_id: str | None, step: str, metric: str, value: str) 
         yield make_run(table.adapter, identity, table.source, config.get(code, {}), points[code])
 
 
-def _constants(table: Table, column: str, ids: Labels, usable: Any) -> Iterator[tuple[int, Any]]:
+def _constants(table: RawTable, column: str, ids: Labels, usable: Any) -> Iterator[tuple[int, Any]]:
     """The runs in which a column holds one value only, and the value."""
     order, _ = ids.grouped
     order = order[(usable & table[column].filled)[order]]
@@ -438,16 +438,16 @@ def _constants(table: Table, column: str, ids: Labels, usable: Any) -> Iterator[
         yield code, table[column].cell(row)
 
 
-def _chart_columns(table: Table) -> list[str]:
+def _chart_columns(table: RawTable) -> list[str]:
     return [c for c in list(table.arrays)[1:] if not c.endswith(_EXTREMES)]
 
 
-def _is_chart_export(table: Table) -> bool:
+def _is_chart_export(table: RawTable) -> bool:
     columns = _chart_columns(table)
     return bool(columns) and all(" - " in column for column in columns)
 
 
-def _chart_export(table: Table) -> Iterator[Run]:
+def _chart_export(table: RawTable) -> Iterator[Run]:
     """A W&B chart: the x axis, then "<run> - <metric>" for each run."""
     axis = next(iter(table.arrays))
     columns: dict[str, dict[str, str]] = {}

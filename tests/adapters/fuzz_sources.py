@@ -34,8 +34,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from scaling_cli.adapters import read_sources
 from scaling_cli.adapters.crc32c import FRONT, crc32c, masked
+from scaling_cli.adapters.reading import read_sources
 from scaling_cli.adapters.wire import PAD
 from scaling_cli.errors import ScalefitError
 from scaling_cli.project import open_project

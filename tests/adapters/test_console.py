@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scaling_cli.adapters import read_sources
+from scaling_cli.adapters.reading import read_sources
 from scaling_cli.errors import InputError
 from scaling_cli.records import Run
 

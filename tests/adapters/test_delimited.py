@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaling_cli.adapters import Ingested, read_sources
+from scaling_cli.adapters.reading import Ingested, read_sources
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping
 from scaling_cli.records import Run

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from scaling_cli.adapters import Ingested, jsonl, read_sources
+from scaling_cli.adapters import jsonl
+from scaling_cli.adapters.reading import Ingested, read_sources
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping
 from scaling_cli.records import Run

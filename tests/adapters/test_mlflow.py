@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from scaling_cli.adapters import mlflow_server, read_sources
+from scaling_cli.adapters import mlflow_server
 from scaling_cli.adapters.mlflow_server import fetch
+from scaling_cli.adapters.reading import read_sources
 from scaling_cli.adapters.service import Request, Unchanged
 from scaling_cli.errors import InputError, UnreachableError
 from scaling_cli.records import Run

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import scaling_cli.adapters as package
-from scaling_cli.adapters import adapters, read_sources
+from scaling_cli.adapters import registry as package
+from scaling_cli.adapters.reading import read_sources
+from scaling_cli.adapters.registry import adapters
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping
 from scaling_cli.records import Run

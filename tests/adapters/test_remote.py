@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from scaling_cli.adapters import read_sources
+from scaling_cli.adapters.reading import read_sources
 from scaling_cli.errors import InputError, UnreachableError
 from scaling_cli.remote import without_secrets
 from tests.places import SAMPLES

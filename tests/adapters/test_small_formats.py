@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scaling_cli.adapters import read_sources
+from scaling_cli.adapters.reading import read_sources
 from scaling_cli.errors import InputError
 
 

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling_cli.adapters import Ingested, read_sources, tensorboard
+from scaling_cli.adapters import tensorboard
 from scaling_cli.adapters.crc32c import FRONT, crc32c, masked
+from scaling_cli.adapters.reading import Ingested, read_sources
 from scaling_cli.errors import InputError
 from scaling_cli.records import Run
 

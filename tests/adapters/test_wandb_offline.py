@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling_cli.adapters import read_sources, wandb_offline
+from scaling_cli.adapters import wandb_offline
+from scaling_cli.adapters.reading import read_sources
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping
 from scaling_cli.records import Run

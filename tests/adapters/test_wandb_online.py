@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from scaling_cli.adapters import read_sources, stream, wandb_online
+from scaling_cli.adapters import wandb_online
+from scaling_cli.adapters.reading import read_sources, stream
 from scaling_cli.cli import app
 from scaling_cli.errors import InputError, UnreachableError
 from scaling_cli.records import Run

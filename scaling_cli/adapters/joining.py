@@ -1,0 +1,98 @@
+"""Runs of several sources put together: tables of runs with their histories, settings with runs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import PurePath
+
+import numpy as np
+
+from scaling_cli.errors import InputError
+from scaling_cli.notes import Note
+from scaling_cli.records import Run
+
+Passed = dict[str, tuple[str, Run | bytes]]  # run_key -> its file; the run, or its digest later
+
+
+def _join_run_tables(
+    read: Sequence[tuple[PurePath, str, list[Run]]], notes: list[Note]
+) -> list[tuple[str, Run]]:
+    """A table with one row a run, in the folder of these runs' histories or above it, is their
+    config and holds no runs of its own."""
+    below: dict[PurePath, set[str]] = {}
+    for path, _, runs in read:
+        ids = {run.run_id for run in runs if run.series}
+        for folder in path.parents:
+            below.setdefault(folder, set()).update(ids)
+    rows: dict[PurePath, dict[str, Run]] = {}
+    tables = set()
+    for path, source, runs in read:
+        described = below[path.parent]
+        keys = [run.run_id if run.run_id in described else run.name for run in runs]
+        if any(run.series for run in runs) or not described.intersection(keys):
+            continue
+        tables.add(path)
+        for key, run in zip(keys, runs, strict=True):
+            if key in described:
+                rows.setdefault(path.parent, {})[key] = run
+            else:
+                message = f"{source} describes run {run.run_id}, which has no history beside it"
+                notes.append(Note("run_without_history", "warning", message))
+    joined = []
+    for path, source, runs in read:
+        if path not in tables:
+            above = [rows[folder] for folder in path.parents if folder in rows]
+            for run in runs:
+                row = next((table[run.run_id] for table in above if run.run_id in table), None)
+                joined.append((source, _described(run, row)))
+    return joined
+
+
+def _join_meta(
+    joined: Sequence[tuple[str, Run]], rows: dict[str, Run], undescribed: list[str]
+) -> list[tuple[str, Run]]:
+    found = [(source, run, rows.get(run.run_id) or rows.get(run.name)) for source, run in joined]
+    undescribed += [run.run_id for _, run, row in found if row is None]
+    return [(source, _described(run, row)) for source, run, row in found]
+
+
+def _described(run: Run, row: Run | None) -> Run:
+    if row is None:
+        return run
+    return replace(
+        run,
+        config=row.config | run.config,
+        name=row.name if run.name == run.run_id else run.name,
+        group=run.group or row.group,
+        status=row.status if run.status == "finished" else run.status,
+        tags=run.tags or row.tags,
+        created_at=run.created_at or row.created_at,
+        notes=(*run.notes, *row.notes),
+    )
+
+
+def _unique(found: Iterable[tuple[str, Run]], passed: Passed) -> Iterator[Run]:
+    """The runs that are not among those that have `passed`, which they are added to."""
+    for source, run in found:
+        other, known = passed.setdefault(run.run_key, (source, run))
+        if known is run:
+            yield run
+        elif _digest(run) != (_digest(known) if isinstance(known, Run) else known):
+            raise InputError(
+                f"{source} and {other} both hold a run {run.run_id!r}, and they differ",
+                "Give the runs different ids, or ingest only one of the files.",
+            )
+
+
+def _digest(run: Run) -> bytes:
+    """A hash of settings and history; NaN is NaN, whatever its bits."""
+    digest = hashlib.blake2b(repr(run.config).encode(), digest_size=16)
+    for name, series in sorted(run.series.items()):
+        values = series.values + 0.0  # no zero is negative
+        values[np.isnan(values)] = np.nan
+        digest.update(f"\0{name}\0{len(values)}\0".encode())
+        digest.update(np.ascontiguousarray(series.steps).data)
+        digest.update(values.data)
+    return digest.digest()
