@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from scaling_cli.compute import SIX_ND
 from scaling_cli.errors import InputError
-from scaling_cli.fitting import assembly, diagnostics, problem
+from scaling_cli.fitting import assembly, diagnostics, problem, record
 from scaling_cli.fitting.objective import DEFAULT_OBJECTIVE, MAD, Objective
 from scaling_cli.fitting.problem import FitOptions
+from scaling_cli.fitting.record import Fold, Record
 from scaling_cli.fitting.result import Fit, distance_outside
 from scaling_cli.fitting.solver import Prior, objective_values, solve
 from scaling_cli.fitting.starts import candidate_starts
@@ -31,7 +32,7 @@ from scaling_cli.fitting.surface import Surface, middle
 from scaling_cli.laws import get_law
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats
-from scaling_cli.table import Table
+from scaling_cli.table import Mask, Table
 from scaling_cli.version import VERSION
 
 RECIPE = "auto"
@@ -64,15 +65,14 @@ LEAST_NOISE = 8e-4  # losses are logged to three or four digits
 LEAST_ERROR = 1e-3  # of a backtest: below it widths are alike
 WRONG = 6.0  # noise scales from stage 0: such a row is set aside ...
 WRONG_SHARE = 0.15  # ... unless they are this many: then it is the noise that is not understood
-# ln compute below the largest from where on rows are held out, the most that may be, and the share
-# that is taken instead: a factor of 1.4, of 2.5 and of 5. The error of the deepest says more of the
-# rows that it lacks than of the width, while its density knows how far it reaches; so the error
-# counts in the first two alone (on the public tables, sources equal: 0.417 of plain Chinchilla's
-# error, and 0.423 with all three).
-FOLDS = ((0.35, 0.40, 0.20), (0.90, 0.53, 0.33), (1.60, 0.66, 0.45))
+# The deepest of the folds says more of the rows that it lacks than of the width, while its density
+# knows how far it reaches; so the error counts in the first two alone (on the public tables,
+# sources equal: 0.417 of plain Chinchilla's error, and 0.423 with all three).
 ERROR_FOLDS = 2
-LEAST_HELD, LEAST_TRAINING = 2, 7
+DOUBT = 0.2  # of the belief in the widths that three folds of one ladder do not move
 STARTS = 12
+# Its intervals, multiplied by this, cover 90 % of the held-out runs: of other ladders' record.
+OTHERS = 0.92
 DRIFT = 0.008  # log error per unit of distance outside the design; from folds inside training rows
 GAVE_WAY = 0.4  # share of the belief in the tightest prior; it is 0.71 before any row has spoken
 SAME_BUDGET = 0.35  # standard deviation of ln compute of runs at, in effect, one budget
@@ -171,6 +171,14 @@ class Belief:
         return mean
 
     @property
+    def doubted(self) -> Floats:
+        """The shares [pairs] by which intervals are made: folds that share their largest runs make
+        no width certain, and none impossible."""
+        before = _shares(-SHARPNESS * EARNED * np.log(self.widths[:, 0] * self.widths[:, 1]))
+        mixed: Floats = (1 - DOUBT) * self.shares + DOUBT * before
+        return mixed
+
+    @property
     def by_exponents(self) -> Floats:
         """Belief in each width of the exponents [widths], whatever that of E."""
         exponents = self.widths[:, 0]
@@ -231,22 +239,6 @@ def fit_at(ground: Ground, scales: Mapping[str, float], widths: Floats) -> Float
     return theta
 
 
-def folds(ladder: Ladder) -> list[tuple[Index, Index]]:
-    """(training, held out) row numbers; held out are the rows of the largest compute."""
-    log_compute, n = np.log(ladder.compute), len(ladder)
-    order = np.argsort(log_compute, kind="stable")
-    found: list[tuple[Index, Index]] = []
-    last = LEAST_HELD - 1
-    for depth, most, share in FOLDS:
-        count = int(np.sum(log_compute > np.max(log_compute) - depth))
-        if not last < count <= most * n:  # budgets a factor of 3 apart put both folds at one cut
-            count = max(last + 1, round(share * n))
-        last = count
-        if n - count >= LEAST_TRAINING:
-            found.append((np.sort(order[: n - count]), np.sort(order[n - count :])))
-    return found
-
-
 def curvature(ground: Ground, scales: Mapping[str, float], theta: Floats, held: Prior) -> Floats:
     """The objective's curvature at the fits [widths, free, free]: the precision of their logs."""
     surface = ground.rows.surface(scales, ground.noise)
@@ -291,21 +283,54 @@ def log_density(
     return density
 
 
-def believe(ground: Ground, scales: Mapping[str, float], widths: Floats = WIDTHS) -> Belief:
-    """Backtest the widths of the exponents, each fold repeating everything on its training rows
-    alone, and weigh the widths of E, from the row's own upwards, by the evidence of all rows."""
+@dataclass(frozen=True)
+class Below:
+    """The rows below a cut of compute, `inside` [rows], and what is fitted to them alone: the first
+    fit and the law's, `theta` [pairs, free], under each pair of widths."""
+
+    cut: float
+    inside: Mask
+    ground: Ground
+    theta: Floats
+
+
+def every_pair(widths: Floats) -> tuple[Index, Floats]:
+    """Each width of the exponents with E's own and every wider one: the number of the former
+    [pairs], and both [pairs, 2]."""
     row, wider = np.triu_indices(len(widths))
-    pairs = np.stack([widths[row, 0], widths[wider, 1]], axis=1)
-    theta = fit_at(ground, scales, pairs)
+    return row, np.stack([widths[row, 0], widths[wider, 1]], axis=1)
+
+
+def cut_below(ground: Ground, scales: Mapping[str, float], widths: Floats) -> list[Below]:
+    """Everything repeated below each cut, the highest first."""
+    found = []
+    for cut, inside in record.cuts(ground.rows.compute):
+        inner = survey(ground.rows.take(np.flatnonzero(inside)), scales, ground.theta[None])
+        found.append(Below(cut, inside, inner, fit_at(inner, scales, every_pair(widths)[1])))
+    return found
+
+
+def believe(
+    ground: Ground,
+    scales: Mapping[str, float],
+    theta: Floats,
+    widths: Floats,
+    folds: Sequence[tuple[Below, Ladder]],
+) -> Belief:
+    """Belief in each pair of widths, whose fits to the rows are `theta` [pairs, free].
+
+    `folds` are fits to fewer rows and the rows that these predict. The widths of the exponents are
+    weighed by them, those of E, from the row's own upwards, by the evidence of all rows.
+    """
+    row, pairs = every_pair(widths)
     if len(pairs) == 1:
         return Belief(pairs, np.ones(1), theta, np.empty((0, 1)))
+    own = np.flatnonzero(np.diff(row, prepend=-1))  # of each width of the exponents, E's own
     errors, densities = [], []
-    for training, held in folds(ground.rows):
-        inner = survey(ground.rows.take(training), scales, ground.theta[None])
-        found, ahead = fit_at(inner, scales, widths), ground.rows.take(held)
-        residuals = ahead.surface(scales, 1.0).residuals(found)
+    for below, ahead in folds:
+        residuals = ahead.surface(scales, 1.0).residuals(below.theta[own])
         errors.append(np.sqrt(np.mean(residuals**2, axis=1)))
-        densities.append(log_density(inner, scales, found, widths, ahead))
+        densities.append(log_density(below.ground, scales, below.theta[own], widths, ahead))
     table = np.array(errors).reshape(-1, len(widths))
     earned = -np.log(widths[:, 0])
     error = np.zeros(len(widths))
@@ -318,6 +343,66 @@ def believe(ground: Ground, scales: Mapping[str, float], widths: Floats = WIDTHS
     evidence -= SHARPNESS * EARNED * np.log(pairs[:, 1])
     shares = np.concatenate([by_row[i] * _shares(evidence[row == i]) for i in range(len(widths))])
     return Belief(pairs, shares, theta, table)
+
+
+def backtested(
+    ground: Ground, scales: Mapping[str, float], widths: Floats = WIDTHS
+) -> tuple[Belief, list[Fold]]:
+    """How far each width is believed, and what the recipe missed where it was fitted below a cut
+    and its own belief came from the cuts below that one."""
+    below = cut_below(ground, scales, widths)
+
+    def belief(here: Ground, inside: Mask, theta: Floats, deeper: Sequence[Below]) -> Belief:
+        held = [ground.rows.take(np.flatnonzero(inside & ~item.inside)) for item in deeper]
+        return believe(here, scales, theta, widths, list(zip(deeper, held, strict=True)))
+
+    everything = np.ones(len(ground.rows), dtype=bool)
+    theta = fit_at(ground, scales, every_pair(widths)[1])
+    found = belief(ground, everything, theta, below)
+    folds = []
+    for i, item in enumerate(below):
+        inner = belief(item.ground, item.inside, item.theta, below[i + 1 :])
+        folds.append(_missed(ground, item, inner, scales))
+    return found, folds
+
+
+def _missed(ground: Ground, below: Below, belief: Belief, scales: Mapping[str, float]) -> Fold:
+    """The residuals above a cut against what the fit below it states: the doubt about the
+    parameters under each width and about the widths, the noise, and the drift."""
+    above = np.flatnonzero(~below.inside)
+    ahead = ground.rows.take(above)
+    final = fit_at(below.ground, scales, belief.mean_width)
+    surface = ahead.surface(scales, 1.0)
+    missed = -surface.residuals(final)[0]
+    residuals, jacobian = surface.residuals_and_jacobian(belief.theta)
+    spread = spread_of_refits(below.ground, scales, belief)
+    doubt = np.einsum("pir,pij,pjr->pr", jacobian, spread, jacobian)
+    outside = distance_outside(assembly.domain(below.ground.rows.sizes), ahead.sizes)
+    variance = belief.doubted @ (doubt + (residuals + missed) ** 2)
+    variance += noise_at(below.ground, scales, final) ** 2 + (DRIFT * outside) ** 2
+    return Fold.of(below.cut, int(np.sum(below.inside)), missed, variance, ground.weights[above])
+
+
+def spread_of_refits(ground: Ground, scales: Mapping[str, float], belief: Belief) -> Floats:
+    """The covariance [pairs, free, free] that `resample` has under each pair of widths, to first
+    order: by the pulls of the rows and the prior's own spread (Huber's sandwich)."""
+    held = prior(ground.floor, belief.widths)
+    surface = ground.rows.surface(scales, ground.noise)
+    residuals, jacobian = surface.residuals_and_jacobian(belief.theta)
+    pull = ground.weights / ground.noise**2 * surface.objective.slope(residuals)
+    pulled = jacobian * pull[:, None, :]
+    moved = np.matmul(pulled, pulled.transpose(0, 2, 1))
+    moved += held.precision[:, :, None] ** 2 * np.eye(len(NAMES))
+    inverse = np.linalg.inv(curvature(ground, scales, belief.theta, held))
+    spread: Floats = np.matmul(np.matmul(inverse, moved), inverse)
+    return spread
+
+
+def noise_at(ground: Ground, scales: Mapping[str, float], theta: Floats) -> float:
+    """The robust scale of the residuals at the fit [1, free] where rows count as they do."""
+    residuals = ground.rows.surface(scales, ground.noise).residuals(theta)[0]
+    middle = diagnostics.weighted_median(np.abs(residuals), ground.weights)
+    return max(LEAST_NOISE, MAD * middle)
 
 
 def _shares(logs: Floats) -> Floats:
@@ -335,12 +420,12 @@ def resample(
 ) -> Floats:
     """Refits [resamples, free]: whole runs drawn anew, the prior's centre drawn from the prior.
 
-    The widths get resamples by their belief; those that did not converge are left out.
+    The widths get resamples by their doubted belief; those that did not converge are left out.
     """
     if count <= 0:
         return np.empty((0, len(NAMES)))
     random = np.random.default_rng(seed)
-    bounds = np.round(np.cumsum(belief.shares) * count).astype(int)
+    bounds = np.round(np.cumsum(belief.doubted) * count).astype(int)
     widths = np.repeat(np.arange(len(bounds)), np.diff(bounds, prepend=0))
     _, owner = np.unique(ground.rows.owner, return_inverse=True)
     runs = int(owner.max()) + 1
@@ -378,7 +463,7 @@ def fit(
 
     scales = ladder.scales()
     ground = survey(ladder, scales)
-    belief = believe(ground, scales, widths if is_cross_entropy(wanted) else NO_PRIOR)
+    belief, folds = backtested(ground, scales, widths if is_cross_entropy(wanted) else NO_PRIOR)
     final = fit_at(ground, scales, belief.mean_width)
     surface = ground.rows.surface(scales, ground.noise)
     residuals = surface.residuals(final)[0]
@@ -407,6 +492,7 @@ def fit(
         law_id=LAW.id,
         recipe=RECIPE,
         drift=DRIFT,
+        record=Record("flops", OTHERS, tuple(folds)),
         group=dict(group or {}),
         n_observations=len(rows),
         n_runs=rows.n_runs,
@@ -418,9 +504,7 @@ def fit(
         constants={},
         draws=drawn,
         level=options.level,
-        noise=max(
-            LEAST_NOISE, MAD * diagnostics.weighted_median(np.abs(residuals), ground.weights)
-        ),
+        noise=noise_at(ground, scales, final),
         metrics=assembly.metrics(target, LAW.predict(**values, **columns)),
         domain=assembly.domain({name: values[ground.kept] for name, values in columns.items()}),
         columns=names,

@@ -13,6 +13,7 @@ from scaling_cli.compute import SIX_ND, Accounting
 from scaling_cli.documents import DocumentKind
 from scaling_cli.errors import InputError
 from scaling_cli.fitting.objective import OBJECTIVES
+from scaling_cli.fitting.record import Record
 from scaling_cli.laws import Law, Published, get_law
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats
@@ -109,7 +110,8 @@ class Fit:
     `values` and `constants` are on the columns' base units; `draws` [resamples, parameters] are the
     bootstrap's parameters in the law's order. `noise` is the robust standard deviation of the
     residuals, of the logs where the objective takes logs, and `drift` what a prediction's log gains
-    per unit of `distance` from the design.
+    per unit of `distance` from the design; `record` is what the same way of fitting missed inside
+    the runs, by which every interval of a prediction is widened or narrowed.
     `recipe` says how it was fitted: `robust`, `paper`, or a recipe with a name of its own. `tied`
     is set where parameters are shared with other groups: which, what that costs and what the group
     has untied. `domain` holds the smallest and largest value of each column among the fitted runs,
@@ -138,6 +140,7 @@ class Fit:
     notes: tuple[Note, ...] = ()
     recipe: str = ROBUST
     drift: float = 0.0
+    record: Record | None = None
     tied: Mapping[str, Any] | None = None
     holdout: Mapping[str, float | None] | None = None
     holdout_rows: tuple[Mapping[str, Any], ...] = ()
@@ -243,6 +246,12 @@ class Fit:
             drawn = np.log(drawn) if self.log else drawn
         noise = np.hypot(self.noise, self.drift * self.distance(columns))
         low, high = self.interval(spread(drawn, noise))
+        if self.record:
+            with np.errstate(all="ignore"):
+                middle = self.law.predict(**self.values, **self.constants, **columns)
+                middle = np.log(middle) if self.log else middle
+            low = middle - self.record.below * np.maximum(middle - low, 0.0)
+            high = middle + self.record.above * np.maximum(high - middle, 0.0)
         return (np.exp(low), np.exp(high)) if self.log else (low, high)
 
     def _chained(self, columns: Mapping[str, Floats]) -> Floats:
@@ -381,6 +390,7 @@ class Fit:
             "metrics": dict(self.metrics),
             "noise": self.noise,
             "drift": self.drift,
+            "record": self.record.to_json() if self.record else None,
             "level": self.level,
             "resamples": len(self.draws),
             "seed": self.seed,
@@ -416,6 +426,7 @@ class Fit:
                 law_id=law.id,
                 recipe=document["recipe"],
                 drift=float(document.get("drift", 0.0)),
+                record=Record.from_json(document["record"]) if document.get("record") else None,
                 tied=document.get("tied"),
                 group=document["group"],
                 n_observations=int(document["n_observations"]),
