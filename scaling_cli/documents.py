@@ -1,8 +1,12 @@
-"""Results kept as JSON with a name and a version, and how a file that is none is refused."""
+"""Results kept as JSON with a name and a version, how a file that is none is refused, and how a
+file is written whole or not at all."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,3 +52,28 @@ class DocumentKind:
         return InputError(
             f"{where} is {self.what} with a part missing or malformed ({error})", self.mend
         )
+
+
+def write_whole(path: str | Path, content: bytes) -> None:
+    """Put a file in place at once: what stood there stays until all of the new is on the disk.
+
+    A link is followed, and the file that it names replaced; what is no regular file (a pipe, a
+    device) is written to as it is. OSError where the file cannot be written.
+    """
+    target = Path(path).resolve()
+    if target.exists() and not target.is_file():
+        with target.open("wb") as stream:
+            stream.write(content)
+        return
+    partial = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.partial")
+    try:
+        with partial.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if target.exists():
+            partial.chmod(target.stat().st_mode & 0o777)
+        partial.replace(target)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)

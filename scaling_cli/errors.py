@@ -7,6 +7,7 @@ class ScalefitError(Exception):
     """A request or an input that cannot be served; shown as one message, without a traceback."""
 
     exit_code = 2
+    code = "input"  # for programs, as in `--json`
 
     def __init__(self, what: str, mend: str = "") -> None:
         super().__init__(what if not mend else f"{what.rstrip('.')}. {mend}")
@@ -21,11 +22,14 @@ class InputError(ScalefitError):
 class FitError(ScalefitError):
     """Runs that a law cannot be fitted to."""
 
+    code = "fit"
+
 
 class UnreachableError(ScalefitError):
     """A source or store that could not be reached."""
 
     exit_code = 3
+    code = "unreachable"
 
 
 def install(extra: str) -> str:

@@ -155,7 +155,7 @@ def make_run(
     if broken:
         counts = ", ".join(f"{count} in {name}" for name, count in broken.items())
         found.append(Note("non_finite", "warning", f"values that are not finite: {counts}"))
-    plain = dict(config)
+    plain = mended(dict(config))
     name = first_text(plain, ("display_name", "run_name", "name", "Name"))
     return Run(
         run_key=f"{adapter}:{run_id}",
@@ -180,7 +180,18 @@ def first_text(config: Table[str, Any], names: Sequence[str]) -> str:
 
 def storable(text: str) -> str:
     """The text, with what UTF-8 cannot say (half a surrogate pair) as question marks."""
-    return text.encode("utf-8", "replace").decode()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def mended(value: Any) -> Any:
+    """A setting with every text in it, names included, storable."""
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, dict):
+        return {
+            storable(key) if isinstance(key, str) else key: mended(v) for key, v in value.items()
+        }
+    return [mended(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def status_of(word: str) -> Status:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterable
+import traceback
+from collections.abc import Iterable, Sequence
+from io import TextIOWrapper
 from types import ModuleType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from scaling_cli.cli import (
     check,
@@ -31,7 +34,8 @@ from scaling_cli.cli import (
     store,
     watch,
 )
-from scaling_cli.cli.common import INTERRUPTED
+from scaling_cli.cli.common import FORMATS, INTERRUPTED, read_manner, refused
+from scaling_cli.text import visible
 from scaling_cli.version import VERSION
 
 COMMANDS = (
@@ -55,6 +59,8 @@ COMMANDS = (
     demo,
     store,
 )
+# Of the click that this typer brings, be it its own or the package.
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 COLLECT_EVERY = 100_000  # new objects, 700 by default
 
 
@@ -69,8 +75,44 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Only the answer and errors.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Every warning, none folded.")
+    ] = False,
+    format: Annotated[
+        str | None, typer.Option("--format", help="Tables as this.", metavar="|".join(FORMATS))
+    ] = None,
 ) -> None:
-    """Neural scaling laws from your own training runs."""
+    """Neural scaling laws from your own training runs.
+
+    These options may stand anywhere on the line.
+    """
+
+
+class Commands(TyperGroup):
+    """The commands; what stands anywhere on the line is read first, and a line that cannot be
+    read is refused as every other error is."""
+
+    def main(self, args: Sequence[str] | None = None, **extra: Any) -> Any:  # type: ignore[override]
+        arguments = read_manner(sys.argv[1:] if args is None else args)
+        alone = extra.pop("standalone_mode", True)
+        try:
+            code = super().main(arguments, standalone_mode=False, **extra)
+        except UsageError as error:
+            code = _misread(error)
+        code = code if isinstance(code, int) else 0
+        return sys.exit(code) if alone else code
+
+
+def _misread(error: Any) -> int:
+    """Say what is wrong with the line; the exit code."""
+    if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help
+        error.show()
+        return int(error.exit_code)
+    path = error.ctx.command_path if error.ctx else "scalefit"
+    return refused("usage", error.format_message(), f"`{path} --help` shows all.").exit_code
 
 
 def _app(modules: Iterable[ModuleType]) -> typer.Typer:
@@ -81,6 +123,7 @@ def _app(modules: Iterable[ModuleType]) -> typer.Typer:
         " split compute.",
         no_args_is_help=True,
         add_completion=False,
+        cls=Commands,
         rich_markup_mode=None,  # rich would double the time of --help
         pretty_exceptions_enable=False,
     )
@@ -102,13 +145,20 @@ app = _app(COMMANDS)
 
 
 def main() -> None:
-    """The `scalefit` command. `--debug` may stand anywhere on the line."""
+    """The `scalefit` command."""
     # Its many small objects hold few cycles: to look for them as often is a tenth of `runs`.
     gc.set_threshold(COLLECT_EVERY)
-    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # what the terminal's encoding lacks is escaped
+            stream.reconfigure(errors="backslashreplace")
     # Only the one that is asked for: reading the options of all takes as long as `--version`.
-    asked = [module for module in COMMANDS if _name(module) in arguments[:1]]
+    first = next((text for text in read_manner(sys.argv[1:]) if not text.startswith("-")), "")
+    asked = [module for module in COMMANDS if _name(module) == first]
     try:
-        _app(asked or COMMANDS)(args=arguments, prog_name="scalefit")
+        _app(asked or COMMANDS)(args=sys.argv[1:], prog_name="scalefit")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except Exception as error:  # under --debug
+        for line in traceback.format_exc().splitlines():
+            print(visible(line), file=sys.stderr)
+        sys.exit(getattr(error, "exit_code", 2))

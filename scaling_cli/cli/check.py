@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Annotated
 
 import typer
@@ -14,7 +15,6 @@ from scaling_cli.cli.common import (
     StoreOption,
     answer,
     command,
-    say,
     write_text,
 )
 
@@ -52,7 +52,8 @@ def check(
         write_text(junit, checks.junit(results), "--junit")
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for line in checks.github_commands(results):
-            say(line)  # on stderr, where GitHub reads them too: stdout may be a JSON document
+            # On stderr, where GitHub reads them too: stdout may be a JSON document.
+            print(line, file=sys.stderr)
     document = {"ok": ok, "checks": [item.to_json() for item in results]}
     answer(as_json, document, lambda: checks.tables(results, everything))
     if not ok:

@@ -7,11 +7,13 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
 from scaling_cli.errors import InputError, ScalefitError
+from scaling_cli.text import visible, whole
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,51 +78,111 @@ SecondRecipe = Annotated[str, typer.Argument(help="The other one.", metavar="B")
 DEFAULT_STORE = ".scalefit"
 
 
+FORMATS = ("csv", "tsv", "md", "latex", "json")
+
+
+@dataclass
+class Manner:
+    """How this call answers: what stands anywhere on the line, for every command."""
+
+    debug: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    format: str | None = None
+    as_json: bool = False
+    answered: bool = False  # a document is on stdout already
+
+
+manner = Manner()
+
+
+def read_manner(arguments: Sequence[str]) -> list[str]:
+    """The arguments without those that every command takes, which are kept in `manner`."""
+    manner.__init__()  # type: ignore[misc]
+    rest: list[str] = []
+    waiting = iter(arguments)
+    for argument in waiting:
+        if argument == "--":
+            return [*rest, argument, *waiting]
+        name, equals, value = argument.partition("=")
+        if argument in ("--debug", "-q", "--quiet", "-v", "--verbose"):
+            manner.debug |= argument == "--debug"
+            manner.quiet |= argument in ("-q", "--quiet")
+            manner.verbose |= argument in ("-v", "--verbose")
+        elif name == "--format":
+            manner.format = value if equals else next(waiting, "")
+        else:
+            rest.append(argument)
+    if manner.format == "json":
+        manner.format = None
+        rest.append("--json")
+    manner.as_json = "--json" in rest
+    return rest
+
+
+def for_people(as_json: bool) -> bool:
+    """Whether stdout is read by people, who are shown pictures too."""
+    return not as_json and manner.format is None
+
+
 def command(function: Callable[P, R]) -> Callable[P, R]:
     """Turn errors into one message on stderr and the contract's exit code."""
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
+            if manner.format not in (None, *FORMATS):
+                raise InputError(
+                    f"--format {manner.format} is none", f"There are {', '.join(FORMATS)}."
+                )
             return function(*args, **kwargs)
         except typer.Exit:  # a command's own exit code
             raise
         except ScalefitError as error:
-            if debugging():
+            if manner.debug:
                 raise
-            say(f"Error: {error}")
-            raise typer.Exit(error.exit_code) from None
+            raise refused(error.code, error.what, error.mend, error.exit_code) from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:  # the reader has seen enough; silence the flush at exit too
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
         except Exception as error:
-            if debugging():
+            if manner.debug:
                 raise
-            say(
-                f"Error: scalefit failed unexpectedly ({type(error).__name__}: {error})."
-                " Run again with --debug and report the traceback."
-            )
-            raise typer.Exit(2) from None
+            what = f"scalefit failed unexpectedly ({type(error).__name__}: {error})"
+            mend = "Run again with --debug and report the traceback."
+            raise refused("unexpected", what, mend) from None
 
     return run
 
 
-def debugging() -> bool:
-    return "--debug" in sys.argv
+def refused(code: str, what: str, mend: str = "", exit_code: int = 2) -> typer.Exit:
+    """An error said to people and, with --json, to programs; raise what this gives."""
+    print(visible(f"Error: {ScalefitError(what, mend)}"), file=sys.stderr)
+    if manner.as_json and not manner.answered:
+        put_json({"error": {"code": code, "message": what, "mend": mend}})
+    return typer.Exit(exit_code)
 
 
 def say(text: str) -> None:
     """A message for people, on stderr."""
-    print(text, file=sys.stderr)
+    if not manner.quiet:
+        print(visible(text), file=sys.stderr)
 
 
 def say_notes(notes: Iterable[Note]) -> None:
+    """Warnings on stderr; those of one code in few lines."""
+    from scaling_cli.report.folding import fold_notes
     from scaling_cli.report.listing import note_text
 
-    for note in notes:
+    for note in notes if manner.verbose else fold_notes(notes):
         say(note_text(note))
+
+
+def on_terminal() -> bool:
+    """Whether a person sees stdout as it comes."""
+    return sys.stdout.isatty()
 
 
 def console() -> Console:
@@ -134,49 +196,84 @@ def answer(
 ) -> None:
     """The command's answer on stdout: one JSON document, or tables for people."""
     if as_json:
-        import json
-
-        print(json.dumps(finite(document), allow_nan=False, indent=2))
+        put_json(document)
         return
     show(tables())
 
 
-def show(tables: Iterable[Listing]) -> None:
-    """Tables on stdout: folded and coloured in a terminal, plain lines elsewhere."""
-    from scaling_cli.report.render import to_terminal, to_text
+def put_json(document: dict[str, Any]) -> None:
+    """One JSON document on stdout."""
+    print(json_text(document, 2))
+    manner.answered = True
 
-    if sys.stdout.isatty():
-        to_terminal(tables, console())
+
+def json_text(document: dict[str, Any], indent: int) -> str:
+    """A document as JSON of plain ASCII, in which no character is hidden and no CI runner finds a
+    command."""
+    import json
+
+    text = json.dumps(finite(document), allow_nan=False, indent=indent)
+    return text.replace("\x7f", "\\u007f").replace("##", "#\\u0023")
+
+
+def show(tables: Iterable[Listing]) -> None:
+    """Tables on stdout: within the width and coloured in a terminal, plain lines elsewhere."""
+    from scaling_cli.report import render
+    from scaling_cli.report.folding import fold
+
+    shown = list(tables) if manner.verbose else fold(list(tables))
+    if manner.format:
+        print(render.FORMATS[manner.format](shown))
+        if manner.format in ("csv", "tsv"):  # which have no place for them
+            say_notes(note for item in shown for note in item.notes)
+    elif on_terminal():
+        render.to_terminal(shown, console())
     else:
-        print(to_text(tables))
+        print(render.to_text(shown))
 
 
 def finite(value: Any) -> Any:
-    """The same document with null in place of numbers that JSON lacks."""
+    """The same document with null in place of numbers that JSON lacks, and whole texts."""
     if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
+        return {
+            whole(key) if isinstance(key, str) else key: finite(item) for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
         return [finite(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return value
+    return whole(value) if isinstance(value, str) else value
 
 
 def write_text(path: str, text: str, option: str = "--output") -> None:
-    """A file that an option names."""
-    from pathlib import Path
+    """A file that an option names, whole or not at all."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"), option)
+
+
+def write_bytes(path: str, content: bytes, option: str = "--output") -> None:
+    """The same of bytes."""
+    from scaling_cli.documents import write_whole
 
     try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{option} {path} cannot be written ({error.strerror})") from None
+        write_whole(path, content)
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{option} {path} cannot be written ({reason})") from None
+
+
+def check_folder(path: str | None, option: str = "--output") -> None:
+    """Refuse a file that cannot be written before the work that it is to hold."""
+    from pathlib import Path
+
+    if path and (Path(path).is_dir() or not Path(path).absolute().parent.is_dir()):
+        raise InputError(
+            f"{option} {path} cannot be written", "Give a file in a folder that is there."
+        )
 
 
 def write_json(path: str, content: dict[str, Any]) -> None:
     """A document in a file that --output names."""
-    import json
-
-    write_text(path, json.dumps(finite(content), indent=1) + "\n")
+    write_text(path, json_text(content, 1) + "\n")
 
 
 def names(text: str | None) -> list[str] | None:

@@ -17,10 +17,12 @@ from scaling_cli.cli.common import (
     answer,
     check_level,
     command,
+    for_people,
     one_of,
     positive,
     say,
     steps_of,
+    write_bytes,
     write_json,
 )
 from scaling_cli.errors import InputError
@@ -75,7 +77,7 @@ def curve(
     """
     from scaling_cli.project import open_project
     from scaling_cli.report.curves import curve_fit_table, curve_table
-    from scaling_cli.report.plot import save_figure, text_plot
+    from scaling_cli.report.plot import figure_bytes, text_plot
 
     check_level(level)
     one_of(law=law, fit=fit)
@@ -96,8 +98,8 @@ def curve(
     if output and known and keeps:
         write_json(output, known.to_document())
     elif output:
-        save_figure(shown, found, output)
-    if not as_json:
+        write_bytes(output, figure_bytes(shown, found, output), "-o")
+    if for_people(as_json):
         print(text_plot(shown, found), end="\n\n")
     document = found.to_json()
     if known:

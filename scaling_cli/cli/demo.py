@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scaling_cli.cli.common import JsonOption, answer, command, say_notes, show
+from scaling_cli.cli.common import JsonOption, answer, command, for_people, say_notes, show
 from scaling_cli.errors import UnreachableError
 
 LADDER = "split != 'schedule'"
@@ -43,12 +43,12 @@ def _demo(store: str, as_json: bool) -> None:
     project = open_project(store, samples / "scalefit.toml")
 
     def step(shown: str, why: str) -> None:
-        if not as_json:
+        if for_people(as_json):
             print(f"$ scalefit {shown}\n{why}\n", flush=True)
 
     step("ingest sample_runs", "Two recipes of small transformers, recorded by four loggers.")
     done = project.ingest([str(samples)])
-    if not as_json:
+    if for_people(as_json):
         say_notes(done.notes)
         show(ingest_tables(done))
 

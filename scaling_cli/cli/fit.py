@@ -18,6 +18,7 @@ from scaling_cli.cli.common import (
     WhereOption,
     answer,
     assignments,
+    check_folder,
     check_level,
     command,
     many,
@@ -131,6 +132,7 @@ def fit(
     from scaling_cli.report.fits import failed_table, fit_table, groups_tables, holdout_table
 
     check_level(level)
+    check_folder(output)
     if 0 < bootstrap < LEAST_RESAMPLES:
         raise InputError(
             f"--bootstrap {bootstrap} gives no interval", f"Give 0, or {LEAST_RESAMPLES} and more."
@@ -157,25 +159,31 @@ def fit(
         wanted = [f"{item}+{then}" for item in wanted]
     results = project.fit(wanted, names(by), where, holdout, options, False, workers, finals)
     fits = [item for item in results if not isinstance(item, FailedFit)]
+    kept = "not kept in the store"
     try:
         project.save(fits)
+        kept = f"in the store as {', '.join(item.fit_id for item in fits)}"
     except UnreachableError as error:
         say(f"The fits were not kept in the store: {error}")
+    document = {"fits": [item.to_json() for item in results]}
+    try:
+        answer(
+            as_json,
+            document,
+            lambda: [
+                *(
+                    failed_table(item) if isinstance(item, FailedFit) else fit_table(item)
+                    for item in results
+                ),
+                *groups_tables(fits),
+                *([holdout_table(fits)] if any(item.holdout_rows for item in fits) else []),
+            ],
+        )
+    except Exception:
+        say(f"The fits cannot be shown; they are {kept}.")
+        raise
     if output:
         write_fits(output, [item.to_document() for item in fits])
-    document = {"fits": [item.to_json() for item in results]}
-    answer(
-        as_json,
-        document,
-        lambda: [
-            *(
-                failed_table(item) if isinstance(item, FailedFit) else fit_table(item)
-                for item in results
-            ),
-            *groups_tables(fits),
-            *([holdout_table(fits)] if any(item.holdout_rows for item in fits) else []),
-        ],
-    )
 
 
 def ranges(texts: list[str], option: str) -> dict[str, tuple[float, float]]:

@@ -16,21 +16,23 @@ from scaling_cli.cli.common import (
     StoreOption,
     answer,
     command,
-    finite,
+    json_text,
     many,
     say,
     write_text,
 )
 from scaling_cli.errors import InputError
 
-FORMATS = (".html", ".md", ".json")
+FORMATS = (".html", ".md", ".tex", ".csv", ".json")
 
 
 @command
 def report(
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", help="Write it here: .html, .md or .json.", metavar="FILE"),
+        typer.Option(
+            "--output", "-o", help="Write it here: .html, .md, .tex, .csv, .json.", metavar="FILE"
+        ),
     ] = None,
     budget: Annotated[
         list[str] | None, typer.Option("--budget", help="Budgets to split.", metavar="C")
@@ -47,12 +49,9 @@ def report(
 
     Example: scalefit report -o report.md
     """
-    import json
-
     from scaling_cli.project import budget_ladder, open_project, optimal
     from scaling_cli.quantities import parse_positive
-    from scaling_cli.report.document import TITLE, report_json, report_tables
-    from scaling_cli.report.render import to_html, to_markdown
+    from scaling_cli.report.document import rendered, report_json, report_tables
 
     if output and Path(output).suffix not in FORMATS:
         raise InputError(
@@ -68,10 +67,9 @@ def report(
     document = report_json(runs, fits, allocations)
     if output:
         if output.endswith(".json"):
-            text = json.dumps(finite(document), indent=2) + "\n"
+            text = json_text(document, 2) + "\n"
         else:
-            render = to_html if output.endswith(".html") else to_markdown
-            text = render(TITLE, report_tables(runs, fits, allocations))
+            text = rendered(Path(output).suffix, report_tables(runs, fits, allocations))
         write_text(output, text)
         say(f"Wrote {output}")
         if not as_json:

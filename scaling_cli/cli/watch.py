@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from scaling_cli.cli import common
 from scaling_cli.cli.common import (
     DEFAULT_STORE,
     ConfigOption,
@@ -19,6 +19,7 @@ from scaling_cli.cli.common import (
     console,
     say,
 )
+from scaling_cli.text import visible
 
 if TYPE_CHECKING:
     from scaling_cli.watching import Look
@@ -57,7 +58,7 @@ def watch(
     if as_json:
         *_, last = told(found, say)
         answer(True, last.to_json(), list)
-    elif sys.stdout.isatty():
+    elif common.on_terminal():
         show_live(found)
     else:
         for _ in told(found, partial(print, flush=True)):
@@ -69,9 +70,9 @@ def told(looks: Iterable[Look], write: Callable[[str], None]) -> Iterator[Look]:
     from scaling_cli.report.watching import alarm_lines, line
 
     for look in looks:
-        write(line(look))
+        write(visible(line(look)))
         for text in alarm_lines(look):
-            write(text)
+            write(visible(text))
         yield look
 
 
@@ -85,5 +86,5 @@ def show_live(looks: Iterable[Look]) -> None:
         for look in looks:
             live.update(panel(look), refresh=True)
             for text in alarm_lines(look):
-                live.console.print(text, style="bold red", markup=False)
+                live.console.print(visible(text), style="bold red", markup=False)
                 live.console.bell()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from scaling_cli.quantities import counted, number
 from scaling_cli.report.listing import Listing
+from scaling_cli.text import annotation, visible
 
 if TYPE_CHECKING:
     from scaling_cli.checks import Result
@@ -80,13 +81,13 @@ def junit(results: Sequence[Result]) -> str:
     root = xml.Element("testsuites", {"name": "scalefit check"} | _totals(results))
     for run, items in suites.items():
         skipped = str(sum(item.finding.status == "skip" for item in items))
-        about = {"name": _printable(run), "skipped": skipped} | _totals(items)
+        about = {"name": visible(run), "skipped": skipped} | _totals(items)
         suite = xml.SubElement(root, "testsuite", about)
         for item in items:
             case = xml.SubElement(
-                suite, "testcase", name=_printable(item.name), classname=_printable(run)
+                suite, "testcase", name=visible(item.name), classname=visible(run)
             )
-            message = _printable(item.finding.message)
+            message = visible(item.finding.message)
             if item.finding.status == "fail":
                 failure = xml.SubElement(case, "failure", type=item.rule, message=message)
                 failure.text = message
@@ -104,27 +105,11 @@ def _totals(results: Sequence[Result]) -> dict[str, str]:
     return {"tests": str(len(results)), "failures": str(failures), "errors": "0"}
 
 
-def _printable(text: str) -> str:
-    """The text with what XML 1.0 cannot hold as question marks."""
-    return "".join(
-        c
-        if c in "\t\n\r" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c > "\uffff"
-        else "?"
-        for c in text
-    )
-
-
 def github_commands(results: Sequence[Result]) -> list[str]:
     """A workflow command for each failed check, which GitHub shows beside the commit."""
     return [
-        f"::error title={_escaped(f'{item.name}: {item.run}', ':,')}::"
-        f"{_escaped(f'{item.run}: {item.finding.message}')}"
+        f"::error title={annotation(f'{item.name}: {item.run}', ':,')}::"
+        f"{annotation(f'{item.run}: {item.finding.message}')}"
         for item in results
         if item.finding.status == "fail"
     ]
-
-
-def _escaped(text: str, also: str = "") -> str:
-    for mark in "%\r\n" + also:
-        text = text.replace(mark, f"%{ord(mark):02X}")
-    return text

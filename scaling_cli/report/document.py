@@ -42,3 +42,14 @@ def report_json(
         ],
         "allocations": [item.to_json() for item in allocations],
     }
+
+
+def rendered(suffix: str, tables: Sequence[Listing]) -> str:
+    """The report as a file of this suffix holds it."""
+    from scaling_cli.report import render
+
+    if suffix == ".html":
+        return render.to_html(TITLE, tables)
+    if suffix == ".md":
+        return render.to_markdown(TITLE, tables)
+    return render.FORMATS[{".tex": "latex", ".csv": "csv"}[suffix]](tables) + "\n"

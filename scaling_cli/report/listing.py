@@ -28,6 +28,11 @@ class Listing:
     left: int = 1
     lines: tuple[str | Note, ...] = ()  # said under the table
 
+    @property
+    def notes(self) -> list[Note]:
+        """The warnings among the lines."""
+        return [line for line in self.lines if isinstance(line, Note)]
+
 
 def group_name(group: Mapping[str, Any]) -> str:
     return ", ".join(str(value) for value in group.values()) or "all runs"

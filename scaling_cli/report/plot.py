@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaling_cli.errors import InputError, install
 from scaling_cli.quantities import count, number, share
+from scaling_cli.text import visible
 
 if TYPE_CHECKING:
     from scaling_cli.training.curve import Curve
@@ -51,7 +53,7 @@ def text_plot(curve: Curve, forecast: Forecast) -> str:
     return "\n".join(lines)
 
 
-def save_figure(curve: Curve, forecast: Forecast, path: str) -> None:
+def figure_bytes(curve: Curve, forecast: Forecast, path: str) -> bytes:
     """The same as a figure; the suffix of `path` says which kind."""
     if Path(path).suffix.lower() not in (".png", ".svg", ".pdf"):
         raise InputError(f"-o {path}: no kind of figure", "Name it .png, .svg or .pdf.")
@@ -77,9 +79,9 @@ def save_figure(curve: Curve, forecast: Forecast, path: str) -> None:
     axes.plot(forecast.steps[ahead], forecast.loss[ahead], label="foreseen")
     late = curve.loss[curve.steps >= HIDDEN * forecast.steps[-1]]
     top = max([*late, *forecast.high[ahead]], default=None)
-    axes.set(xlabel="step", ylabel="loss", title=forecast.run_id, ylim=(None, top))
+    title = visible(forecast.run_id).replace("$", r"\$")  # no formula
+    axes.set(xlabel="step", ylabel="loss", title=title, ylim=(None, top))
     axes.legend()
-    try:
-        figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise InputError(f"-o {path} cannot be written ({error.strerror})") from None
+    image = BytesIO()
+    figure.savefig(image, format=Path(path).suffix[1:].lower(), dpi=150)
+    return image.getvalue()

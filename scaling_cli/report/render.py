@@ -1,11 +1,16 @@
-"""Tables to a terminal, as plain text, as Markdown, or as a page of HTML."""
+"""Tables to a terminal, as plain text, Markdown, a page of HTML, LaTeX, CSV or JSON.
+
+Every text passes through the function of `scaling_cli.text` for its output.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
+from scaling_cli import text
 from scaling_cli.notes import Note
+from scaling_cli.report.layout import INDENT, folded, lines_of
 from scaling_cli.report.listing import Listing, note_text
 
 if TYPE_CHECKING:
@@ -15,69 +20,52 @@ STYLES = {"info": "dim", "warning": "yellow", "severe": "bold red"}
 
 
 def to_terminal(tables: Iterable[Listing], console: Console) -> None:
-    """Each table with its lines under it, folded to the console's width."""
-    from rich import box
-    from rich.padding import Padding
-    from rich.table import Table as RichTable
+    """Each table with its lines under it, within the console's width."""
     from rich.text import Text
 
+    def put(line: str, style: str = "") -> None:
+        console.print(Text(line, style=style), no_wrap=True, overflow="ignore", crop=False)
+
     for table in tables:
-        console.print(Text(table.title, style="bold"))
-        grid = RichTable(
-            box=box.SIMPLE_HEAD,
-            pad_edge=False,
-            collapse_padding=True,
-            padding=(0, 1),
-        )
-        for i, header in enumerate(table.headers):
-            grid.add_column(header, justify="left" if i < table.left else "right", overflow="fold")
-        for row in table.rows:
-            grid.add_row(*(Text(cell) for cell in row))
-        console.print(grid)
-        for line in table.lines:
-            style = STYLES[line.severity] if isinstance(line, Note) else ""
-            console.print(Padding(Text(_said(line), style=style), (0, 0, 0, 2)))
-        if table.lines:
-            console.print()
+        for line in folded(text.visible(table.title), console.width):
+            put(line, "bold")
+        grid = lines_of(table, console.width)
+        for i, line in enumerate(grid):
+            put(line, "dim" if i < _header_lines(grid, table) else "")
+        for item in table.lines:
+            style = STYLES[item.severity] if isinstance(item, Note) else ""
+            for line in folded(_said(item), console.width - INDENT):
+                put(" " * INDENT + line, style)
+        put("")
+
+
+def _header_lines(grid: Sequence[str], table: Listing) -> int:
+    """How many lines of a grid are its headers."""
+    rows = len(table.rows) + 1
+    return len(grid) // rows if len(grid) % rows == 0 else 0
 
 
 def to_text(tables: Iterable[Listing]) -> str:
     """Aligned text that is never folded: for pipes and files, where a run is one line."""
     parts = []
     for table in tables:
-        rows = [table.headers, *table.rows]
-        widths = [max(map(_cells, column)) for column in zip(*rows, strict=True)]
-        parts.append(table.title)
-        for row in rows:
-            spaces = [" " * (width - _cells(cell)) for cell, width in zip(row, widths, strict=True)]
-            told = (
-                cell + space if i < table.left else space + cell
-                for i, (cell, space) in enumerate(zip(row, spaces, strict=True))
-            )
-            parts.append("  ".join(told).rstrip())
+        parts += [text.visible(table.title), *lines_of(table)]
         parts += [f"  {_said(line)}" for line in table.lines]
         parts.append("")
-    return "\n".join(parts)
-
-
-def _cells(text: str) -> int:
-    """How many columns of a terminal a text takes; rich would be slow to load for it."""
-    if text.isascii():
-        return len(text)
-    from unicodedata import combining, east_asian_width
-
-    return sum(
-        0 if combining(char) else 1 + (east_asian_width(char) in ("F", "W")) for char in text
-    )
+    return "\n".join(map(text.guarded, parts))
 
 
 def to_markdown(title: str, tables: Sequence[Listing]) -> str:
-    parts = [f"# {title}\n"]
+    """One document; without a title, the tables alone."""
+    parts = [f"# {text.markdown(title)}\n"] if title else []
     for table in tables:
-        parts.append(f"## {table.title}\n")
-        marks = ["---" if i < table.left else "---:" for i in range(len(table.headers))]
-        parts.append(_row(table.headers) + _row(marks) + "".join(map(_row, table.rows)))
-        parts.append("".join(f"- {_escape(_said(line))}\n" for line in table.lines))
+        parts.append(f"## {text.markdown(table.title)}\n")
+        if table.headers:
+            marks = ["---" if i < table.left else "---:" for i in range(len(table.headers))]
+            rows = [f"| {' | '.join(map(text.markdown, row))} |\n" for row in table.rows]
+            head = f"| {' | '.join(map(text.markdown, table.headers))} |\n"
+            parts.append(head + f"| {' | '.join(marks)} |\n" + "".join(rows))
+        parts.append("".join(f"- {text.markdown(_said(line))}\n" for line in table.lines))
     return "\n".join(part for part in parts if part)
 
 
@@ -98,47 +86,87 @@ ul { padding-left: 1.2rem; } .info { opacity: .75; }
 
 def to_html(title: str, tables: Iterable[Listing], figures: Iterable[str] = ()) -> str:
     """One page that stands alone; `figures` are SVG images of our own making."""
-    from html import escape
-
+    name = text.html(title)
     parts = [
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{escape(title)}</title><style>{STYLE_SHEET}</style></head><body>",
-        f"<h1>{escape(title)}</h1>",
+        f"<title>{name}</title><style>{STYLE_SHEET}</style></head><body>",
+        f"<h1>{name}</h1>",
         *(f"<figure>{figure}</figure>" for figure in figures),
     ]
     for table in tables:
-        cells = [
-            "".join(
-                f'<{tag} class="{"word" if i < table.left else "figure"}">{escape(cell)}</{tag}>'
-                for i, cell in enumerate(row)
-            )
-            for tag, row in (("th", table.headers), *(("td", row) for row in table.rows))
-        ]
-        parts.append(f"<h2>{escape(table.title)}</h2>")
-        parts.append(f'<div class="wide"><table><thead><tr>{cells[0]}</tr></thead><tbody>')
-        parts += [f"<tr>{row}</tr>" for row in cells[1:]]
-        parts.append("</tbody></table></div>")
+        parts.append(f"<h2>{text.html(table.title)}</h2>")
+        if table.headers:
+            cells = [
+                "".join(
+                    f'<{tag} class="{"word" if i < table.left else "figure"}">'
+                    f"{text.html(cell)}</{tag}>"
+                    for i, cell in enumerate(row)
+                )
+                for tag, row in (("th", table.headers), *(("td", row) for row in table.rows))
+            ]
+            parts.append(f'<div class="wide"><table><thead><tr>{cells[0]}</tr></thead><tbody>')
+            parts += [f"<tr>{row}</tr>" for row in cells[1:]]
+            parts.append("</tbody></table></div>")
         if table.lines:
             items = "".join(
                 f'<li class="{line.severity if isinstance(line, Note) else "info"}">'
-                f"{escape(_said(line))}</li>"
+                f"{text.html(_said(line))}</li>"
                 for line in table.lines
             )
             parts.append(f"<ul>{items}</ul>")
     return "\n".join((*parts, "</body></html>", ""))
 
 
+def to_latex(tables: Iterable[Listing]) -> str:
+    """Tables of the package booktabs, to be taken into a document by \\input."""
+    parts = ["% needs \\usepackage{booktabs}"]
+    for table in tables:
+        columns = "".join("l" if i < table.left else "r" for i in range(len(table.headers)))
+        rows = [" & ".join(map(text.latex, row)) + r" \\" for row in (table.headers, *table.rows)]
+        body = [r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule"]
+        parts += [
+            "",
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{text.latex(table.title)}}}",
+            *([rf"\begin{{tabular}}{{{columns}}}", *body, r"\end{tabular}"] if columns else []),
+            *(rf"\par\small {text.latex(_said(line))}" for line in table.lines),
+            r"\end{table}",
+        ]
+    return "\n".join(parts)
+
+
+def to_delimited(tables: Sequence[Listing], mark: str = ",") -> str:
+    """Rows of cells; of several tables each has its title above it and an empty line below."""
+    several = len(tables) > 1
+    parts = []
+    for table in tables:
+        parts += [text.csv(table.title)] if several else []
+        parts += [mark.join(map(text.csv, row)) for row in (table.headers, *table.rows)]
+        parts += [""] if several else []
+    return "\n".join(parts)
+
+
+def to_json(tables: Iterable[Listing]) -> dict[str, Any]:
+    """The tables as they are shown; a command's own document has the numbers in full."""
+    return {
+        "tables": [
+            {"title": item.title, "headers": item.headers, "rows": item.rows}
+            | {"lines": [_said(line) for line in item.lines]}
+            for item in tables
+        ]
+    }
+
+
+FORMATS: dict[str, Callable[[Sequence[Listing]], str]] = {
+    "csv": to_delimited,
+    "tsv": lambda tables: to_delimited(tables, "\t"),
+    "md": lambda tables: to_markdown("", tables),
+    "latex": to_latex,
+}
+
+
 def _said(line: str | Note) -> str:
-    return note_text(line) if isinstance(line, Note) else line
-
-
-def _row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(_escape(cell) for cell in cells) + " |\n"
-
-
-def _escape(text: str) -> str:
-    for mark in "\\|*_<>":
-        text = text.replace(mark, f"\\{mark}")
-    return text
+    return text.visible(note_text(line) if isinstance(line, Note) else line)

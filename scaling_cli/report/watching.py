@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from scaling_cli.quantities import count, number, percent
 from scaling_cli.report.listing import span
+from scaling_cli.text import visible
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -61,5 +62,5 @@ def panel(look: Look) -> RichTable:
     ]
     for name, text in rows:
         style = "bold red" if name == "failing" and look.failed else ""
-        grid.add_row(Text(name, style="dim"), Text(text, style=style))
+        grid.add_row(Text(name, style="dim"), Text(visible(text), style=style))
     return grid

@@ -196,7 +196,7 @@ def learn(siblings: Sequence[Curve]) -> Ladder:
         origin, scale = raw.mean(axis=0), np.where(raw.std(axis=0) > 0.05, 1.0, 0.0)
     traits = _traits(curves, origin, scale)
     length = float(np.median([curve.total for curve in curves]))
-    memories = [max(2.0, share * length) for share in MEMORIES]
+    memories = dict.fromkeys(max(2.0, share * length) for share in MEMORIES)  # short runs share one
     shapes = {
         (alpha, memory, misfit): Shape(alpha, memory, misfit)
         for alpha, memory, misfit in product(ALPHAS, memories, MISFITS)

@@ -226,7 +226,8 @@ def test_refusals_are_one_message_without_secrets(
     def refused(code: int, *words: str, source: str = "wandb:lab/x", more: Any = ()) -> None:
         done = ingest(tmp_path / "s", source, *more)
         assert done.exit_code == code, done.stderr
-        assert done.stdout == ""
+        assert json.loads(done.stdout).keys() == {"error"}
+        no_secret_in(done.stdout)
         assert done.stderr.count("\n") == 1
         assert "Traceback" not in done.stderr
         no_secret_in(done.stderr)
@@ -256,20 +257,19 @@ def test_secrets_reach_neither_the_store_nor_any_output(
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["scalefit", "--debug"])  # tracebacks are shown
     server.put("lab/x", *ladder()[:3])
     server.files["lab/x/r001"] = [SIGNATURE.encode()]
     server.faults = [Fault("export", 403, times=1)]
-    done = ingest(tmp_path / "s", "wandb:lab/x")
+    done = ingest(tmp_path / "s", "wandb:lab/x", "--debug")  # tracebacks are shown
     assert told(done)["new"] == 2
     server.faults = [Fault("Viewer", 401, times=99)]
-    refused = ingest(tmp_path / "s", "wandb:lab/x")
+    refused = ingest(tmp_path / "s", "wandb:lab/x", "--debug")
     assert isinstance(refused.exception, UnreachableError)
     shown = "".join(traceback.format_exception(refused.exception))
     server.faults = [Fault("RunParquetHistory", 403, times=99)]
-    lost = ingest(tmp_path / "s", "wandb:lab/x/r001")
+    lost = ingest(tmp_path / "s", "wandb:lab/x/r001", "--debug")
     server.faults = [Fault("Runs", 404, times=99)]  # the client quotes what the server answers
-    odd = ingest(tmp_path / "s", "wandb:lab/x")
+    odd = ingest(tmp_path / "s", "wandb:lab/x", "--debug")
     assert isinstance(odd.exception, UnreachableError)
     shown += "".join(traceback.format_exception(odd.exception))
     outputs = [

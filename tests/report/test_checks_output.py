@@ -50,7 +50,7 @@ def test_junit_is_valid_whatever_the_text_holds() -> None:
 
 def test_github_is_told_in_one_line_each() -> None:
     assert github_commands(RESULTS)[0] == (
-        "::error title=spike%3A a::a: 50 %25 up,%0Aat <step> & : 3\x00"
+        "::error title=spike%3A a::a: 50 %25 up,\\nat <step> & : 3\\x00"
     )
     assert github_commands(RESULTS)[1].startswith("::error title=nan%3A b%2Cc%3Ad::b,c:d: 3 of 10")
 

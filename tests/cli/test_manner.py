@@ -1,0 +1,117 @@
+"""What stands anywhere on the line of every command (--json, --format, --quiet), and files that are
+written whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from scaling_cli.documents import write_whole
+from tests.cli.test_cli import Scalefit, ladder, scalefit
+
+__all__ = ["ladder", "scalefit"]  # fixtures
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "exit_code"),
+    [
+        (["predict", "--params", "many"], "input", 2),
+        (["runs", "--no-such-option"], "usage", 2),
+        (["no-such-command"], "usage", 2),
+        (["fit", "--law", "chinchilla"], "unreachable", 3),
+        (["ingest", "http://127.0.0.1:9/runs.csv"], "unreachable", 3),
+    ],
+)
+def test_an_error_is_a_document_where_one_is_asked_for(
+    scalefit: Scalefit, line: list[str], code: str, exit_code: int
+) -> None:
+    plain, as_json = scalefit(*line), scalefit(*line, "--json")
+    assert plain.exit_code == as_json.exit_code == exit_code
+    assert plain.stdout == ""
+    error = json.loads(as_json.stdout)["error"]
+    assert error["code"] == code
+    assert error["message"].rstrip(".") in as_json.stderr
+    assert as_json.stderr == plain.stderr
+
+
+def test_a_document_that_stands_is_not_followed_by_another(ladder: Scalefit) -> None:
+    """`store verify` prints what is damaged and refuses: one document, two exit codes."""
+    next(Path(".scalefit/runs").glob("*.parquet")).write_bytes(b"PAR1")
+    result = ladder("store", "verify", "--json")
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["problems"]
+
+
+def test_tables_of_every_command_in_other_formats(ladder: Scalefit) -> None:
+    rows = list(csv.reader(ladder("runs", "--format", "csv").stdout.splitlines()))
+    assert len({len(row) for row in rows}) == 1
+    assert (rows[0][0], len(rows)) == ("run", 49)
+    wide = ladder("--format=tsv", "runs").stdout.splitlines()
+    assert [line.split("\t") for line in wide] == rows
+    assert ladder("runs", "--format", "md").stdout.count("\n| ") == 50
+    assert r"\toprule" in ladder("runs", "--format", "latex").stdout
+    document = json.loads(ladder("runs", "--format", "json").stdout)
+    assert document == json.loads(ladder("runs", "--json").stdout)
+    assert "csv, tsv, md" in ladder("runs", "--format", "xml").stderr
+
+
+def test_quiet_says_the_answer_alone(scalefit: Scalefit) -> None:
+    Path("runs.jsonl").write_text('{"run_id": "a", "loss": 2.0}\n{"run_id": "b", "loss": 2')
+    assert "truncated" in scalefit("ingest", "runs.jsonl").stderr
+    assert scalefit("ingest", "runs.jsonl", "-q").stderr == ""
+    assert scalefit("-q", "runs", "--where", "(").stderr.startswith("Error: ")
+
+
+@pytest.mark.parametrize("value", ["a\ud800b", ["\udfff"], {"\ud800": "x"}])
+def test_settings_are_mended_as_they_are_read(scalefit: Scalefit, value: object) -> None:
+    rows = [{"run_id": f"r{i}", "loss": 2.0, "recipe": value, "params": 1e6} for i in range(3)]
+    Path("runs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert scalefit("ingest", "runs.jsonl").exit_code == 0
+    assert scalefit("store", "export", "runs.csv", "--shape", "runs").exit_code == 0
+    text = Path("runs.csv").read_text(encoding="utf-8")
+    assert "\\ud800" not in text
+    assert "\\udfff" not in text
+    assert isinstance(value, dict) or scalefit("runs", "--by", "recipe").exit_code == 0
+
+
+def test_a_fit_that_cannot_be_shown_is_still_told_of(
+    ladder: Scalefit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scaling_cli.report.fits.fit_table", lambda _: 1 / 0)
+    result = ladder("fit", "--law", "chinchilla", "--bootstrap", "0")
+    assert result.exit_code == 2
+    assert "in the store as " in result.stderr
+
+
+def test_a_folder_that_is_not_there_is_refused_before_the_fit(ladder: Scalefit) -> None:
+    result = ladder("fit", "--law", "chinchilla", "-o", "nowhere/fit.json")
+    assert result.exit_code == 2
+    assert "in a folder that is there" in result.stderr
+    assert list(Path(".scalefit").glob("fits/*")) == []
+
+
+def test_a_file_is_replaced_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "r.md"
+    file.write_bytes(b"old")
+    file.chmod(0o640)
+    link = tmp_path / "link.md"
+    link.symlink_to(file)
+    write_whole(link, b"new")
+    assert link.is_symlink()
+    assert file.read_bytes() == b"new"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    monkeypatch.setattr(os, "fsync", lambda _: 1 / 0)  # the disk is full
+    with pytest.raises(ZeroDivisionError):
+        write_whole(file, b"newer")
+    assert file.read_bytes() == b"new"
+    assert sorted(os.listdir(tmp_path)) == ["link.md", "r.md"]
+
+
+def test_what_is_no_regular_file_is_written_to(tmp_path: Path) -> None:
+    write_whole(os.devnull, b"gone")
+    assert not Path(os.devnull).is_file()
