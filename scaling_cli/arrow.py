@@ -58,5 +58,26 @@ def filled_rows(array: pa.Array) -> NDArray[np.bool_]:
     return np.unpackbits(bits, count=ends, bitorder="little")[array.offset :].view(np.bool_)
 
 
+def columns_of_stream(data: Any) -> dict[str, Any]:
+    """The columns of whatever has `__arrow_c_stream__`: numbers as float64 [n], NaN where there is
+    none, anything else as lists [n]."""
+    table = pa.table(data)
+    return {name: _values(table.column(i)) for i, name in enumerate(table.column_names)}
+
+
+def _values(column: pa.ChunkedArray) -> Any:
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return column.to_pylist()
+    if pa.types.is_boolean(kind) or pa.types.is_decimal(kind):
+        column = column.cast(pa.float64())
+    elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        return column.to_pylist()
+    elif kind != pa.float64():
+        column = column.cast(pa.float64(), safe=False)
+    chunks = [to_numpy(chunk) for chunk in column.chunks]
+    return np.concatenate(chunks) if chunks else np.empty(0)
+
+
 def _ends(parts: Sequence[Collection[Any]]) -> NDArray[np.int64]:
     return np.cumsum([0, *map(len, parts)], dtype=np.int64)

@@ -14,13 +14,14 @@ from scaling_cli.mapping import Mapping
 from scaling_cli.names import RUN_FIELDS, Document, RunNames
 from scaling_cli.notes import Note
 from scaling_cli.resolve import finals, points
+from scaling_cli.shown import Shown
 from scaling_cli.spelling import near
 from scaling_cli.store import RunRecord, Store
 from scaling_cli.table import Mask, Rows, Table
 
 
 @dataclass(frozen=True)
-class Runs:
+class Runs(Shown):
     """Stored runs, and the table of their final points: record i is row i."""
 
     records: tuple[RunRecord, ...]
@@ -28,6 +29,16 @@ class Runs:
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Each run at its final point."""
+        fields = ("run_id", "name", "group", "status", "source")
+        names = ("steps", "params", "tokens", "flops", "loss")
+        return [
+            {name: getattr(record, name) for name in fields}
+            | {name: record.final.get(name) for name in names}
+            for record in self.records
+        ]
 
     def take(self, rows: Rows) -> Runs:
         """The runs of these rows."""

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping as Dict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from scaling_cli.errors import FitError, InputError
-from scaling_cli.expressions import parse
+from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping, load_mapping
 from scaling_cli.notes import Note
 from scaling_cli.store import Store, open_store
-from scaling_cli.workers import mapper
 
 if TYPE_CHECKING:
     from scaling_cli.checks import Result
     from scaling_cli.checks.base import Bench
     from scaling_cli.fitting.backtest import Comparison
     from scaling_cli.fitting.problem import FitOptions
-    from scaling_cli.fitting.procedures import Procedure
     from scaling_cli.fitting.result import FailedFit, Fit
+    from scaling_cli.grouped import Parts
     from scaling_cli.ingest import Ingest
     from scaling_cli.observe import Runs
     from scaling_cli.planning.splits import Allocation
@@ -33,15 +30,9 @@ if TYPE_CHECKING:
     from scaling_cli.training.curve import Curve
     from scaling_cli.training.forecast import Forecast
     from scaling_cli.training.plan import SchedulePlan
-    from scaling_cli.workers import Mapper
-
-    Groups = Sequence[tuple[dict[str, Any], Table]]
-
-Key = tuple[tuple[str, str], ...]
 
 LAST, PREDICTED = FINALS = ("last", "predicted")  # which point of an unfinished run is its final
 CONFIG_FILE = "scalefit.toml"
-CHUNK = 4  # groups that a worker gets at a time: their sending costs under 1 % of their fits
 
 
 @dataclass(frozen=True)
@@ -93,47 +84,35 @@ class Project:
         where: str | None = None,
         holdout: str | None = None,
         options: FitOptions | None = None,
-        save: bool = True,
+        save: bool = False,
         workers: int = 1,
         finals: str = LAST,
     ) -> list[Fit | FailedFit]:
         """Fit each law, or the procedure `auto`, to each group of runs; a failed one says why.
 
+        With `save` the store keeps the fits, and answers by them from then on.
         With `finals` "predicted" a run that has not ended enters at the end that is foreseen.
         The groups are spread over `workers` processes; their number changes no digit.
         Raises the first group's FitError if nothing could be fitted.
         """
+        from scaling_cli import grouped
         from scaling_cli.fitting.problem import FitOptions
-        from scaling_cli.fitting.procedures import procedure
         from scaling_cli.fitting.result import FailedFit
 
         if finals not in FINALS:
             raise InputError(f"--finals {finals} is not known", f"Give {' or '.join(FINALS)}.")
-        chosen = list({item.id: item for item in map(procedure, laws)}.values())
+        chosen = grouped.chosen_procedures(laws)
         for item in chosen:
             if finals == PREDICTED and item.every_point:
                 raise InputError(
                     f"{item.id} reads every logged point, and so has no use for --finals predicted",
                     "Leave it out.",
                 )
-        parts = {
+        by_points = {
             every: self._parts(by, where, holdout, every, finals)
             for every in dict.fromkeys(item.every_point for item in chosen)
         }
-        by_law = []
-        with mapper(workers) as mapped:
-            for item in chosen:
-                groups, unseen = parts[item.every_point]
-                found = _fit_groups(item, groups, options or FitOptions(), mapped)
-                if item.scored:
-                    found = [_scored(result, unseen.get(_key(result.group))) for result in found]
-                by_law.append(found)
-        results = [result for group in zip(*by_law, strict=True) for result in group]
-        failed = [item for item in results if isinstance(item, FailedFit)]
-        if len(failed) == len(results):
-            raise FitError(
-                failed[0].message if failed else "no runs are left to fit. Widen --where."
-            )
+        results = grouped.fit_parts(chosen, by_points, options or FitOptions(), workers)
         if save:
             self.save([item for item in results if not isinstance(item, FailedFit)])
         return results
@@ -145,20 +124,14 @@ class Project:
         holdout: str | None,
         every_point: bool,
         finals: str,
-    ) -> tuple[Groups, dict[Key, Table]]:
+    ) -> Parts:
         """The groups to fit, and by group the runs that are held out."""
-        observations = self.observations(where, every_point)
-        keys = observations.by if by is None else by
-        asked = [*keys, *(parse(holdout).names if holdout else ())]
-        observations = observations.with_notes(observations.remarks(asked))
-        if not holdout:
-            return self._ended(observations, finals).groups(keys), {}
-        held_out = observations.matches(holdout)
-        if not held_out.any():
-            raise InputError(f"--holdout '{holdout}' matches no run", "See `scalefit runs`.")
-        unseen = observations.select(held_out).groups(keys)
-        fitted = self._ended(observations.select(~held_out), finals).groups(keys)
-        return fitted, {_key(group): rows for group, rows in unseen}
+        from scaling_cli import grouped
+
+        rows = self.observations(where, every_point)
+        keys = rows.by if by is None else by
+        fitted, unseen = grouped.held_out(grouped.with_name_notes(rows, keys, holdout), holdout)
+        return grouped.parts(self._ended(fitted, finals), unseen, keys)
 
     def _ended(self, rows: Table, finals: str) -> Table:
         """The rows, those of unfinished runs at their predicted end if that is asked for."""
@@ -182,26 +155,10 @@ class Project:
 
         A group that cannot be cut has no ranking and says why; raises FitError if none can.
         """
-        from scaling_cli.fitting import backtest, procedures
+        from scaling_cli.grouped import compare_groups
 
-        observations = self.observations(where)
-        chosen = laws or procedures.comparable(observations)
-        for name in chosen:
-            procedures.fitter(name)
-        groups = observations.groups(observations.by if by is None else by)
-        found, errors = [], []
-        for group, rows in groups:
-            try:
-                folds = backtest.named(rows, holdout) if holdout else backtest.rolling(rows, cut)
-            except FitError as error:
-                errors.append(error)
-                note = Note("no_folds", "severe", str(error))
-                found.append(backtest.Comparison(group, cut, (), (), (), (note,)))
-                continue
-            found.append(backtest.compare(chosen, folds, cut, options, group))
-        if len(errors) == len(groups):
-            raise errors[0]
-        return found
+        rows = self.observations(where)
+        return compare_groups(rows, laws, rows.by if by is None else by, holdout, cut, options)
 
     def curve(
         self,
@@ -209,9 +166,13 @@ class Project:
         where: str | None = None,
         law: str | None = None,
         fit: str | None = None,
-        **asked: Any,
+        schedule: str | None = None,
+        steps: int | None = None,
+        params: float | None = None,
+        upto: int | None = None,
+        level: float = 0.90,
     ) -> tuple[Curve, Forecast, Assessed | None]:
-        """The curve of a run and what it will log; `asked` as in `scaling_cli.training.ask.ask`.
+        """The curve of a run and what it will log; see `scaling_cli.training.ask.predict_rest`.
 
         By a curve `law` fitted to the finished runs like it, or by the saved `fit` of one, where
         either is named; that is then the third.
@@ -223,9 +184,21 @@ class Project:
         if fit is not None:
             known = self.curve_fit(fit)
         elif law is not None:
-            upto = asked.get("upto")
             known = learnt(self.store, rows, run, self.mapping, law, among, upto)
-        return *ask(self.store, rows, run, self.mapping, among=among, known=known, **asked), known
+        asked = ask(
+            self.store,
+            rows,
+            run,
+            self.mapping,
+            among=among,
+            schedule=schedule,
+            steps=steps,
+            params=params,
+            upto=upto,
+            level=level,
+            known=known,
+        )
+        return *asked, known
 
     def curve_fit(self, path: str) -> Assessed:
         """The curve fit of a file; its path may be relative to that of the mapping."""
@@ -234,15 +207,23 @@ class Project:
         return Assessed.load(self._file(path))
 
     def schedule(
-        self, steps: int, run: str | None = None, where: str | None = None, **asked: Any
+        self,
+        steps: int,
+        run: str | None = None,
+        where: str | None = None,
+        families: Sequence[str] = ("wsd", "cosine", "linear"),
+        law: str = "mpl",
+        warmup: int | None = None,
+        level: float = 0.90,
+        seed: int = 0,
     ) -> SchedulePlan:
         """The schedule of the lowest final loss, foreseen from the finished runs of one size: those
-        like `run`, or all that match; `asked` as in `scaling_cli.training.plan.plan_schedule`."""
+        like `run`, or all that match; see `scaling_cli.training.plan.plan_schedule`."""
         from scaling_cli.training.ask import alike
         from scaling_cli.training.plan import plan_schedule
 
         curves = alike(self.store, self.runs(where), run, self.mapping)
-        return plan_schedule(curves, steps, **asked)
+        return plan_schedule(curves, steps, families, law, warmup, level, seed=seed)
 
     def check(self, runs: Sequence[str] = ()) -> list[Result]:
         """What the mapping's [[check]] tables find on every run, or on those named.
@@ -390,62 +371,3 @@ def optimal(
 
     asked = Constraints(tokens_per_param=ratio)
     return [allocate_fit(item, budget, asked) for item in fits for budget in budgets]
-
-
-def _fit_groups(
-    chosen: Procedure, groups: Groups, options: FitOptions, mapped: Mapper
-) -> list[Fit | FailedFit]:
-    """The procedure fitted to each group, or to all at once where a parameter is tied."""
-    from scaling_cli.fitting import imputed
-    from scaling_cli.fitting.procedures import PROCEDURES
-    from scaling_cli.fitting.result import PAPER
-
-    bent = "--tie" if options.tied else "--recipe paper" if options.recipe == PAPER else ""
-    if bent and chosen.id in PROCEDURES:
-        raise InputError(
-            f"{bent} is for a law, and {chosen.id} is a procedure", f"Give --law {chosen.law.id}."
-        )
-    if options.tied and any(imputed.SPREAD in rows.columns for _, rows in groups):
-        raise InputError("--tie does not know of --finals predicted", "Leave one of them out.")
-    if options.tied:
-        from scaling_cli.fitting import tied
-
-        return tied.fit(chosen.law, groups, options)
-    chunks = (groups[start : start + CHUNK] for start in range(0, len(groups), CHUNK))
-    work = partial(_fit_chunk, chosen.id, options)
-    return [result for found in mapped(work, chunks) for result in found]
-
-
-def _fit_chunk(name: str, options: FitOptions, groups: Groups) -> list[Fit | FailedFit]:
-    """The procedure of this name fitted to each group; itself it cannot be sent to a worker."""
-    from scaling_cli.fitting import imputed
-    from scaling_cli.fitting.procedures import procedure
-    from scaling_cli.fitting.result import FailedFit
-
-    chosen = procedure(name)
-    found: list[Fit | FailedFit] = []
-    for group, rows in groups:
-        try:
-            unsure = imputed.SPREAD in rows.columns
-            fit = partial(imputed.fit, chosen.fit) if unsure else chosen.fit
-            found.append(fit(rows, options, group))
-        except FitError as error:
-            found.append(FailedFit(chosen.id, group, len(rows), str(error)))
-    return found
-
-
-def _scored(result: Fit | FailedFit, unseen: Table | None) -> Fit | FailedFit:
-    """The fit with its errors on the held-out runs of its group, if there are any."""
-    from scaling_cli.fitting.result import FailedFit
-    from scaling_cli.fitting.scoring import score_holdout
-
-    if isinstance(result, FailedFit) or unseen is None:
-        return result
-    try:
-        return score_holdout(result, unseen)
-    except FitError as error:
-        return FailedFit(result.name, result.group, result.n_observations, str(error))
-
-
-def _key(group: Dict[str, Any]) -> Key:
-    return tuple((name, repr(value)) for name, value in group.items())

@@ -88,13 +88,13 @@ class Table:
 
         Without `run_ids` and `owners` each row is a run of its own.
         """
-        arrays = {name: np.asarray(values) for name, values in columns.items()}
+        arrays = {name: _as_numbers(np.asarray(values)) for name, values in columns.items()}
         lengths = {name: len(values) for name, values in arrays.items() if values.ndim == 1}
         if len(lengths) < len(arrays) or len(set(lengths.values())) > 1:
             told = ", ".join(f"{name} {np.shape(values)}" for name, values in arrays.items())
             raise InputError(f"columns differ in length: {told}", "Give one value a run in each.")
         count = next(iter(lengths.values()), 0)
-        numbers = {n: v.astype(np.float64) for n, v in arrays.items() if v.dtype.kind in "biuf"}
+        numbers = {n: v for n, v in arrays.items() if v.dtype == np.float64}
         texts = {n: objects(v.tolist()) for n, v in arrays.items() if n not in numbers}
         ids = tuple(run_ids or owners or (f"run{i}" for i in range(count)))
         return Table(numbers, ids, tuple(owners or ids), Texts(texts), (), tuple(by))
@@ -210,6 +210,18 @@ class Table:
             return np.full(len(self), np.nan)
         numbers = [as_number(value) for value in values]
         return np.array([np.nan if n is None else n for n in numbers], dtype=np.float64)
+
+
+def _as_numbers(values: NDArray[Any]) -> NDArray[Any]:
+    """Values [n] as float64 where each is a number, or None for a missing one."""
+    if values.dtype.kind in "biuf":
+        return values.astype(np.float64)
+    items = values.tolist()
+    if values.dtype != object or not all(
+        v is None or isinstance(v, (bool, int, float)) for v in items
+    ):
+        return values
+    return np.array([np.nan if item is None else item for item in items], dtype=np.float64)
 
 
 def numbered(names: Sequence[str]) -> Rows:

@@ -28,6 +28,7 @@ SHARED = {
     "progress",
     "remote",
     "selection",
+    "shown",
     "spelling",
 }
 # room -> the rooms that it may import besides itself
@@ -49,6 +50,7 @@ ALLOWED = {
     "records": {"notes"},
     "expressions": {"errors", "quantities"},
     "spelling": set(),
+    "shown": {"errors", "quantities"},
     "mapping": SHARED | {"expressions"},
     "names": SHARED | {"expressions"},
     "resolve": SHARED | {"expressions", "mapping", "names"},
@@ -65,15 +67,20 @@ ALLOWED = {
     | {"training", "expressions", "fitting", "mapping", "observe", "table"}
     | {"resolve", "store"},
     "project": SHARED
-    | {"adapters", "checks", "expressions", "training", "fitting", "ingest", "laws"}
+    | {"adapters", "grouped", "checks", "expressions", "training", "fitting", "ingest", "laws"}
     | {"mapping", "observe", "table", "planning", "resolve", "store", "workers"},
+    "grouped": SHARED | {"expressions", "fitting", "table", "workers"},
+    "frames": SHARED | {"arrow", "compute", "expressions", "table"},
+    "api": SHARED
+    | {"fitting", "frames", "grouped", "laws", "planning", "project", "table", "training"},
     "watching": SHARED | {"checks", "project"},
     "report": SHARED
     | {"checks", "training", "fitting", "ingest", "laws", "mapping"}
     | {"observe", "table", "planning", "project", "store", "watching"},
     "cli": SHARED | {"checks", "fitting", "laws", "planning", "project", "report"} | {"watching"},
     "__main__": {"cli"},
-    "__init__": {"project", "fitting", "laws", "planning", "store", "mapping", "errors", "version"},
+    "__init__": {"api", "errors", "fitting", "laws", "planning", "project", "shown", "store"}
+    | {"table", "version"},
 }
 HEAVY = {
     "pandas",
@@ -88,6 +95,7 @@ HEAVY = {
 }
 # The only rooms that may import a heavy package
 NEEDED_BY = {
+    "pandas": {"shown"},
     "pyarrow": {"adapters", "arrow", "store"},
     "fsspec": {"remote"},
     "mlflow": {"adapters"},

@@ -57,7 +57,7 @@ def _demo(store: str, as_json: bool) -> None:
         "The large target runs are kept out of the fits; the report shows how well each law"
         " foresaw them.",
     )
-    results = project.fit(["auto", "chinchilla", "skaling"], ["recipe"], LADDER, HOLDOUT)
+    results = project.fit(["auto", "chinchilla", "skaling"], ["recipe"], LADDER, HOLDOUT, save=True)
     fits = [item for item in results if not isinstance(item, FailedFit)]
 
     step("report", "What the ladder says, with intervals, and how to spend larger budgets.")

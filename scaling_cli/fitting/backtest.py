@@ -21,6 +21,7 @@ from scaling_cli.fitting.result import FailedFit, Fit
 from scaling_cli.fitting.scoring import score_holdout
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats
+from scaling_cli.shown import Shown
 from scaling_cli.table import Table
 
 CUTS = ("flops", "params", "tokens")
@@ -83,7 +84,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Shown):
     """The laws on one group of runs, best first. `by` names the column that was cut."""
 
     group: Mapping[str, Any]
@@ -92,6 +93,12 @@ class Comparison:
     ranking: tuple[Score, ...]
     failed: tuple[FailedFit, ...]
     notes: tuple[Note, ...]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The laws with their held-out errors, best first."""
+        names = ("law", "holdout_mape", "bias", "coverage", "folds", "n_parameters")
+        scores = [score.to_json() for score in self.ranking]
+        return [{**self.group, **{name: score[name] for name in names}} for score in scores]
 
     def to_json(self) -> dict[str, Any]:
         return {

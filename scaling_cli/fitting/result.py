@@ -16,7 +16,9 @@ from scaling_cli.fitting.objective import OBJECTIVES
 from scaling_cli.fitting.record import Record
 from scaling_cli.laws import Law, Published, get_law
 from scaling_cli.notes import Note
+from scaling_cli.quantities import share
 from scaling_cli.records import Floats
+from scaling_cli.shown import Shown
 
 DOCUMENT = DocumentKind("scalefit fit", 1, "a saved fit", "Make one with `scalefit fit -o FILE`.")
 ROBUST, PAPER = PROCEDURES = (
@@ -41,7 +43,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Prediction:
+class Prediction(Shown):
     """A predicted target at given inputs; `low`, `high` bound the central `level` of a new run.
 
     A paper's coefficients come without resamples: then the bounds, level and fit_id are None.
@@ -57,6 +59,11 @@ class Prediction:
     level: float | None = None
     notes: tuple[Note, ...] = ()
     target: str = "loss"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The point, the prediction and its bounds."""
+        told = {self.target: self.loss, "low": self.low, "high": self.high, "level": self.level}
+        return [{"law": self.law_id, **self.group, **self.inputs, **told}]
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -104,7 +111,7 @@ def _inputs(
 
 
 @dataclass(frozen=True)
-class Fit:
+class Fit(Shown):
     """A law fitted to the runs of one group.
 
     `values` and `constants` are on the columns' base units; `draws` [resamples, parameters] are the
@@ -363,6 +370,18 @@ class Fit:
             codes.get(name, "outside_design"),
             "warning" if decades > FAR_DECADES or name == "tokens_per_param" else "info",
             f"{name} {value:.3g} lies {decades:.2f} decades {side}.",
+        )
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Its parameters with their bounds."""
+        return [
+            {"law": self.name, **self.group, "parameter": name, **vars(estimate)}
+            for name, estimate in self.parameters.items()
+        ]
+
+    def caption(self) -> str:
+        return (
+            f"{self.target} = {self.law.formula}: {self.n_runs} runs, {share(self.level)} intervals"
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from scaling_cli.notes import Note
 from scaling_cli.planning.budget import Constraints, Line, optimum
 from scaling_cli.planning.splits import check_law
 from scaling_cli.records import Floats
+from scaling_cli.shown import Shown
 
 REACH = 2.0  # decades past the data in which a crossing is sought; further out all is guesswork
 POINTS_PER_DECADE = 16  # of the search grid; crossings are then interpolated, exact for power laws
@@ -28,7 +29,7 @@ FAR = 1.0  # decades past the larger ladder from where on a crossing is a guess
 
 
 @dataclass(frozen=True)
-class Crossing:
+class Crossing(Shown):
     """Where two curves meet along a column; `at` is None where they do not within the reach.
 
     `low` and `high` bound it; None is an open end: a share of the resamples cross beyond the reach
@@ -49,6 +50,11 @@ class Crossing:
     searched: tuple[float, float]
     notes: tuple[Note, ...] = ()
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Its numbers in one row."""
+        left_out = ("warnings", "searched")
+        return [{name: v for name, v in self.to_json().items() if name not in left_out}]
+
     def to_json(self) -> dict[str, Any]:
         names = ("first", "second", "along", "at", "low", "high", "level", "share", "before")
         return {
@@ -60,7 +66,7 @@ class Crossing:
 
 
 @dataclass(frozen=True)
-class Equivalence:
+class Equivalence(Shown):
     """How many times the compute the second recipe needs for the loss of the first at `flops`.
 
     None is infinite: the loss lies below what the second's curve ever reaches.
@@ -76,6 +82,11 @@ class Equivalence:
     level: float
     notes: tuple[Note, ...] = ()
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Its numbers in one row."""
+        left_out = ("warnings", "searched")
+        return [{name: v for name, v in self.to_json().items() if name not in left_out}]
+
     def to_json(self) -> dict[str, Any]:
         names = ("first", "second", "flops", "loss", "multiple", "low", "high", "level")
         document: dict[str, Any] = {name: getattr(self, name) for name in names}
@@ -83,7 +94,7 @@ class Equivalence:
 
 
 @dataclass(frozen=True)
-class Slope:
+class Slope(Shown):
     """An exponent as the slope of ln (loss - floor), or its ratio to another recipe's.
 
     `p_value` is two-sided, that the truth is `theory`, from the share of resamples on its far side.
@@ -98,6 +109,11 @@ class Slope:
     theory: float | None = None
     p_value: float | None = None
     notes: tuple[Note, ...] = ()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Its numbers in one row."""
+        left_out = ("warnings", "searched")
+        return [{name: v for name, v in self.to_json().items() if name not in left_out}]
 
     def to_json(self) -> dict[str, Any]:
         names = ("name", "exponent", "value", "low", "high", "level", "theory", "p_value")

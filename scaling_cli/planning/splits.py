@@ -25,6 +25,7 @@ from scaling_cli.planning.budget import (
     optimum,
 )
 from scaling_cli.records import Floats
+from scaling_cli.shown import Shown
 
 EDGE_SHARE = 0.05  # resamples without an optimum that make the interval doubtful
 # Fits that cannot recommend a split at all
@@ -38,10 +39,11 @@ REPEATED = "unique_tokens"  # the column of a corpus that a law of repeats reads
 BEYOND = 1e6  # in ln params: a resample without an optimum, counted beyond every finite one
 
 Bounds = tuple[float | None, float | None]  # None is an open end
+SPLIT = ("params", "tokens", "loss")
 
 
 @dataclass(frozen=True)
-class Allocation:
+class Allocation(Shown):
     """The split of one budget. Bounds are None without resamples; all is None where none exists.
 
     An end of a pair of bounds is None where it is open: the optimum of that share of the resamples
@@ -97,6 +99,13 @@ class Allocation:
             for side, end in zip(("low", "high"), pair, strict=True)
             if end is None
         )
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The budget and its split, with bounds."""
+        document = self.to_json()
+        names = ["budget_flops", "tokens_per_param"]
+        names += [f"{name}{end}" for name in SPLIT for end in ("", "_low", "_high")]
+        return [{"law": self.law_id, **self.group, **{name: document[name] for name in names}}]
 
     def to_json(self) -> dict[str, Any]:
         def bounds(name: str, pair: Bounds | None) -> dict[str, float | None]:

@@ -128,9 +128,7 @@ def ask(
 ) -> tuple[Curve, Forecast]:
     """The run's curve and what it will log; `among` are the runs to learn from, if not its group.
 
-    With `known`, a curve law that has been fitted, that is by the law alone.
-    Another `schedule`, number of `steps` or `params` asks for the same run otherwise: what it has
-    logged counts as far as the learning rates agree, and not at all for another size.
+    The rest as in `predict_rest`.
     """
     record = rows.records[rows.one_called(asked)]
     used = mapping or record.mapping
@@ -145,6 +143,35 @@ def ask(
             ).values()
         )
     )
+    return predict_rest(
+        own,
+        others,
+        schedule=schedule,
+        steps=steps,
+        params=params,
+        upto=upto,
+        level=level,
+        known=known,
+    )
+
+
+def predict_rest(
+    own: Curve,
+    others: list[Curve],
+    *,
+    schedule: str | None = None,
+    steps: int | None = None,
+    params: float | None = None,
+    upto: int | None = None,
+    level: float = 0.90,
+    known: Assessed | None = None,
+) -> tuple[Curve, Forecast]:
+    """The curve that is asked for and what it will log, from its own losses and the `others`.
+
+    With `known`, a curve law that has been fitted, that is by the law alone.
+    Another `schedule`, number of `steps` or `params` asks for the same run otherwise: what it has
+    logged counts as far as the learning rates agree, and not at all for another size.
+    """
     if schedule is None and steps is None and params is None:
         return own, _foresee(own, others, upto, level, known)
     if schedule is not None:

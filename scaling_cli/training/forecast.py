@@ -28,6 +28,7 @@ from scaling_cli.errors import FitError
 from scaling_cli.fitting.objective import MAD
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats, Steps
+from scaling_cli.shown import Shown
 from scaling_cli.training.curve import Curve
 from scaling_cli.training.history import annealing
 
@@ -317,7 +318,7 @@ def conditional(
 
 
 @dataclass(frozen=True)
-class Forecast:
+class Forecast(Shown):
     """The loss that a run is foreseen to log at `steps` [n], with the central `level` of it.
 
     Where `steps` are ones that the run has logged and that the forecast was given, the band is that
@@ -344,6 +345,10 @@ class Forecast:
     def _point(self, i: int) -> dict[str, float]:
         point = {"loss": self.loss[i], "low": self.low[i], "high": self.high[i]}
         return {"step": int(self.steps[i]), **{name: float(x) for name, x in point.items()}}
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The points."""
+        return [self._point(i) for i in range(len(self.steps))]
 
     def to_json(self) -> dict[str, Any]:
         """The contract's `curve` object."""

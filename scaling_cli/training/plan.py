@@ -14,6 +14,7 @@ from scaling_cli.errors import InputError
 from scaling_cli.notes import Note
 from scaling_cli.quantities import counted
 from scaling_cli.records import Floats
+from scaling_cli.shown import Shown
 from scaling_cli.training.assessed import SAME, Assessed, Range, assess
 from scaling_cli.training.bootstrap import RESAMPLES
 from scaling_cli.training.curve import Curve
@@ -66,7 +67,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class SchedulePlan:
+class SchedulePlan(Shown):
     """The candidates by the final loss that the `known` law foresees, lowest first; `best` is that
     of the families."""
 
@@ -76,6 +77,10 @@ class SchedulePlan:
     best: Candidate
     candidates: tuple[Candidate, ...]
     notes: tuple[Note, ...]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The schedules, the lowest final loss first."""
+        return [item.to_json() for item in self.candidates]
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -79,7 +79,7 @@ def store(tmp_path: Path) -> str:
     from scaling_cli.fitting.problem import FitOptions
 
     where = f"recipe == 'rotary' and split == 'ladder' and run_id != '{RUN}'"
-    project.fit(by=["recipe"], where=where, options=FitOptions(resamples=200))
+    project.fit(by=["recipe"], where=where, options=FitOptions(resamples=200), save=True)
     return location
 
 

@@ -1,0 +1,509 @@
+"""The commands as functions: of arrays, frames or a project, without a store or a folder.
+
+Numbers may be written as people write them ("7B"). One law and no groups give one fit; several laws
+or groups a list. A question about one point gives one answer, about a vector of points a list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict, Unpack, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_cli import grouped
+from scaling_cli.errors import FitError, InputError
+from scaling_cli.fitting.backtest import Comparison
+from scaling_cli.fitting.problem import DEFAULT_RESAMPLES, FitOptions
+from scaling_cli.fitting.result import (
+    ROBUST,
+    FailedFit,
+    Fit,
+    Prediction,
+    predict_published,
+)
+from scaling_cli.frames import columns_of, table_of
+from scaling_cli.laws import get_published, published_rules
+from scaling_cli.planning import contrasts
+from scaling_cli.planning.budget import Constraints
+from scaling_cli.planning.contrasts import Crossing, Equivalence, Slope
+from scaling_cli.planning.splits import (
+    Allocation,
+    allocate_fit,
+    allocate_published,
+    with_repeats,
+)
+from scaling_cli.planning.target import budget_for_fit, budget_for_published
+from scaling_cli.project import Project
+from scaling_cli.quantities import parse_positive, parse_quantity
+from scaling_cli.records import Run, Series
+from scaling_cli.shown import Results
+from scaling_cli.table import Table
+from scaling_cli.training.ask import predict_rest
+from scaling_cli.training.assessed import assess
+from scaling_cli.training.curve import Curve, curve_of
+from scaling_cli.training.forecast import Forecast
+from scaling_cli.training.plan import SchedulePlan, plan_schedule
+
+Number = float | str
+Vector = list[float] | list[str] | tuple[float, ...] | NDArray[Any]
+Names = str | Sequence[str]
+
+
+class Fits(Results[Fit]):
+    """Fits in a list; `failed` are the groups that a law could not be fitted to, and why."""
+
+    failed: tuple[FailedFit, ...] = ()
+
+    def remarks(self) -> list[str]:
+        told = [f"{item.law_id} {dict(item.group)}: {item.message}" for item in self.failed]
+        return [*super().remarks(), *told]
+
+
+class FitKeywords(TypedDict, total=False):
+    """What `fit` takes besides the law, the data and the groups."""
+
+    where: str | None
+    holdout: str | None
+    columns: Mapping[str, str] | None
+    x: str | None
+    y: str | None
+    weights: str | None
+    objective: str | None
+    bootstrap: int
+    level: float
+    seed: int
+    fix: Mapping[str, float] | None
+    bounds: Mapping[str, tuple[float, float]] | None
+    ranges: Mapping[str, tuple[float, float]] | None
+    tie: Names
+    procedure: str
+    then: str | None
+    workers: int
+
+
+@overload
+def fit(
+    law: str = ..., data: Any = ..., *, by: None = ..., **keywords: Unpack[FitKeywords]
+) -> Fit: ...
+@overload
+def fit(law: str, data: Any, *, by: Names, **keywords: Unpack[FitKeywords]) -> Fits: ...
+@overload
+def fit(
+    law: list[str] | tuple[str, ...],
+    data: Any,
+    *,
+    by: Names | None = ...,
+    **keywords: Unpack[FitKeywords],
+) -> Fits: ...
+def fit(
+    law: str | list[str] | tuple[str, ...] = "auto",
+    data: Any = None,
+    *,
+    by: Names | None = None,
+    where: str | None = None,
+    holdout: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    x: str | None = None,
+    y: str | None = None,
+    weights: str | None = None,
+    objective: str | None = None,
+    bootstrap: int = DEFAULT_RESAMPLES,
+    level: float = 0.90,
+    seed: int = 0,
+    fix: Mapping[str, float] | None = None,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+    tie: Names = (),
+    procedure: str = ROBUST,
+    then: str | None = None,
+    workers: int = 1,
+) -> Fit | Fits:
+    """Fit a law to runs.
+
+    `law` is one of `scalefit laws`, `auto`, or a formula after an equals sign
+    ("=E + A/params**a"). `data` are arrays by name, a frame, or a project (see
+    `scaling_cli.frames.table_of`); `columns` says what is called otherwise in them. `by` groups
+    the runs by columns or texts; `where` keeps those that match and `holdout` scores the fit on
+    others. `x` and `y` name the column of a one-variable law and the target, `weights` one that
+    runs count by. `fix` pins parameters, `bounds` keep them in a range, `ranges` say where they
+    start, and `tie` makes them the same in every group. `procedure` is "robust", or "paper" for
+    what the law's own paper did; `then` is a link from the loss to a score.
+
+    Raises FitError where the runs cannot be fitted, InputError where the request is wrong.
+    """
+    laws = [law] if isinstance(law, str) else list(law)
+    options = FitOptions(
+        objective=objective,
+        resamples=bootstrap,
+        seed=seed,
+        level=level,
+        x=x,
+        target=y,
+        weights=weights,
+        fixed=dict(fix or {}),
+        bounds=dict(bounds or {}),
+        tied=_names(tie),
+        recipe=procedure,
+        ranges=dict(ranges or {}),
+    )
+    asked = [f"{name}+{then}" if then else name for name in laws]
+    if isinstance(data, Project):
+        _no_columns(columns)
+        keys = None if by is None else _names(by)
+        results = data.fit(asked, keys, where, holdout, options, workers=workers)
+    else:
+        keys = _names(by or ())
+        rows = _rows(data, columns, where)
+        fitted, unseen = grouped.held_out(grouped.with_name_notes(rows, keys, holdout), holdout)
+        parts = grouped.parts(fitted, unseen, keys)
+        chosen = grouped.chosen_procedures(asked)
+        results = grouped.fit_parts(chosen, {True: parts, False: parts}, options, workers)
+    fits = Fits(item for item in results if isinstance(item, Fit))
+    fits.failed = tuple(item for item in results if isinstance(item, FailedFit))
+    return fits[0] if isinstance(law, str) and by is None and len(fits) == 1 else fits
+
+
+def compare(
+    laws: Sequence[str] | None = None,
+    data: Any = None,
+    *,
+    by: Names | None = None,
+    where: str | None = None,
+    holdout: str | None = None,
+    cut: str = "flops",
+    columns: Mapping[str, str] | None = None,
+) -> Results[Comparison]:
+    """Rank laws by how well they predict larger runs: each is fitted below a cut of the column
+    `cut` and scored above it, and the cut is moved; or once, on the runs that match `holdout`.
+
+    Without `laws`, `auto` and every law whose columns the runs have. One comparison a group.
+    """
+    if isinstance(data, Project):
+        _no_columns(columns)
+        keys = None if by is None else _names(by)
+        return Results(data.compare(laws, keys, where, holdout, cut))
+    rows = _rows(data, columns, where)
+    return Results(grouped.compare_groups(rows, laws, _names(by or ()), holdout, cut, None))
+
+
+@overload
+def predict(  # type: ignore[overload-overlap]  # numbers are told from vectors as it runs
+    fit: Fit | str,
+    *,
+    params: Number | None = ...,
+    tokens: Number | None = ...,
+    at: Mapping[str, Number] | None = ...,
+    level: float | None = ...,
+) -> Prediction: ...
+@overload
+def predict(
+    fit: Fit | str | Sequence[Fit],
+    *,
+    params: Number | Vector | None = ...,
+    tokens: Number | Vector | None = ...,
+    at: Mapping[str, Number | Vector] | None = ...,
+    level: float | None = ...,
+) -> Results[Prediction]: ...
+def predict(
+    fit: Fit | str | Sequence[Fit],
+    *,
+    params: Number | Vector | None = None,
+    tokens: Number | Vector | None = None,
+    at: Mapping[str, Any] | None = None,
+    level: float | None = None,
+) -> Prediction | Results[Prediction]:
+    """The target of a run, with the interval of one new run at `level`.
+
+    `fit` is a fit, several, or the name of published coefficients ("epoch2024"). `at` holds what
+    the law reads besides params and tokens. Vectors are taken point by point, and give a list.
+    """
+    given = {"params": params, "tokens": tokens, **(at or {})}
+    points, alone = _points({name: value for name, value in given.items() if value is not None})
+    if isinstance(fit, str):
+        law, entry = get_published(fit)
+        found = [predict_published(law, entry, point) for point in points]
+    else:
+        fits, one = _fits(fit)
+        alone = alone and one
+        found = [item.at_level(level).predict(point) for item in fits for point in points]
+    return found[0] if alone else Results(found)
+
+
+@overload
+def optimal(  # type: ignore[overload-overlap]
+    fit: Fit | str,
+    budget: Number | None = ...,
+    *,
+    target_loss: float | None = ...,
+    tokens_per_param: Number | None = ...,
+    min_params: Number | None = ...,
+    max_params: Number | None = ...,
+    max_tokens: Number | None = ...,
+    inference_tokens: Number | None = ...,
+    unique_tokens: Number | None = ...,
+    at: Mapping[str, Number] | None = ...,
+    level: float | None = ...,
+) -> Allocation: ...
+@overload
+def optimal(
+    fit: Fit | str | Sequence[Fit],
+    budget: Number | Vector | None = ...,
+    *,
+    target_loss: float | None = ...,
+    tokens_per_param: Number | None = ...,
+    min_params: Number | None = ...,
+    max_params: Number | None = ...,
+    max_tokens: Number | None = ...,
+    inference_tokens: Number | None = ...,
+    unique_tokens: Number | None = ...,
+    at: Mapping[str, Number] | None = ...,
+    level: float | None = ...,
+) -> Results[Allocation]: ...
+def optimal(
+    fit: Fit | str | Sequence[Fit],
+    budget: Number | Vector | None = None,
+    *,
+    target_loss: float | None = None,
+    tokens_per_param: Number | None = None,
+    min_params: Number | None = None,
+    max_params: Number | None = None,
+    max_tokens: Number | None = None,
+    inference_tokens: Number | None = None,
+    unique_tokens: Number | None = None,
+    at: Mapping[str, Number] | None = None,
+    level: float | None = None,
+) -> Allocation | Results[Allocation]:
+    """The split of a budget of FLOPs between parameters and tokens, or with `target_loss` the
+    smallest budget that reaches it.
+
+    `fit` is a fit, several, or the name of published coefficients. The others hold the split:
+    see `scaling_cli.planning.budget.Constraints`; `at` holds what else the law reads.
+    """
+    if (budget is None) == (target_loss is None):
+        raise InputError("a split is of one budget or of one loss", "Give budget or target_loss.")
+    further = {name: _number(value, name) for name, value in (at or {}).items()}
+    if unique_tokens is not None:
+        further["unique_tokens"] = _positive(unique_tokens, "unique_tokens")
+    asked = Constraints(
+        min_params=_perhaps(min_params, "min_params"),
+        max_params=_perhaps(max_params, "max_params"),
+        max_tokens=_perhaps(max_tokens, "max_tokens"),
+        tokens_per_param=_perhaps(tokens_per_param, "tokens_per_param"),
+        inference_tokens=_perhaps(inference_tokens, "inference_tokens") or 0.0,
+        at=further,
+    )
+    points, alone = _points({} if budget is None else {"budget": budget})
+    budgets = [point["budget"] for point in points if point]
+    if isinstance(fit, str):
+        law, entry = get_published(fit)
+        if unique_tokens is not None:
+            law, entry = with_repeats(law, entry)
+        if target_loss is None:
+            found = [allocate_published(law, entry, value, asked) for value in budgets]
+        else:
+            found = [budget_for_published(law, entry, target_loss, asked)]
+    else:
+        fits, one = _fits(fit)
+        fits = [item.at_level(level) for item in fits]
+        alone = alone and one
+        if target_loss is None:
+            found = [allocate_fit(item, value, asked) for item in fits for value in budgets]
+        else:
+            found = [budget_for_fit(item, target_loss, asked) for item in fits]
+    return found[0] if alone else Results(found)
+
+
+def crossing(
+    first: Fit,
+    second: Fit,
+    *,
+    along: str = "flops",
+    tokens_per_param: Number | None = None,
+    reach: float = contrasts.REACH,
+) -> Crossing:
+    """Where the curves of two fits meet along a column, up to `reach` decades past the runs."""
+    ratio = _perhaps(tokens_per_param, "tokens_per_param")
+    return contrasts.crossing(first, second, along, ratio, reach)
+
+
+@overload
+def equivalent(
+    first: Fit, second: Fit, flops: Number, *, tokens_per_param: Number | None = ...
+) -> Equivalence: ...
+@overload
+def equivalent(
+    first: Fit, second: Fit, flops: Vector, *, tokens_per_param: Number | None = ...
+) -> Results[Equivalence]: ...
+def equivalent(
+    first: Fit, second: Fit, flops: Number | Vector, *, tokens_per_param: Number | None = None
+) -> Equivalence | Results[Equivalence]:
+    """How many times the compute `second` needs for the loss that `first` has at `flops`."""
+    ratio = _perhaps(tokens_per_param, "tokens_per_param")
+    points, alone = _points({"flops": flops})
+    found = [contrasts.equivalent(first, second, point["flops"], ratio) for point in points]
+    return found[0] if alone else Results(found)
+
+
+def slope(first: Fit, second: Fit | None = None, *, theory: float | None = None) -> Results[Slope]:
+    """The exponents of a fit, against `theory` where that is given; of two fits also their
+    ratios."""
+    fits = [first] if second is None else [first, second]
+    found = [item for fitted in fits for item in contrasts.slopes(fitted, theory)]
+    return Results(found + (contrasts.slope_ratios(*fits) if second is not None else []))
+
+
+def hparams(
+    params: Number, tokens: Number, *, published: str | None = None, fit: Fit | None = None
+) -> Results[Prediction]:
+    """The learning rate and the batch that rules give a run: those of every paper, of one
+    (`published`), or of a rule fitted to one's own runs. `params` are without embeddings."""
+    inputs = {"params": _positive(params, "params"), "tokens": _positive(tokens, "tokens")}
+    if fit is not None:
+        return Results([fit.predict(inputs)])
+    rules = published_rules(published)
+    return Results(predict_published(rule, entry, inputs) for rule, entry in rules)
+
+
+def curve(
+    run: Any,
+    data: Any = None,
+    *,
+    where: str | None = None,
+    law: str | None = None,
+    schedule: str | None = None,
+    steps: int | None = None,
+    params: float | None = None,
+    upto: int | None = None,
+    level: float = 0.90,
+) -> Forecast:
+    """What a run will log: from its own losses, its schedule, and finished runs like it.
+
+    `run` is a stored run (by key, id or name) of the project `data`, and `where` narrows the runs
+    to learn from; or it holds the columns step, loss and lr [n], with `total_steps` and `params` as
+    numbers where they are known, and `data` are finished runs of that kind. Another `schedule`,
+    number of `steps` or `params` asks for the same run otherwise; `upto` as if it had come no
+    further. With `law` a curve law fitted to the finished runs answers alone.
+    """
+    if isinstance(data, Project):
+        asked = (where, law, None, schedule, steps, params, upto, level)
+        return data.curve(str(run), *asked)[1]
+    others = [_curve_of(item, f"run {i}") for i, item in enumerate(data or (), 1)]
+    known = assess(law, others) if law else None
+    return predict_rest(
+        _curve_of(run, "run"),
+        others,
+        schedule=schedule,
+        steps=steps,
+        params=params,
+        upto=upto,
+        level=level,
+        known=known,
+    )[1]
+
+
+def schedule(
+    steps: int,
+    data: Any,
+    *,
+    run: str | None = None,
+    where: str | None = None,
+    families: Sequence[str] = ("wsd", "cosine", "linear"),
+    law: str = "mpl",
+    warmup: int | None = None,
+    level: float = 0.90,
+    seed: int = 0,
+) -> SchedulePlan:
+    """The learning-rate schedule of the lowest final loss after `steps`, among `families`, by a
+    curve law fitted to finished runs of one size: those of the project `data` that are like `run`
+    or match `where`, or runs given as for `curve`."""
+    if isinstance(data, Project):
+        return data.schedule(steps, run, where, families, law, warmup, level, seed)
+    curves = [_curve_of(item, f"run {i}") for i, item in enumerate(data, 1)]
+    return plan_schedule(curves, steps, families, law, warmup, level, seed=seed)
+
+
+def _curve_of(data: Any, name: str) -> Curve:
+    """The curve of a run given as columns [n] and numbers."""
+    columns = columns_of(data)
+    config = {key: values for key, values in columns.items() if np.ndim(values) == 0}
+    if "step" not in columns:
+        raise InputError(f"{name} has no column step", "Give step, loss and lr, each [n].")
+    at = np.asarray(columns["step"]).astype(np.int64)
+    series = {
+        key: Series(at[kept], array[kept])
+        for key, values in columns.items()
+        if key not in config and key != "step"
+        for array in [np.asarray(values, dtype=np.float64)]
+        for kept in [np.isfinite(array)]
+    }
+    return curve_of(Run(name, str(config.pop("run_id", name)), "", config=config, series=series))
+
+
+def _rows(data: Any, columns: Mapping[str, str] | None, where: str | None) -> Table:
+    if data is None:
+        raise InputError("there is nothing to fit", "Give arrays by name, a frame, a project.")
+    rows = table_of(data, columns)
+    if where is None:
+        return rows
+    kept = rows.select(rows.matches(where))
+    if not len(kept):
+        raise FitError(f"none of the {len(rows)} rows matches `{where}`", "Widen where.")
+    return kept
+
+
+def _no_columns(columns: Mapping[str, str] | None) -> None:
+    if columns:
+        raise InputError("a project has its own mapping", "Name the columns in scalefit.toml.")
+
+
+def _names(names: Names) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _fits(fit: Fit | Sequence[Fit]) -> tuple[list[Fit], bool]:
+    """The fits, and whether one alone was given."""
+    return ([fit], True) if isinstance(fit, Fit) else (list(fit), False)
+
+
+def _points(given: Mapping[str, Any]) -> tuple[list[dict[str, float]], bool]:
+    """Numbers and vectors that belong together -> one set of numbers a point, and whether all were
+    numbers."""
+    single = {name: _is_number(value) for name, value in given.items()}
+    columns = {
+        name: [value] if single[name] else np.asarray(value).ravel().tolist()
+        for name, value in given.items()
+    }
+    lengths = {len(column) for name, column in columns.items() if not single[name]}
+    if len(lengths) > 1:
+        told = ", ".join(f"{name} {len(column)}" for name, column in columns.items())
+        raise InputError(f"the vectors differ in length: {told}", "Give one value a point.")
+    count = lengths.pop() if lengths else 1
+    points = [
+        {name: _number(column[0 if single[name] else i], name) for name, column in columns.items()}
+        for i in range(count)
+    ]
+    return points, all(single.values())
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, str) or np.ndim(value) == 0
+
+
+def _number(value: Any, name: str) -> float:
+    """A number, or what a text writes for one."""
+    return parse_quantity(value, name) if isinstance(value, str) else float(value)
+
+
+def _positive(value: Any, name: str) -> float:
+    if isinstance(value, str):
+        return parse_positive(value, name)
+    number = float(value)
+    if not number > 0:
+        raise InputError(f"{name}: {number:g} must be above zero", "Give it in base units, as 7e9.")
+    return number
+
+
+def _perhaps(value: Any, name: str) -> float | None:
+    return None if value is None else _positive(value, name)

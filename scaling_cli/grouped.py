@@ -1,0 +1,164 @@
+"""The groups of a table, each fitted by itself or all at once, and scored on what was held out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from scaling_cli.errors import FitError, InputError
+from scaling_cli.expressions import parse
+from scaling_cli.fitting import backtest, imputed, procedures, tied
+from scaling_cli.fitting.backtest import Comparison
+from scaling_cli.fitting.problem import FitOptions
+from scaling_cli.fitting.procedures import Procedure
+from scaling_cli.fitting.result import PAPER, FailedFit, Fit
+from scaling_cli.fitting.scoring import score_holdout
+from scaling_cli.notes import Note
+from scaling_cli.table import Table
+from scaling_cli.workers import Mapper, mapper
+
+CHUNK = 4  # groups that a worker gets at a time: their sending costs under 1 % of their fits
+
+Group = dict[str, Any]
+Key = tuple[tuple[str, str], ...]
+
+
+class Parts(NamedTuple):
+    """The groups to fit, and by group the runs that are held out."""
+
+    groups: Sequence[tuple[Group, Table]]
+    unseen: Mapping[Key, Table]
+
+
+def chosen_procedures(laws: Sequence[str]) -> list[Procedure]:
+    """The procedures of these names, each once; InputError for an unknown name."""
+    return list({item.id: item for item in map(procedures.procedure, laws)}.values())
+
+
+def with_name_notes(rows: Table, by: Sequence[str], holdout: str | None) -> Table:
+    """The rows with a note on what they are grouped and held out by, where that is ambiguous."""
+    return rows.with_notes(rows.remarks([*by, *(parse(holdout).names if holdout else ())]))
+
+
+def held_out(rows: Table, holdout: str | None) -> tuple[Table, Table | None]:
+    """The rows to fit and those to hold out; InputError where either are none."""
+    if not holdout:
+        return rows, None
+    mask = rows.matches(holdout)
+    if not mask.any():
+        raise InputError(f"--holdout '{holdout}' matches no run", "See `scalefit runs`.")
+    if mask.all():
+        raise InputError(
+            f"--holdout '{holdout}' matches all {len(rows)} runs and leaves none to fit",
+            "Narrow it to the runs that are to be predicted.",
+        )
+    return rows.select(~mask), rows.select(mask)
+
+
+def parts(fitted: Table, unseen: Table | None, by: Sequence[str]) -> Parts:
+    """Both parted by the values of `by`."""
+    held = [] if unseen is None else unseen.groups(by)
+    return Parts(fitted.groups(by), {_key(group): rows for group, rows in held})
+
+
+def fit_parts(
+    chosen: Sequence[Procedure], by_points: Mapping[bool, Parts], options: FitOptions, workers: int
+) -> list[Fit | FailedFit]:
+    """Each procedure fitted to each group, group by group; `by_points` holds the groups of rows
+    for those that read every logged point (True) and for those that read final ones (False).
+
+    Raises the first group's FitError if nothing could be fitted.
+    """
+    by_law = []
+    with mapper(workers) as mapped:
+        for item in chosen:
+            groups, unseen = by_points[item.every_point]
+            found = _fit_groups(item, groups, options, mapped)
+            if item.scored:
+                found = [_scored(result, unseen.get(_key(result.group))) for result in found]
+            by_law.append(found)
+    results = [result for group in zip(*by_law, strict=True) for result in group]
+    failed = [item for item in results if isinstance(item, FailedFit)]
+    if len(failed) == len(results):
+        raise FitError(failed[0].message if failed else "no runs are left to fit. Widen --where.")
+    return results
+
+
+def compare_groups(
+    rows: Table,
+    laws: Sequence[str] | None,
+    by: Sequence[str],
+    holdout: str | None,
+    cut: str,
+    options: FitOptions | None,
+) -> list[Comparison]:
+    """The laws ranked on each group; without `laws`, `auto` and every law whose columns there are.
+
+    A group that cannot be cut has no ranking and says why; raises FitError if none can.
+    """
+    chosen = laws or procedures.comparable(rows)
+    for name in chosen:
+        procedures.fitter(name)
+    groups = rows.groups(by)
+    found, errors = [], []
+    for group, members in groups:
+        try:
+            folds = backtest.named(members, holdout) if holdout else backtest.rolling(members, cut)
+        except FitError as error:
+            errors.append(error)
+            note = Note("no_folds", "severe", str(error))
+            found.append(Comparison(group, cut, (), (), (), (note,)))
+            continue
+        found.append(backtest.compare(chosen, folds, cut, options, group))
+    if len(errors) == len(groups):
+        raise errors[0]
+    return found
+
+
+def _fit_groups(
+    chosen: Procedure, groups: Sequence[tuple[Group, Table]], options: FitOptions, mapped: Mapper
+) -> list[Fit | FailedFit]:
+    """The procedure fitted to each group, or to all at once where a parameter is tied."""
+    bent = "--tie" if options.tied else "--recipe paper" if options.recipe == PAPER else ""
+    if bent and chosen.id in procedures.PROCEDURES:
+        raise InputError(
+            f"{bent} is for a law, and {chosen.id} is a procedure", f"Give --law {chosen.law.id}."
+        )
+    if options.tied and any(imputed.SPREAD in rows.columns for _, rows in groups):
+        raise InputError("--tie does not know of --finals predicted", "Leave one of them out.")
+    if options.tied:
+        return tied.fit(chosen.law, groups, options)
+    chunks = (groups[start : start + CHUNK] for start in range(0, len(groups), CHUNK))
+    work = partial(_fit_chunk, chosen.id, options)
+    return [result for found in mapped(work, chunks) for result in found]
+
+
+def _fit_chunk(
+    name: str, options: FitOptions, groups: Sequence[tuple[Group, Table]]
+) -> list[Fit | FailedFit]:
+    """The procedure of this name fitted to each group; itself it cannot be sent to a worker."""
+    chosen = procedures.procedure(name)
+    found: list[Fit | FailedFit] = []
+    for group, rows in groups:
+        try:
+            unsure = imputed.SPREAD in rows.columns
+            fit = partial(imputed.fit, chosen.fit) if unsure else chosen.fit
+            found.append(fit(rows, options, group))
+        except FitError as error:
+            found.append(FailedFit(chosen.id, group, len(rows), str(error)))
+    return found
+
+
+def _scored(result: Fit | FailedFit, unseen: Table | None) -> Fit | FailedFit:
+    """The fit with its errors on the held-out runs of its group, if there are any."""
+    if isinstance(result, FailedFit) or unseen is None:
+        return result
+    try:
+        return score_holdout(result, unseen)
+    except FitError as error:
+        return FailedFit(result.name, result.group, result.n_observations, str(error))
+
+
+def _key(group: Mapping[str, Any]) -> Key:
+    return tuple((name, repr(value)) for name, value in group.items())
