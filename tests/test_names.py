@@ -129,7 +129,7 @@ def ladder(**labels: Any) -> Table:
     loss = (1.7 + 40 * params**-0.2 + 0.9 * heads**-0.8) * np.exp(
         0.001 * random.standard_normal(48)
     )
-    texts = {"heads": np.array([*heads.astype(int).tolist()], dtype=object)}
+    texts = {"heads": [str(n) for n in heads.astype(int).tolist()]}
     return Table.from_columns({"params": params, "loss": loss, **texts, **labels})
 
 
