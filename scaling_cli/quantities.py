@@ -109,3 +109,37 @@ def percent(value: float | None, digits: int = 2, sign: bool = False) -> str:
     if abs(value) >= LARGE_SHARE:
         return f"{mark}{power(100 * value, 2)} %"
     return f"{mark}{100 * value:.{digits}f} %"
+
+
+def measured(
+    value: float | None, low: float | None, high: float | None, digits: int = 4
+) -> tuple[str, str]:
+    """A value and its interval, rounded to what the interval supports: two digits of the distance
+    to its nearer end. Without an interval `digits` of the value."""
+    if value is None or low is None or high is None:
+        return number(value, digits), "-"
+    sides = [side for side in (value - low, high - value, high - low) if side > 0]
+    if not sides or not all(map(math.isfinite, (value, low, high))):
+        return number(value, digits), f"{number(low, digits)}..{number(high, digits)}"
+    place = math.floor(math.log10(min(sides))) - 1
+    most = max(digits, _digits(value, place))
+    return (
+        _at_place(value, place, most),
+        f"{_at_place(low, place, most)}..{_at_place(high, place, most)}",
+    )
+
+
+def _digits(value: float, place: int) -> int:
+    """How many digits a figure has down to 10**place."""
+    return math.floor(math.log10(abs(value))) - place + 1 if value else 1
+
+
+def _at_place(value: float, place: int, most: int) -> str:
+    """A figure whose last digit counts 10**place, or of `most` digits, in the style of `number`."""
+    size = abs(value)
+    if size < 0.5 * 10.0**place:
+        return "0"
+    place = max(place, place + _digits(value, place) - most)
+    if 1e-3 <= size < 1e5:
+        return f"{round(value, -place):.{max(0, -place)}f}"
+    return power(value, max(1, _digits(value, place)))

@@ -81,6 +81,7 @@ class Equivalence(Shown):
     high: float | None
     level: float
     notes: tuple[Note, ...] = ()
+    target: str = "loss"  # what `loss` holds
 
     def rows(self) -> list[dict[str, Any]]:
         """Its numbers in one row."""
@@ -88,7 +89,7 @@ class Equivalence(Shown):
         return [{name: v for name, v in self.to_json().items() if name not in left_out}]
 
     def to_json(self) -> dict[str, Any]:
-        names = ("first", "second", "flops", "loss", "multiple", "low", "high", "level")
+        names = ("first", "second", "flops", "target", "loss", "multiple", "low", "high", "level")
         document: dict[str, Any] = {name: getattr(self, name) for name in names}
         return document | {"warnings": [note.to_json() for note in self.notes]}
 
@@ -222,7 +223,15 @@ def equivalent(first: Fit, second: Fit, flops: float, ratio: float | None = None
         )
     names = (_name(first), _name(second))
     return Equivalence(
-        *names, flops, loss, _finite(multiple), low, high, level, tuple(dict.fromkeys(notes))
+        *names,
+        flops,
+        loss,
+        _finite(multiple),
+        low,
+        high,
+        level,
+        tuple(dict.fromkeys(notes)),
+        first.target,
     )
 
 

@@ -81,6 +81,7 @@ class Allocation(Shown):
     level: float | None = None
     compute: Accounting = SIX_ND
     constraints: Constraints = field(default=FREE)
+    target: str = "loss"  # what `loss` holds
     notes: tuple[Note, ...] = ()
 
     @property
@@ -127,6 +128,7 @@ class Allocation(Shown):
             "tokens": self.tokens,
             **bounds("tokens", self.tokens_range),
             "tokens_per_param": self.tokens_per_param,
+            "target": self.target,
             "loss": self.loss,
             **bounds("loss", self.loss_range),
             "cost_of_double_params": self.cost_of_double,
@@ -190,11 +192,11 @@ def allocate_fit(fitted: Fit, budget_flops: float, constraints: Constraints = FR
     blocking = tuple(note for note in fitted.notes if note.code in DESIGN_CODES)
     if blocking and constraints.tokens_per_param is None:
         none = Allocation(fitted.name, fitted.group, fitted.fit_id, budget_flops)
-        return replace(none, notes=blocking)
+        return replace(none, notes=blocking, target=fitted.target)
     values = {**fitted.values, **fitted.constants}
     line = Line(budget_flops, fitted.compute, constraints)
     split = _allocate(fitted.law, values, fitted.group, fitted.fit_id, line)
-    split = replace(split, law_id=fitted.name)
+    split = replace(split, law_id=fitted.name, target=fitted.target)
     params, tokens = split.params, split.tokens
     if params is None or tokens is None:
         return split
@@ -272,7 +274,7 @@ def _allocate(
 ) -> Allocation:
     """The split by given parameters, without intervals; its notes say where there is none."""
     none = Allocation(law.id, group, fit_id, line.budget_flops)
-    none = replace(none, compute=line.compute, constraints=line.constraints)
+    none = replace(none, compute=line.compute, constraints=line.constraints, target=law.target)
     batch = {name: np.full((1, 1), value) for name, value in values.items()}
     best, data = optimum(law, batch, line)
     params, tokens = float(best[0]), float(data[0])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from scaling_cli.quantities import count, counted, number, percent, share
-from scaling_cli.report.listing import Listing, span
+from scaling_cli.quantities import count, counted, measured, percent, share
+from scaling_cli.report.listing import Listing
 
 if TYPE_CHECKING:
     from scaling_cli.training.assessed import Assessed
@@ -22,8 +22,7 @@ def curve_table(forecast: Forecast) -> Listing:
     rows = tuple(
         (
             count(float(forecast.steps[i])),
-            number(float(forecast.loss[i]), 5),
-            span(float(forecast.low[i]), float(forecast.high[i])),
+            *measured(float(forecast.loss[i]), float(forecast.low[i]), float(forecast.high[i])),
         )
         for i in chosen
     )
@@ -43,7 +42,7 @@ def curve_fit_table(known: Assessed, level: float) -> Listing:
     """The parameters of a curve law with their intervals."""
     fitted = known.fitted
     rows = tuple(
-        (name, number(item.value, 6), span(item.low, item.high))
+        (name, *measured(item.value, item.low, item.high))
         for name, item in fitted.parameters(level).items()
     )
     lines = (fitted.law.formula, *fitted.law.caveats)
@@ -66,8 +65,7 @@ def schedule_table(plan: SchedulePlan) -> Listing:
     rows = tuple(
         (
             name,
-            number(item.loss, 5),
-            span(item.low, item.high),
+            *measured(item.loss, item.low, item.high),
             "best" if item is plan.best else percent(item.behind, 2, sign=True),
             "" if item is plan.best else "decided" if item.decided else "cannot tell",
             ", ".join(item.beyond),

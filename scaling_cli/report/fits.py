@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from scaling_cli.notes import Note
-from scaling_cli.quantities import count, counted, number, percent, power, share
-from scaling_cli.report.listing import COUNTS, Listing, about, group_name, span
+from scaling_cli.quantities import count, counted, measured, number, percent, power, share
+from scaling_cli.report.listing import COUNTS, Listing, about, group_name
 
 if TYPE_CHECKING:
     from scaling_cli.fitting.backtest import Comparison
-    from scaling_cli.fitting.result import FailedFit, Fit, Prediction
+    from scaling_cli.fitting.result import Estimate, FailedFit, Fit, Prediction
+
+NOTHING = 1e-6  # a parameter at its bound and below this is zero but for the solver's last step
 
 
 def fit_table(fitted: Fit) -> Listing:
     derived = fitted.to_json()["derived"]
     rows: list[tuple[str, ...]] = [
-        (name, number(item.value, 6), span(item.low, item.high))
-        for name, item in fitted.parameters.items()
+        (name, *_estimate(name, item, fitted.notes)) for name, item in fitted.parameters.items()
     ]
-    rows += [(f"{name} (fixed)", number(value, 6), "-") for name, value in fitted.constants.items()]
-    rows += [
-        (f"{name} (raw)", number(value, 6), "not identified") for name, value in derived.items()
-    ]
+    rows += [(f"{name} (fixed)", number(value), "-") for name, value in fitted.constants.items()]
+    rows += [(f"{name} (raw)", number(value), "not identified") for name, value in derived.items()]
     if fitted.then:
         rows += [
-            (f"{name} of {fitted.then.name}", number(item.value, 6), span(item.low, item.high))
+            (f"{name} of {fitted.then.name}", *_estimate(name, item, fitted.then.notes))
             for name, item in fitted.then.parameters.items()
         ]
     headers: tuple[str, ...] = ("parameter", "value", f"{share(fitted.level)} interval")
@@ -37,8 +37,8 @@ def fit_table(fitted: Fit) -> Listing:
     lines = [
         fitted.law.formula,
         f"{counted(fitted.n_runs, 'run')}{reach}; recipe {fitted.recipe},"
-        f" objective {fitted.objective} {fitted.objective_value:.10g};"
-        f" r2 {fitted.metrics['r2']:.5f}, mape {percent(fitted.metrics['mape'])},"
+        f" objective {fitted.objective} {number(fitted.objective_value)};"
+        f" r2 {number(fitted.metrics['r2'])}, mape {percent(fitted.metrics['mape'])},"
         f" noise {percent(fitted.noise) if fitted.log else number(fitted.noise)}",
     ]
     if fitted.holdout:
@@ -53,8 +53,8 @@ def fit_table(fitted: Fit) -> Listing:
         shown = "" if p_value is None else f" (as much or more by chance in {percent(p_value)})"
         lines.append(
             f"{', '.join(fitted.tied['parameters'])} tied over {len(fitted.tied['groups'])} groups;"
-            f" joint objective {fitted.tied['objective']:.6g}, untied"
-            f" {fitted.tied['untied_objective']:.6g}{shown}"
+            f" joint objective {number(fitted.tied['objective'], 6)}, untied"
+            f" {number(fitted.tied['untied_objective'], 6)}{shown}"
         )
     return Listing(
         f"{fitted.name}, {group_name(fitted.group)}  ({fitted.fit_id})",
@@ -62,6 +62,17 @@ def fit_table(fitted: Fit) -> Listing:
         tuple(rows),
         lines=(*lines, *fitted.notes),
     )
+
+
+def _estimate(name: str, item: Estimate, notes: Iterable[Note]) -> tuple[str, str]:
+    """A parameter and its interval; one that ended at a bound says so."""
+    value, interval = measured(item.value, item.low, item.high)
+    ended = any(
+        note.code == "at_bound" and name in re.findall(r"\w+", note.message) for note in notes
+    )
+    if not ended:
+        return value, interval
+    return f"{'0' if abs(item.value) < NOTHING else value} (at its bound)", interval
 
 
 def groups_tables(fits: Sequence[Fit]) -> list[Listing]:
@@ -75,7 +86,7 @@ def groups_tables(fits: Sequence[Fit]) -> list[Listing]:
             (
                 group_name(fitted.group),
                 str(fitted.n_runs),
-                *(number(item.value) for item in fitted.parameters.values()),
+                *(measured(i.value, i.low, i.high)[0] for i in fitted.parameters.values()),
                 percent(fitted.metrics["mape"]),
                 percent(fitted.noise),
             )
@@ -91,7 +102,7 @@ def _with_untied(tied: Mapping[str, Any], rows: Sequence[tuple[str, ...]]) -> li
     found = []
     for name, *cells in rows:
         alone = tied["untied"].get(name)
-        more = (number(alone["value"], 6), span(alone["low"], alone["high"])) if alone else ("", "")
+        more = measured(alone["value"], alone["low"], alone["high"]) if alone else ("", "")
         found.append((f"{name} (tied)" if name in tied["parameters"] else name, *cells, *more))
     return found
 
@@ -107,8 +118,7 @@ def holdout_table(fits: Sequence[Fit]) -> Listing:
             fitted.name,
             str(row["run_id"]),
             number(row["observed"]),
-            number(row["predicted"]),
-            span(row["low"], row["high"]),
+            *measured(row["predicted"], row["low"], row["high"]),
             percent(row["error"], sign=True),
         )
         for fitted in fits
@@ -157,8 +167,7 @@ def predictions_table(predictions: Sequence[Prediction]) -> Listing:
                 item.law_id,
                 group_name(item.group),
                 shown,
-                number(item.loss, 5),
-                span(item.low, item.high),
+                *measured(item.loss, item.low, item.high),
             )
         )
         notes += about(item.group, item.notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import zip_longest
 
@@ -26,10 +27,12 @@ def lines_of(table: Listing, width: int | None = None) -> list[str]:
     sizes = [max(cells_of(row[i]) for row in rows) for i in range(len(rows[0]))]
     if width is None or _total(sizes) <= width:
         return [_line(row, sizes, table.left) for row in rows]
-    if len(sizes) > 1 and INDENT + _total(sizes[1:]) <= width:
-        return _under(rows, sizes, table.left)
-    folded = _folded(rows, sizes, table.left, width)
-    return folded or _by_name(rows, width)
+    for words in sorted({table.left, 1}, reverse=True):  # the words of a row above its figures
+        if 0 < words < len(sizes) and INDENT + _total(sizes[words:]) <= width:
+            if words > 1 and _total(sizes[:words]) > width:
+                continue
+            return _under(rows, sizes, words, table.left)
+    return _folded(rows, sizes, table.left, width) or _by_name(rows, width)
 
 
 def _total(sizes: Sequence[int]) -> int:
@@ -44,11 +47,12 @@ def _line(row: Sequence[str], sizes: Sequence[int], left: int) -> str:
     return (" " * GAP).join(cells).rstrip()
 
 
-def _under(rows: Sequence[Sequence[str]], sizes: Sequence[int], left: int) -> list[str]:
-    """The first cell of each row, and the others under it."""
+def _under(rows: Sequence[Sequence[str]], sizes: Sequence[int], words: int, left: int) -> list[str]:
+    """The first cells of each row, and the others under them."""
     lines = []
-    for first, *others in rows:
-        lines += [first, " " * INDENT + _line(others, sizes[1:], left - 1)]
+    for row in rows:
+        lines.append(_line(row[:words], sizes[:words], words))
+        lines.append(" " * INDENT + _line(row[words:], sizes[words:], left - words))
     return lines
 
 
@@ -91,7 +95,7 @@ def _by_name(rows: Sequence[Sequence[str]], width: int) -> list[str]:
 def folded(text: str, width: int) -> list[str]:
     """The text in lines of at most `width` columns, broken between words where that is possible."""
     lines, line = [], ""
-    for word in text.split(" "):
+    for word in re.split(r" (?!%)", text):  # a share stays with its sign
         joined = f"{line} {word}" if line else word
         if cells_of(joined) <= width:
             line = joined

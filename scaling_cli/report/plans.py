@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from scaling_cli.notes import Note
-from scaling_cli.quantities import count, number, percent, power, share
+from scaling_cli.quantities import count, measured, number, percent, power, share
 from scaling_cli.report.listing import RANGES, Listing, group_name, span, span_of
 
 if TYPE_CHECKING:
@@ -24,8 +24,11 @@ def hparams_table(predictions: Sequence[Prediction]) -> Listing:
             item.target,
             item.law_id,
             group_name(item.group),
-            count(item.loss) if item.target == "batch_tokens" else number(item.loss),
-            span(item.low, item.high),
+            *(
+                (count(item.loss), span(item.low, item.high, count))
+                if item.target == "batch_tokens"
+                else measured(item.loss, item.low, item.high)
+            ),
         )
         for item in sorted(predictions, key=lambda item: item.target, reverse=True)
     )
@@ -53,13 +56,12 @@ def allocation_tables(allocations: Sequence[Allocation]) -> list[Listing]:
                 span_of(item.params_range, count),
                 count(item.tokens),
                 number(item.tokens_per_param, 3),
-                number(item.loss),
-                span_of(item.loss_range, number),
+                *measured(item.loss, *(item.loss_range or (None, None))),
             )
             for item in items
         )
         inside = share(items[0].level) if items[0].level else "interval"
-        headers = ("FLOPs", "past", "params", inside, "tokens", "D/N", "loss", inside)
+        headers = ("FLOPs", "past", "params", inside, "tokens", "D/N", items[0].target, inside)
         lines: list[str | Note] = _costs(items)
         if any(item.decades_beyond for item in items):
             lines.append("past: decades of compute beyond the largest fitted run.")
@@ -131,8 +133,8 @@ def equivalence_table(items: Sequence[Equivalence]) -> Listing:
     )
     notes = dict.fromkeys(note for item in items for note in item.notes)
     return Listing(
-        f"Compute that {items[0].second} needs for the loss of {items[0].first}",
-        ("FLOPs", "loss", "times", "interval"),
+        f"Compute that {items[0].second} needs for the {items[0].target} of {items[0].first}",
+        ("FLOPs", items[0].target, "times", "interval"),
         rows,
         left=0,
         lines=tuple(notes),
@@ -144,8 +146,7 @@ def slopes_table(items: Sequence[Slope]) -> Listing:
         (
             item.name,
             item.exponent,
-            number(item.value),
-            span(item.low, item.high),
+            *measured(item.value, item.low, item.high),
             *(() if item.theory is None else (number(item.theory), number(item.p_value))),
         )
         for item in items
