@@ -663,7 +663,13 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "An entry of the log is not there.",
             "Restore the file from a copy, or ingest the sources into a new store.",
         ),
-        _severe("fit_damaged", "A saved fit cannot be read.", "Fit again."),
+        _severe("fit_damaged", "A saved fit is not what was saved.", "Forget it, and fit again."),
+        _info(
+            "unnamed_file",
+            "No commit names a file of the store: a writer was killed before its commit, or the"
+            " commit is lost.",
+            "`scalefit store compact` removes it, once it is a day old.",
+        ),
         _severe(
             "history_missing",
             "Histories that the log names are not in their file.",

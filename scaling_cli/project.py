@@ -259,7 +259,7 @@ class Project:
 
     def save(self, fits: Sequence[Fit]) -> None:
         """Keep the fits in the store, as one set: `saved_fits` gives the newest set."""
-        self.store.save_fits([item.to_document() for item in fits])
+        self.store.fits.save([item.to_document() for item in fits])
 
     def saved_fits(self, fit: str | None = None, law: str | None = None) -> list[Fit]:
         """The fit with this id or in this file; else the newest set, of one law if it is named."""
@@ -267,7 +267,7 @@ class Project:
 
         if fit is not None:
             return [load_fit(fit, self)]
-        documents = [item for item in self.store.fits() if law in (None, item["law"])]
+        documents = [item for item in self.store.fits.listed() if law in (None, item.about["law"])]
         if not documents:
             what = f"no fit of law {law} is saved" if law else "no fit is saved"
             asked = f" --law {law}" if law else ""
@@ -275,9 +275,10 @@ class Project:
                 f"{what} in the store {self.location}",
                 f"Run `scalefit fit{asked}` first, or give --published NAME.",
             )
-        chosen = [item for item in documents if item["set"] == documents[0]["set"]]
-        fits = [Fit.from_document(item, item["fit_id"]) for item in chosen]
-        if chosen[0].get("contents") in (None, self.store.contents()):
+        chosen = [item for item in documents if item.set == documents[0].set]
+        loaded = zip(chosen, self.store.fits.load(chosen), strict=True)
+        fits = [Fit.from_document(document, item.fit_id) for item, document in loaded]
+        if chosen[0].about["contents"] in (None, self.store.contents()):
             return fits
         changed = Note(
             STORE_CHANGED,
@@ -334,7 +335,7 @@ def load_fit(fit: str, project: Project | None = None) -> Fit:
         return found[0]
     if project is None:
         raise InputError(f"{fit}: there is no such file")
-    return Fit.from_document(project.store.load_fit(fit), fit)
+    return Fit.from_document(project.store.fits.load(project.store.fits.find(fit))[0], fit)
 
 
 def load_fits(path: Path) -> list[Fit]:

@@ -181,7 +181,7 @@ def test_ingest_and_fit_of_a_table_load_no_pandas(tmp_path: Path) -> None:
     fit = ("fit", "--law", "chinchilla", "--bootstrap", "100", "--json", "--store", store)
     for command in (ingest, fit):
         assert loaded_by(*command) - {"rich"} == {"numpy", "pyarrow"}
-    assert len(open_store(store).fits()) == 1
+    assert len(open_store(store).fits.listed()) == 1
 
 
 def test_ingest_of_every_shipped_format_loads_no_pandas(tmp_path: Path) -> None:

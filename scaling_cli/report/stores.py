@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from scaling_cli.notes import Note
 from scaling_cli.quantities import count, counted
 from scaling_cli.report.listing import RANGES, Listing, group_name, span
 
@@ -59,7 +60,9 @@ def verified_table(verified: Verified) -> Listing:
     names = ("commits", "segments", "runs", "points", "fits")
     rows = tuple((name, f"{getattr(verified, name):,}") for name in names)
     state = counted(len(verified.problems), "problem") if verified.problems else "whole"
-    return Listing(f"{verified.store}: {state}", ("what", "count"), rows, lines=verified.problems)
+    left = [Note.of("unnamed_file", f"no commit names {name}") for name in verified.unnamed]
+    lines = (*verified.problems, *left)
+    return Listing(f"{verified.store}: {state}", ("what", "count"), rows, lines=lines)
 
 
 def compacted_table(done: Compacted) -> Listing:

@@ -17,12 +17,13 @@ import pyarrow.parquet as pq
 
 from scaling_cli.errors import InputError
 from scaling_cli.records import Floats, Series, Steps
-from scaling_cli.store import RunRecord, segments
+from scaling_cli.store import segments
 from scaling_cli.store.files import LocalFiles
 from scaling_cli.store.log import State
+from scaling_cli.store.records import RunRecord
 
 if TYPE_CHECKING:
-    from scaling_cli.store import Store
+    from scaling_cli.store.store import Store
 
 SHAPES = ("long", "wide", "runs")
 PIECE_ROWS = 1 << 20  # rows written at once: some 100 MB of a long table
@@ -109,7 +110,7 @@ def _series(
 ) -> Iterator[list[tuple[str, str, Series]]]:
     """The series of the runs, one row group of a segment at a time."""
     for name, keys in _histories(state, ids).items():
-        with store.reading(name) as file:
+        with store.reading(name, state) as file:
             for table in segments.row_groups(file, keys):
                 yield [item for item in segments.each_series(table) if item[0] in keys]
 
@@ -126,7 +127,7 @@ def _histories(state: State, ids: dict[str, str]) -> dict[str, set[str]]:
 def _metrics(store: Store, state: State, ids: dict[str, str]) -> list[str]:
     names: set[str] = set()
     for name, keys in _histories(state, ids).items():
-        with store.reading(name) as file:
+        with store.reading(name, state) as file:
             wanted = [("run_key", "in", sorted(keys))]
             names |= set(
                 pq.read_table(file, columns=["metric"], filters=wanted)["metric"].to_pylist()

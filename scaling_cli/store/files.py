@@ -32,6 +32,7 @@ class Files(ABC):
     """Files below a folder. What is written is there whole, or not at all."""
 
     location: str
+    may_come_late = False  # whether a write that failed may be there all the same, or come yet
 
     @abstractmethod
     def exists(self, folder: str) -> bool: ...
@@ -224,6 +225,8 @@ def _locked(folder: Path) -> Iterator[None]:
 
 class RemoteFiles(Files):
     """A folder of an object store that can refuse to overwrite (S3, Google, Azure, memory)."""
+
+    may_come_late = True
 
     def __init__(self, url: str) -> None:
         self.location = without_secrets(url).rstrip("/")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain, pairwise
 from typing import Any, BinaryIO
 
@@ -16,8 +17,10 @@ from numpy.typing import NDArray
 from scaling_cli.arrow import from_lists, from_numpy, from_texts, to_numpy
 from scaling_cli.records import Run, Series
 from scaling_cli.resolve import Final
+from scaling_cli.store.digests import PORTION, fingerprint
 
 ROW_GROUP = 512
+IN_MEMORY = 128 << 20  # a segment is half of that unless one run alone is larger
 STEPS_BYTES = 16 << 20  # of a row group's different steps; those beyond are kept as they come
 _TEXTS = (
     "run_key",
@@ -153,24 +156,51 @@ def _packed(numbers: NDArray[Any], sizes: NDArray[np.int64]) -> pa.BinaryArray:
     return pa.Array.from_buffers(pa.binary(), len(sizes), buffers)
 
 
-def write_runs(table: pa.Table, file: BinaryIO) -> None:
+def runs_content(table: pa.Table) -> pa.Buffer:
+    """A file of runs."""
+    sink = pa.BufferOutputStream()
     pq.write_table(
-        table, file, compression="zstd", row_group_size=ROW_GROUP, write_page_checksum=True
+        table, sink, compression="zstd", row_group_size=ROW_GROUP, write_page_checksum=True
     )
+    return sink.getvalue()
 
 
-def write_history(table: pa.Table, file: BinaryIO) -> None:
-    """LZ4 takes a quarter more room than zstd, and reads nearly twice as fast. Most metrics of a
-    run share its steps, which a dictionary keeps and reads once."""
+def history_content(table: pa.Table) -> pa.Buffer:
+    """A file of histories. LZ4 takes a quarter more room than zstd, and reads nearly twice as fast.
+    Most metrics of a run share its steps, which a dictionary keeps and reads once."""
+    sink = pa.BufferOutputStream()
     pq.write_table(
         table,
-        file,
+        sink,
         compression="lz4",
         row_group_size=ROW_GROUP,
         use_dictionary=["run_key", "metric", "step"],
         dictionary_pagesize_limit=STEPS_BYTES,
-        write_page_checksum=True,  # so that `verify` finds a flipped bit
+        write_page_checksum=True,  # for readers that know no commit
     )
+    return sink.getvalue()
+
+
+def check_pages(file: Any) -> None:
+    """Read a file, each page against its checksum; OSError where one does not agree."""
+    pq.ParquetFile(file, page_checksum_verification=True).read()
+    file.seek(0)
+
+
+@contextmanager
+def fingerprinted(file: Any) -> Iterator[tuple[str, Any]]:
+    """The fingerprint of a file, and what to read of it: of all but the largest a copy in memory,
+    so that they are fetched once."""
+    size = file.size()
+    if size <= IN_MEMORY:
+        content = file.read_buffer(size)
+        with pa.BufferReader(content) as copy:
+            yield fingerprint([content]), copy
+    else:
+        portions = (file.read_buffer(PORTION) for _ in range(-(-size // PORTION)))
+        found = fingerprint(portions)
+        file.seek(0)
+        yield found, file
 
 
 def conformed_runs(table: pa.Table) -> pa.Table:

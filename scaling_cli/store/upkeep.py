@@ -14,23 +14,28 @@ import pyarrow.parquet as pq
 
 from scaling_cli.errors import UnreachableError
 from scaling_cli.notes import Note
-from scaling_cli.store import SEGMENT_RUNS, segments
+from scaling_cli.store import segments
+from scaling_cli.store.digests import digest_of
 from scaling_cli.store.files import GoneError
-from scaling_cli.store.log import FOLDER, DamagedError, Entry, Place, State, stem
+from scaling_cli.store.log import FOLDER, HEAD, DamagedError, Entry, Place, State, stem
+from scaling_cli.store.saved import FITS
+from scaling_cli.store.store import SEGMENT_RUNS
 
 if TYPE_CHECKING:
-    from scaling_cli.store import Store
+    from scaling_cli.store.store import Store
 
 DAY = 86_400.0
 # A segment with fewer live runs is merged with others, unless its histories are as large as this.
 FEW_RUNS = SEGMENT_RUNS // 2
 LARGE_BYTES = 64 << 20
 SEGMENT_FOLDERS = ("runs", "history")
+FOLDERS = (*SEGMENT_FOLDERS, FITS)
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What a store holds, and each thing that is wrong with it."""
+    """What a store holds, and each thing that is wrong with it. `unnamed` are files that no commit
+    names: a writer was killed before its commit, or the commit is lost."""
 
     store: str
     commits: int
@@ -39,12 +44,14 @@ class Verified:
     points: int
     fits: int
     problems: tuple[Note, ...]
+    unnamed: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         names = ("store", "commits", "segments", "runs", "points", "fits")
         return (
             {"ok": not self.problems}
             | {name: getattr(self, name) for name in names}
+            | {"unnamed": list(self.unnamed)}
             | {"problems": [problem.to_json() for problem in self.problems]}
         )
 
@@ -64,11 +71,12 @@ class Compacted:
 
 
 def verify(store: Store) -> Verified:
-    """Read the whole log and every page of every segment that it names, against its checksums."""
+    """Read the whole log and every file that it names, against its digests, those of its commits
+    and the checksums of its pages."""
     check = _Check(store)
     state = check.log()
     points = check.segments(state)
-    fits = check.fits()
+    fits = check.fits(state)
     return Verified(
         store=store.location,
         commits=len(store.log.numbers()),
@@ -77,7 +85,21 @@ def verify(store: Store) -> Verified:
         points=points,
         fits=fits,
         problems=tuple(check.problems),
+        unnamed=tuple(_unnamed(store, state)),
     )
+
+
+def _unnamed(store: Store, state: State) -> Iterator[str]:
+    """Files of segments and fits that the log neither names nor has named."""
+    named = state.live.keys() | state.retired.keys() | state.removed
+    for folder in SEGMENT_FOLDERS:
+        for name in store.files.names(folder):
+            if stem(name) not in named:
+                yield f"{folder}/{name}"
+    fits = {line["file"] for lines in state.fits.values() for line in lines}
+    for name in store.files.names(FITS) if state.adopted else ():
+        if f"{FITS}/{name}" not in fits and stem(name) not in named:
+            yield f"{FITS}/{name}"
 
 
 class _Check:
@@ -91,32 +113,68 @@ class _Check:
     def log(self) -> State:
         """The log folded without the help of checkpoints, which have to say the same."""
         log = self.store.log
-        state = State()
-        folded: dict[int, dict[str, Place]] = {}
+        heads = log.heads()  # before the entries: a head never goes beyond them
         checkpoints = log.checkpoints()
-        for number in log.numbers():
+        state = State()
+        folded: dict[int, State] = {}
+        digests: dict[int, str] = {}
+        for number, content in self._entries():
             if number != state.number + 1:
                 self.problem("commit_missing", f"{FOLDER} lacks commit {state.number + 1}")
+                state.number, state.digest = number - 1, None
+            digests[number] = digest_of(content)
             try:
-                state.add(number, log.entries([number])[0])
+                log.append(state, number, content)
             except DamagedError as error:
                 self.problem("commit_damaged", error.what)
-                state.number = number
-            except (KeyError, TypeError, AttributeError) as error:
-                self.problem("commit_damaged", f"commit {number} lacks {error}")
-                state.number = number
+                state.number, state.digest = number, digests[number]
             if number in checkpoints:
-                folded[number] = dict(state.places)
+                folded[number] = state.copied()
+        for number, digest in heads.items():
+            self._head(number, digest, digests, state.number)
         for number in checkpoints:
-            made = State()
-            try:
-                made.add(number, log.checkpoint(number))
-            except DamagedError as error:
-                self.problem("checkpoint_damaged", error.what)
-                continue
-            if number in folded and made.places != folded[number]:
-                self.problem("checkpoint_differs", f"checkpoint {number} is not what its log says")
+            self._checkpoint(number, folded.get(number))
         return state
+
+    def _entries(self) -> Iterator[tuple[int, bytes]]:
+        for number in self.store.log.numbers():
+            try:
+                yield number, self.store.log.contents([number])[0]
+            except UnreachableError as error:
+                self.problem("commit_damaged", error.what)
+
+    def _head(self, number: int, digest: str, digests: dict[int, str], last: int) -> None:
+        name = f"{FOLDER}/{number:012}.{digest}{HEAD}"
+        if number > last:
+            self.problem(
+                "commit_missing", f"{FOLDER} ends at commit {last}, and its head says {number}"
+            )
+        elif digests.get(number) != digest:
+            self.problem("commit_damaged", f"commit {number} is not the one that its head names")
+        try:
+            if self.store.files.read([name])[0] != f"{digest}\n".encode():
+                self.problem("commit_damaged", f"{name} does not hold what its name says")
+        except GoneError:
+            return  # a later head took its place
+
+    def _checkpoint(self, number: int, folded: State | None) -> None:
+        made = State()
+        try:
+            entry = self.store.log.checkpoint(number)
+            made.add(number, entry)
+        except DamagedError as error:
+            self.problem("checkpoint_damaged", error.what)
+            return
+        except GoneError:
+            return  # removed by a writer
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            self.problem("checkpoint_damaged", f"checkpoint {number} lacks {error}")
+            return
+        if folded is None:
+            return
+        said = ("places", "digests", "forgotten", "fits", "fit_names")
+        if any(getattr(made, name) != getattr(folded, name) for name in said):
+            self.problem("checkpoint_differs", f"checkpoint {number} is not what its log says")
 
     def segments(self, state: State) -> int:
         """Check every segment; counts the points of the runs that are current."""
@@ -126,18 +184,18 @@ class _Check:
         points = 0
         for name, places in by_file.items():
             try:
-                with_history = self._runs(name, places)
+                with_history = self._runs(name, places, state)
                 history = next(iter(places.values())).history
                 if history is not None:
-                    points += self._history(history, with_history)
+                    points += self._history(history, with_history, state)
                 elif with_history:
                     self.problem("history_missing", f"{name}: no histories of {len(with_history)}")
             except UnreachableError as error:
                 self.problem("segment_damaged", error.what)
         return points
 
-    def _runs(self, name: str, places: dict[str, Place]) -> set[str]:
-        with self.store.reading(name) as file:
+    def _runs(self, name: str, places: dict[str, Place], state: State) -> set[str]:
+        with self.store.reading(name, state) as file:
             table = pq.read_table(file, page_checksum_verification=True)
             rows = segments.conformed_runs(table).select(["run_key", "revision", "has_history"])
         found = {row["run_key"]: row for row in rows.to_pylist()}
@@ -146,9 +204,9 @@ class _Check:
             self.problem("runs_missing", f"{name} lacks {len(lost)} runs, {lost[0]} among them")
         return {key for key in places if key in found and found[key]["has_history"]}
 
-    def _history(self, name: str, expected: set[str]) -> int:
+    def _history(self, name: str, expected: set[str], state: State) -> int:
         points, seen = 0, set[str]()
-        with self.store.reading(name) as file:
+        with self.store.reading(name, state) as file:
             for table in segments.row_groups(file, verified=True):
                 for key, metric, series in segments.each_series(table):
                     seen.add(key)
@@ -162,14 +220,23 @@ class _Check:
             self.problem("history_missing", message)
         return points
 
-    def fits(self) -> int:
-        names = self.store.files.names("fits", ".json")
-        for name in names:
+    def fits(self, state: State) -> int:
+        """Check every fit that the log names, or that lies beside a log of an older format."""
+        fits = self.store.fits
+        if state.adopted:
+            listed = fits.of(state)
+        else:
             try:
-                self.store.load_fit(name.removesuffix(".json"))
+                listed = fits.listed()
+            except DamagedError as error:
+                self.problem("fit_damaged", error.what)
+                return len(self.store.files.names(FITS, ".json"))
+        for fit in listed:
+            try:
+                fits.load([fit])
             except UnreachableError as error:
                 self.problem("fit_damaged", error.what)
-        return len(names)
+        return len(listed)
 
 
 def compact(store: Store, older_than: float = DAY) -> Compacted:
@@ -179,6 +246,7 @@ def compact(store: Store, older_than: float = DAY) -> Compacted:
     read, and the log says which leftovers are removed before they are, so that a writer who meant
     to commit one writes it again. The age spares readers and writers that trouble, no more.
     """
+    store.fits.adopt()
     state = store.log.state()
     before = len(state.live)
     for batch in _batches(store, state):
@@ -187,7 +255,8 @@ def compact(store: Store, older_than: float = DAY) -> Compacted:
         except GoneError:  # another process merges the same segments, and has cleared them away
             if store.log.after(state).number == state.number:
                 raise
-    state = store.log.after(state)
+    _digest(store)
+    state = store.log.state()
     files_removed, bytes_removed = _clear(store, state, older_than)
     return Compacted(store.location, before, len(state.live), files_removed, bytes_removed)
 
@@ -225,11 +294,11 @@ def _merge(store: Store, state: State, keys: Sequence[str]) -> None:
         by_file.setdefault(place.runs, []).append(key)
     for name, chosen in by_file.items():
         wanted = [("run_key", "in", chosen)]
-        with store.reading(name) as file:
+        with store.reading(name, state) as file:
             runs.append(segments.conformed_runs(pq.read_table(file, filters=wanted)))
         history = places[chosen[0]].history
         if history is not None:
-            with store.reading(history) as file:
+            with store.reading(history, state) as file:
                 table = pq.read_table(file, filters=wanted)
                 histories.append(segments.conformed_history(table))
     written: list[str] = []
@@ -265,12 +334,29 @@ def _still(
     return {"segments": [entry | {"revisions": same}]}
 
 
+def _digest(store: Store) -> None:
+    """Let the log say the digests of segments that an older format had none of."""
+    state = store.log.state()
+    files = {name for place in state.places.values() for name in (place.runs, place.history)}
+    without = sorted(name for name in files if name is not None and name not in state.digests)
+    found = {}
+    for name in without:
+        with store.reading(name, state) as file, segments.fingerprinted(file) as (digest, _):
+            found[name] = digest
+
+    def entry(state: State) -> Entry | None:
+        live = {name: found[name] for name in found if stem(name) in state.live}
+        return {"segments": [], "digests": live} if live else None
+
+    store.log.commit(state, entry)
+
+
 def _clear(store: Store, state: State, older_than: float) -> tuple[int, int]:
-    """Remove the files of segments that no run needs. Gives how many, and their bytes."""
+    """Remove the files of segments and fits that nothing needs. Gives how many, and their bytes."""
     committed = store.files.ages(FOLDER)
     ages: dict[str, float] = {}
     unfinished = []
-    for folder in SEGMENT_FOLDERS:
+    for folder in FOLDERS:
         for name, age in store.files.ages(folder).items():
             if name.startswith("."):
                 unfinished += [f"{folder}/{name}"] if age >= older_than else []
@@ -282,12 +368,12 @@ def _clear(store: Store, state: State, older_than: float) -> tuple[int, int]:
     old = {segment for segment, age in ages.items() if age >= older_than}
 
     def entry(state: State) -> Entry | None:
-        old.difference_update(state.live)
+        old.difference_update(state.live, state.fit_stems())
         return {"segments": [], "removed": sorted(old)} if old - state.removed else None
 
     store.log.commit(state, entry)
     count = size = 0
-    for folder in SEGMENT_FOLDERS:
+    for folder in FOLDERS:
         for name, bytes_ in store.files.sizes(folder).items():
             if stem(name) in old:
                 store.files.remove(f"{folder}/{name}")

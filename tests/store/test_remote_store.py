@@ -42,10 +42,10 @@ def test_it_does_what_a_folder_does(url: str) -> None:
     for version in range(2):
         for key in "ab":
             put(store, key, version)
-    store.save_fits([{"fit_id": "f"}])
+    store.fits.save([{"fit_id": "f"}])
     assert {r.final["loss"] for r in open_store(url).runs()} == {1.0}
     assert store.series(["csv:b"])["csv:b"]["loss"].values.tolist() == [1, 2, 3, 4, 5]
-    assert store.load_fit("f") == {"fit_id": "f"}
+    assert store.fits.load(store.fits.find("f")) == [{"fit_id": "f"}]
     assert store.compact(older_than=0).segments_after == 1
     assert len(store.files.names("runs")) == 1
     assert store.verify().problems == ()

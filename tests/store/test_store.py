@@ -22,7 +22,7 @@ from scaling_cli.mapping import Mapping
 from scaling_cli.observe import listed
 from scaling_cli.records import Run, Series
 from scaling_cli.resolve import Final
-from scaling_cli.store import PutSummary, Store, open_store
+from scaling_cli.store import PutSummary, Store, log, open_store
 
 
 def make(key: str, seed: float = 0.0, points: int = 3, **config: Any) -> Run:
@@ -146,8 +146,8 @@ def test_series_of_some_runs_and_metrics(store: Store) -> None:
 
 
 def test_segments_hold_few_runs_and_points(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scaling_cli.store.SEGMENT_RUNS", 4)
-    monkeypatch.setattr("scaling_cli.store.SEGMENT_POINTS", 5)
+    monkeypatch.setattr("scaling_cli.store.store.SEGMENT_RUNS", 4)
+    monkeypatch.setattr("scaling_cli.store.store.SEGMENT_POINTS", 5)
     runs = [make(f"{i:02}", seed=i, points=i % 4) for i in range(20)]
     put(store, *runs)
     assert len(store.files.names("runs", ".parquet")) > 5
@@ -288,8 +288,8 @@ def test_after_any_puts_each_run_is_as_it_was_put_last(puts: list[dict[str, Any]
 def test_a_newer_format_is_refused_in_words(store: Store) -> None:
     put(store, make("a"))
     path = Path(store.location, "_log", "000000000002.json")
-    path.write_text(json.dumps({"format": 3, "anything": []}))
-    with pytest.raises(UnreachableError, match=r"format 3, newer than 2.*Update scalefit"):
+    path.write_text(json.dumps({"format": log.FORMAT + 1, "anything": []}))
+    with pytest.raises(UnreachableError, match=r"newer than \d.*Update scalefit"):
         store.runs()
 
 
@@ -308,20 +308,23 @@ def test_damage_is_told_by_file(store: Store) -> None:
 
 
 def test_fits_come_newest_first_and_by_id(store: Store) -> None:
+    def ids() -> list[str]:
+        return [fit.fit_id for fit in store.fits.listed()]
+
     for fit_id in ("zeta", "alpha", "mid"):
-        store.save_fits([{"fit_id": fit_id, "value": float("nan"), "n": [1, 2]}])
-    store.save_fits([{"fit_id": "zeta", "again": True}])
-    assert [fit["fit_id"] for fit in store.fits()] == ["zeta", "mid", "alpha"]
-    assert store.load_fit("zeta") == {"fit_id": "zeta", "again": True}
+        store.fits.save([{"fit_id": fit_id, "value": float("nan"), "n": [1, 2]}])
+    store.fits.save([{"fit_id": "zeta", "again": True}])
+    assert ids() == ["zeta", "mid", "alpha"]
+    assert store.fits.load(store.fits.find("zeta")) == [{"fit_id": "zeta", "again": True}]
     with pytest.raises(InputError, match=r"no fit 'alhpa'.*Near ids: alpha"):
-        store.load_fit("alhpa")
-    store.save_fits([{"fit_id": "second"}, {"fit_id": "first"}])
-    saved = store.fits()
-    assert [fit["fit_id"] for fit in saved] == ["second", "first", "zeta", "mid", "alpha"]
-    assert saved[0]["set"] == saved[1]["set"] > saved[2]["set"]
-    for bad in ("", "../x", "a/b", ".x"):
+        store.fits.find("alhpa")
+    store.fits.save([{"fit_id": "second"}, {"fit_id": "first"}])
+    saved = store.fits.listed()
+    assert ids() == ["second", "first", "zeta", "mid", "alpha"]
+    assert saved[0].set == saved[1].set > saved[2].set
+    for bad in ("", "../x", "a/b", ".x", None, 3):
         with pytest.raises(InputError, match="is not a fit id"):
-            store.save_fits([{"fit_id": bad}])
+            store.fits.save([{"fit_id": bad}])
 
 
 def test_a_listing_opens_each_file_of_runs_once_and_decodes_no_config(
