@@ -2,6 +2,7 @@
 
 step * config.batch_size * config.seq_len
 params < 1B and config.dataset == "c4"
+name like "rotary-*" or "xl" in name and seed is not null
 `eval/loss` / 0.6931
 E + A / params**a + B / tokens**b
 """
@@ -13,6 +14,8 @@ import operator as operators
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
@@ -86,12 +89,38 @@ class Among:
 
 
 @dataclass(frozen=True)
+class Within:
+    """`"xl" in name`: a part of a text, or an item of a list; with `negated` in neither."""
+
+    item: Node
+    whole: Node
+    negated: bool = False
+
+
+@dataclass(frozen=True)
+class Like:
+    """`name like "rotary-*"`, * for any text and ? for any character; with `negated` not so."""
+
+    operand: Node
+    pattern: str
+    negated: bool = False
+
+
+@dataclass(frozen=True)
+class Missing:
+    """`seed is null`; with `negated` the operand has a value."""
+
+    operand: Node
+    negated: bool = False
+
+
+@dataclass(frozen=True)
 class Call:
     function: str
     arguments: tuple[Node, ...]
 
 
-Node = Literal | Name | Unary | Binary | Among | Call
+Node = Literal | Name | Unary | Binary | Among | Within | Like | Missing | Call
 
 
 @dataclass(frozen=True)
@@ -173,7 +202,7 @@ _COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
 _STRENGTH = {
     "or": 1,
     "and": 2,
-    **dict.fromkeys((*_COMPARISONS, "in", "not"), 4),
+    **dict.fromkeys((*_COMPARISONS, "in", "not", "like", "is"), 4),
     "+": 5,
     "-": 5,
     "*": 6,
@@ -228,7 +257,7 @@ class _Parser:
         if self.nesting > MAX_NESTING:
             self.too_deep()
         left = self.prefix()
-        while self.token.kind == "operator":
+        while self.token.kind == "operator" or self.word("like", "is"):
             operator = self.token.text
             binding = _STRENGTH.get(operator, 0)
             if binding <= strength:
@@ -241,11 +270,20 @@ class _Parser:
     def infix(self, left: Node, operator: str, binding: int) -> Node:
         if operator in _COMPARISONS:
             return self.comparisons(left, operator)
-        if operator == "not":
-            self.expect("in")
-            return self.not_among(left)
+        if operator == "is":
+            return self.missing(left)
+        negated = operator == "not"
+        if negated:
+            operator = self.take().text if self.word("like") else "in"
+            if operator == "in":
+                self.expect("in")
+        if operator == "like":
+            return self.like(left, negated)
+        if operator == "in" and not self.at("["):
+            whole = self.expression(_STRENGTH["in"])
+            return self.built(Within(left, whole, negated), left, whole)
         if operator == "in":
-            return self.among(left)
+            return self.not_among(left) if negated else self.among(left)
         right = self.expression(binding - 1 if operator == "**" else binding)
         return self.binary(operator, left, right)
 
@@ -260,11 +298,38 @@ class _Parser:
                 return result
             left, operator = right, self.take().text
 
-    def choices(self) -> tuple[Node, ...]:
-        """`[a, b]`, or one name that holds a list."""
-        if not self.at("["):
-            return (self.expression(_STRENGTH["in"]),)
+    def word(self, *words: str) -> bool:
+        """Whether one of the words that are no names behind a value comes next."""
+        bare = self.token.kind == "name" and self.text[self.token.start] != "`"
+        return bare and self.token.text in words
+
+    def missing(self, operand: Node) -> Node:
+        """`x is null`, `x is not null`."""
+        negated = self.at("not")
+        if negated:
+            self.take()
+        if not self.word("null", "None", "missing"):
+            found = repr(self.token.text) if self.token.text else "the end"
+            mend = "Write `is null` or `is not null`; == compares."
+            _fail(self.text, self.token.start, f"null is expected, not {found}", mend)
         self.take()
+        return self.built(Missing(operand, negated), operand)
+
+    def like(self, operand: Node, negated: bool) -> Node:
+        """`x like "rotary-*"`."""
+        token = self.take()
+        if token.kind != "text":
+            found = repr(token.text) if token.text else "the end"
+            mend = 'Write it in quotes: name like "rotary-*".'
+            _fail(self.text, token.start, f"a pattern is expected, not {found}", mend)
+        pattern = re.sub(r"\\(.)", r"\1", token.text[1:-1])
+        if "%" in pattern and "*" not in pattern:
+            _fail(self.text, token.start, "% stands for itself here", "Write * for any text.")
+        return self.built(Like(operand, pattern, negated), operand)
+
+    def choices(self) -> tuple[Node, ...]:
+        """`[a, b]`."""
+        self.expect("[")
         return self.items("]")
 
     def among(self, item: Node) -> Node:
@@ -484,6 +549,35 @@ _ARITHMETIC: dict[str, Callable[..., Any]] = {
 }
 
 
+def _items(holds: Callable[..., bool], *values: Value) -> Any:
+    """What holds of the items of the values, elementwise."""
+    arrays = np.broadcast_arrays(*(_of_objects(value) for value in values))
+    columns = (array.ravel().tolist() for array in arrays)
+    found = [holds(*items) for items in zip(*columns, strict=True)]
+    return np.array(found, dtype=bool).reshape(arrays[0].shape)
+
+
+def _of_objects(value: Value) -> Any:
+    """An array of the value or values; a list is one value."""
+    return value if isinstance(value, np.ndarray) else objects([value]).reshape(())
+
+
+def _within(negated: bool, item: Any, whole: Any) -> bool:
+    if is_missing(item) or is_missing(whole):
+        return False
+    if isinstance(item, str) and isinstance(whole, str):
+        return (item in whole) != negated
+    return _compare_items("!=" if negated else "==", whole, item)
+
+
+def _like(pattern: str, negated: bool, value: Any) -> bool:
+    if is_missing(value):
+        return False
+    texts = value if isinstance(value, (list, tuple)) else [value]
+    plain = pattern.replace("[", "[[]")  # a bracket is itself
+    return any(fnmatchcase(str(text), plain) for text in texts) != negated
+
+
 def _evaluate(node: Node, lookup: Lookup) -> Value:
     match node:
         case Literal(value):
@@ -507,6 +601,14 @@ def _evaluate(node: Node, lookup: Lookup) -> Value:
             value = _evaluate(item, lookup)
             held = [_compare("==", value, _evaluate(choice, lookup)) for choice in choices]
             return functools.reduce(np.logical_or, held, np.zeros(np.shape(value), bool))
+        case Within(item, whole, negated):
+            return _items(
+                partial(_within, negated), _evaluate(item, lookup), _evaluate(whole, lookup)
+            )
+        case Like(operand, pattern, negated):
+            return _items(partial(_like, pattern, negated), _evaluate(operand, lookup))
+        case Missing(operand, negated):
+            return _items(lambda value: is_missing(value) != negated, _evaluate(operand, lookup))
         case Call(function, arguments):
             values = [_numeric(_evaluate(argument, lookup)) for argument in arguments]
             return FUNCTIONS[function](*values)
@@ -530,6 +632,12 @@ def _show(node: Node) -> str:
             return f"({_show(left)} {operator} {_show(right)})"
         case Among(item, choices):
             return f"({_show(item)} in [{', '.join(map(_show, choices))}])"
+        case Within(item, whole, negated):
+            return f"({_show(item)} {'not ' if negated else ''}in {_show(whole)})"
+        case Like(operand, pattern, negated):
+            return f"({_show(operand)} {'not ' if negated else ''}like {_show(Literal(pattern))})"
+        case Missing(operand, negated):
+            return f"({_show(operand)} is {'not ' if negated else ''}null)"
         case Call(function, arguments):
             return f"{function}({', '.join(map(_show, arguments))})"
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping as Table
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from scaling_cli.columns import COLUMNS, about
 from scaling_cli.errors import InputError, UnreachableError
 from scaling_cli.expressions import parse
+from scaling_cli.notes import Note
 from scaling_cli.spelling import near, spelled_like
 
 _RUN_KEYS = ("id", "group", "final", "where")
@@ -53,6 +56,21 @@ class Mapping:
             final=run.get("final", "last"),
             where=run.get("where"),
         )
+
+
+@lru_cache(maxsize=64)
+def questioned(columns: tuple[str, ...]) -> tuple[Note, ...]:
+    """Notes on the columns of a mapping whose names look like a slip of the pen for a canonical one
+    that it does not map."""
+    found = []
+    for name in columns:
+        near = [] if about(name) else spelled_like(name, COLUMNS.keys() - set(columns))
+        # `loss_c4` and `params2` are names of their own beside `loss` and `params`
+        near = [other for other in near if not re.match(rf"{other}[_./\d]", name)]
+        if near:
+            message = f"[columns] {name} is a column of your own; did you mean {near[0]}?"
+            found.append(Note.of("column_name_near", message))
+    return tuple(found)
 
 
 def load_mapping(path: str | Path | None) -> Mapping:

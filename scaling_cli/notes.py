@@ -247,6 +247,11 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "Write a setting in full: `config.batch`, `config.model.depth`.",
         ),
         _warning(
+            "column_name_near",
+            "The mapping names a column that nobody reads, and that looks like a canonical one.",
+            "Correct the name in `[columns]`; a column of your own may be called otherwise.",
+        ),
+        _warning(
             "columns_lost",
             "A run has lost columns that it had when it was ingested before.",
             "Ingest it again with the same --config and the table of its settings (--meta).",

@@ -15,7 +15,7 @@ from scaling_cli.columns import COLUMNS
 from scaling_cli.compute import SIX_ND
 from scaling_cli.errors import InputError
 from scaling_cli.expressions import as_number, parse
-from scaling_cli.mapping import Mapping
+from scaling_cli.mapping import Mapping, questioned
 from scaling_cli.names import OwnNames
 from scaling_cli.notes import Note, gather
 from scaling_cli.records import Floats, Run, Series
@@ -146,7 +146,7 @@ class _Resolver:
         names = dict.fromkeys([*COLUMNS, *self.mapping.columns])
         found = {name: self.column(name) for name in names if name in sought}
         columns = {name: column for name, column in found.items() if column is not None}
-        notes = (*self.notes, *self.doubts.values())
+        notes = (*questioned(tuple(self.mapping.columns)), *self.notes, *self.doubts.values())
         return Resolved(columns, self.unknown, notes, frozenset(self.refused))
 
     def column(self, name: str) -> Column | None:

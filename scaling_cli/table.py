@@ -195,6 +195,8 @@ class Table:
         if not len(self):
             return np.empty(0) if name in COLUMNS else objects([])
         known = list(dict.fromkeys([*self.columns, *self.labels.known()]))
+        if name in ("null", "None", "nan"):
+            raise InputError(f"No run has {name!r}", "For a missing value write `is null`.")
         hint = near(name, known) or f"There are {', '.join(known[:20])}."
         if any(_first(other) == name for other in known):
             hint += " A name with a slash or a space stands in backticks."

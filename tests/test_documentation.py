@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 import shlex
 from pathlib import Path
@@ -41,8 +43,34 @@ def test_commands_and_python_run_in_order(
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, f"{line}: {result.stderr}"
         assert result.stdout or "-o" in arguments
+    names: dict[str, Any] = {}
     for code in blocks(page, "python"):
-        exec(compile(code, page.name, "exec"), {})  # noqa: S102 - our own document
+        exec(compile(code, page.name, "exec"), names)  # noqa: S102 - our own document
+
+
+NOTEBOOK = ROOT / "docs" / "notebook.ipynb"
+
+
+def test_the_notebook_runs_and_shows_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sample_runs").symlink_to(ROOT / "sample_runs")
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    names: dict[str, Any] = {}
+    shown = []
+    for cell in cells:
+        if cell["cell_type"] != "code":
+            continue
+        tree = ast.parse("".join(cell["source"]))
+        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+        exec(compile(tree, NOTEBOOK.name, "exec"), names)  # noqa: S102 - our own document
+        if isinstance(last, ast.Expr):
+            value = ast.Expression(last.value)
+            result = eval(compile(value, NOTEBOOK.name, "eval"), names)  # noqa: S307
+            shown.append(result._repr_html_())
+    assert len(shown) == 6
+    assert all("<table>" in page and "<td>" in page for page in shown)
 
 
 def test_readme_shows_the_whole_way() -> None:

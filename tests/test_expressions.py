@@ -15,10 +15,13 @@ from scaling_cli.expressions import (
     Binary,
     Call,
     Expression,
+    Like,
     Literal,
+    Missing,
     Name,
     Node,
     Unary,
+    Within,
     parse,
 )
 
@@ -59,6 +62,67 @@ def objects(*values: Any) -> Any:
 )
 def test_arithmetic_is_that_of_the_textbook(text: str, expected: float) -> None:
     assert value(text) == pytest.approx(expected, rel=1e-15)
+
+
+NAMED = {
+    "name": objects("rotary-xl", "rotary-s", "base-xl", None),
+    "seed": objects(1, None, 3, float("nan")),
+    "tags": objects(["ladder", "xl"], ["test"], [], None),
+    "like": objects(1, 2, 3, 4),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("'xl' in name", "tftf"),
+        ("'xl' not in name", "ftff"),
+        ("name in 'rotary-xl or so'", "tfff"),
+        ("'xl' in tags", "tfff"),
+        ("'x' in tags", "ffff"),
+        ("'xl' not in tags", "fttf"),
+        ("name like 'rotary-*'", "ttff"),
+        ("name like 'rotary-?'", "ftff"),
+        ("name not like 'rotary-*'", "fftf"),
+        ("name like 'rotary'", "ffff"),
+        ("tags like 'lad*'", "tfff"),
+        ("seed like '1*'", "tfff"),
+        ("seed is null", "ftft"),
+        ("seed is not null", "tftf"),
+        ("not (seed is null)", "tftf"),
+        ("name is not null and seed is null", "ftff"),
+        ("'xl' in name and seed > 1", "fftf"),
+        ("like > 2", "fftt"),
+        ("like like '3'", "fftf"),
+    ],
+)
+def test_texts_lists_and_missing_values_are_asked_for(text: str, expected: str) -> None:
+    held = [letter == "t" for letter in expected]
+    assert parse(text).evaluate(NAMED.__getitem__).tolist() == held
+    again = str(parse(text))
+    assert parse(again).evaluate(NAMED.__getitem__).tolist() == held
+
+
+@pytest.mark.parametrize(
+    ("text", "mend"),
+    [
+        ("name like rotary", "Write it in quotes"),
+        ("name like 'rotary-%'", "Write \\* for any text"),
+        ("seed is 3", "is null"),
+        ("seed == null", "write `is null`"),
+        ("name like", "Write it in quotes"),
+    ],
+)
+def test_a_slip_in_them_is_explained(text: str, mend: str) -> None:
+    from scaling_cli.table import Table
+
+    with pytest.raises(InputError, match=mend):
+        Table.from_columns(NAMED).matches(text)
+
+
+def test_a_bracket_and_many_stars_of_a_pattern_cost_nothing() -> None:
+    assert value("x like 'a[1]*'", x=objects("a[1]b", "a1b")).tolist() == [True, False]
+    assert not value(f"x like '{'*a' * 40}'", x=objects("a" * 200 + "b")).any()
 
 
 @pytest.mark.parametrize(
@@ -214,6 +278,9 @@ def _nodes(inner: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
         st.builds(Unary, st.sampled_from(["-", "not"]), inner),
         st.builds(Binary, st.sampled_from(operators), inner, inner),
         st.builds(Among, inner, few),
+        st.builds(Within, inner, inner, st.booleans()),
+        st.builds(Like, inner, st.text("ab*?[]'\\_", max_size=4), st.booleans()),
+        st.builds(Missing, inner, st.booleans()),
         st.builds(Call, st.sampled_from(["log", "exp", "abs"]), st.tuples(inner)),
         st.builds(Call, st.sampled_from(["min", "max"]), st.tuples(inner, inner)),
     )

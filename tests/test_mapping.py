@@ -286,3 +286,20 @@ def test_text_that_is_meant_as_a_number_is_said() -> None:
     assert resolve(run({"loss": "cross_entropy", "val_loss": 3.0})).notes == ()
     with pytest.raises(InputError, match=r"a\.csv: config\.loss is the text '3,41'"):
         finals([run({"loss": "3,41"})])
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("parms", "params"), ("token", "tokens"), ("los", "loss")]
+)
+def test_a_column_that_looks_like_a_canonical_one_is_questioned(name: str, near: str) -> None:
+    runs = [run({"n": 5, "loss": 3.0})]
+    (note,) = finals(runs, Mapping({name: "n"})).notes
+    assert (note.code, note.severity) == ("column_name_near", "warning")
+    assert f"[columns] {name} is a column of your own; did you mean {near}?" in note.message
+
+
+@pytest.mark.parametrize("name", ["bpb", "loss_c4", "params2", "mixture.web", "depth", "heads"])
+def test_a_column_of_ones_own_is_not_questioned(name: str) -> None:
+    assert finals([run({"n": 5, "loss": 3.0})], Mapping({name: "n"})).notes == ()
+    both = Mapping({"parms": "n", "params": "n"})
+    assert finals([run({"n": 5, "loss": 3.0})], both).notes == ()

@@ -18,10 +18,13 @@ from scaling_cli.expressions import (
     Binary,
     Call,
     Expression,
+    Like,
     Literal,
+    Missing,
     Name,
     Node,
     Unary,
+    Within,
     parse,
 )
 from scaling_cli.laws.base import Array, Evidence, Law, Parameter, PowerSum, Source
@@ -206,6 +209,10 @@ def _children(node: Node) -> tuple[Node, ...]:
             return arguments
         case Among(item, choices):
             return (item, *choices)
+        case Within(item, whole, _):
+            return (item, whole)
+        case Like(operand, _, _) | Missing(operand, _):
+            return (operand,)
     return ()
 
 
