@@ -31,7 +31,7 @@ def lines_of(table: Listing, width: int | None = None) -> list[str]:
         if 0 < words < len(sizes) and INDENT + _total(sizes[words:]) <= width:
             if words > 1 and _total(sizes[:words]) > width:
                 continue
-            return _under(rows, sizes, words, table.left)
+            return _under(rows, sizes, words, table.left, width)
     return _folded(rows, sizes, table.left, width) or _by_name(rows, width)
 
 
@@ -47,11 +47,13 @@ def _line(row: Sequence[str], sizes: Sequence[int], left: int) -> str:
     return (" " * GAP).join(cells).rstrip()
 
 
-def _under(rows: Sequence[Sequence[str]], sizes: Sequence[int], words: int, left: int) -> list[str]:
+def _under(
+    rows: Sequence[Sequence[str]], sizes: Sequence[int], words: int, left: int, width: int
+) -> list[str]:
     """The first cells of each row, and the others under them."""
     lines = []
     for row in rows:
-        lines.append(_line(row[:words], sizes[:words], words))
+        lines += folded(_line(row[:words], sizes[:words], words), width)
         lines.append(" " * INDENT + _line(row[words:], sizes[words:], left - words))
     return lines
 
@@ -94,6 +96,8 @@ def _by_name(rows: Sequence[Sequence[str]], width: int) -> list[str]:
 
 def folded(text: str, width: int) -> list[str]:
     """The text in lines of at most `width` columns, broken between words where that is possible."""
+    if cells_of(text) <= width:
+        return [text]
     lines, line = [], ""
     for word in re.split(r" (?!%)", text):  # a share stays with its sign
         joined = f"{line} {word}" if line else word
