@@ -159,7 +159,7 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
 
 def refused(code: str, what: str, mend: str = "", exit_code: int = 2) -> typer.Exit:
     """An error said to people and, with --json, to programs; raise what this gives."""
-    print(visible(f"Error: {ScalefitError(what, mend)}"), file=sys.stderr)
+    _tell(f"Error: {ScalefitError(what, mend)}")
     if manner.as_json and not manner.answered:
         put_json({"error": {"code": code, "message": what, "mend": mend}})
     return typer.Exit(exit_code)
@@ -168,7 +168,19 @@ def refused(code: str, what: str, mend: str = "", exit_code: int = 2) -> typer.E
 def say(text: str) -> None:
     """A message for people, on stderr."""
     if not manner.quiet:
-        print(visible(text), file=sys.stderr)
+        _tell(text)
+
+
+def _tell(text: str) -> None:
+    """One message on stderr; in a terminal no word of it is broken at the margin."""
+    lines = [visible(text)]
+    if sys.stderr.isatty():
+        from shutil import get_terminal_size
+
+        from scaling_cli.report.layout import folded
+
+        lines = folded(lines[0], get_terminal_size().columns)
+    print("\n".join(lines), file=sys.stderr)
 
 
 def say_notes(notes: Iterable[Note]) -> None:

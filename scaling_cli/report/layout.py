@@ -27,6 +27,10 @@ def lines_of(table: Listing, width: int | None = None) -> list[str]:
     sizes = [max(cells_of(row[i]) for row in rows) for i in range(len(rows[0]))]
     if width is None or _total(sizes) <= width:
         return [_line(row, sizes, table.left) for row in rows]
+    if table.left >= len(sizes):  # words alone: fold them
+        fitting = _folded(rows, sizes, table.left, width)
+        if fitting:
+            return fitting
     for words in sorted({table.left, 1}, reverse=True):  # the words of a row above its figures
         if 0 < words < len(sizes) and INDENT + _total(sizes[words:]) <= width:
             if words > 1 and _total(sizes[:words]) > width:
