@@ -347,8 +347,13 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
         ),
         _severe(
             "units_doubtful",
-            "A count is so small that it seems to be written in millions or billions.",
+            "A number seems to be written in another unit, as millions or per cent.",
             'Map it: `[columns] params = "config.params * 1e6"`, and ingest again.',
+        ),
+        _severe(
+            "target_rises",
+            "The target rises along the columns of a law that can only fall.",
+            "Use a link from the loss (ladder, err_exp), cod, sloth or a formula for a score.",
         ),
     ),
     "Fits": (

@@ -287,10 +287,11 @@ def same_run_twice(rows: Table) -> list[Note]:
     return [Note("same_run_twice", "warning", message)]
 
 
-def duplicates(rows: Table) -> list[Note]:
-    """A note on runs all of whose numbers are another's too."""
-    names = [name for name in rows.columns if np.isfinite(rows.columns[name]).any()]
-    table = np.column_stack([rows.columns[name] for name in names]) if names else np.empty((0, 0))
+def duplicates(rows: Table, read: Iterable[str] = ()) -> list[Note]:
+    """A note on runs all of whose numbers are another's too: their columns, and what else is `read`
+    of them."""
+    names = [name for name in dict.fromkeys([*rows.columns, *read]) if rows.has(name)]
+    table = np.column_stack([rows.numbers(name) for name in names]) if names else np.empty((0, 0))
     first: dict[bytes, str] = {}
     again = [
         (run_id, before)

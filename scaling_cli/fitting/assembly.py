@@ -52,6 +52,8 @@ def report(
     if not np.isfinite(residuals).all():
         raise design.no_number()
     prediction = law.predict(**values, **frame.constants, **design.columns)
+    if not (np.isfinite(prediction).all() and np.isfinite(list(values.values())).all()):
+        raise design.no_number()
     missed = np.log(target) - np.log(prediction) if log else target - prediction
     freedom = max(1, len(target) - len(surface.free))
     noise = MAD * float(np.median(np.abs(missed))) * float(np.sqrt(len(target) / freedom))
@@ -113,13 +115,16 @@ def report(
 
 
 def metrics(target: Floats, prediction: Floats) -> dict[str, float]:
-    """r2, rmse and mean absolute relative error over rows."""
+    """r2, rmse and mean absolute relative error over rows; targets of zero have no relative error,
+    and targets that are all alike are explained wholly or not at all."""
     error = target - prediction
     spread = float(np.sum((target - np.mean(target)) ** 2))
+    left = float(np.sum(error**2))
+    some = target != 0
     return {
-        "r2": 1 - float(np.sum(error**2)) / spread if spread > 0 else float("nan"),
+        "r2": 1 - left / spread if spread > 0 else float(left == 0),
         "rmse": float(np.sqrt(np.mean(error**2))),
-        "mape": float(np.mean(np.abs(error / target))) if np.all(target) else float("nan"),
+        "mape": float(np.mean(np.abs(error[some] / target[some]))) if some.any() else 0.0,
     }
 
 

@@ -29,6 +29,7 @@ from scaling_cli.fitting.result import Fit, distance_outside
 from scaling_cli.fitting.solver import Prior, objective_values, solve
 from scaling_cli.fitting.starts import candidate_starts
 from scaling_cli.fitting.surface import Surface, middle
+from scaling_cli.fitting.targets import direction_notes, is_cross_entropy, unit_notes
 from scaling_cli.laws import get_law
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats
@@ -75,7 +76,6 @@ STARTS = 12
 OTHERS = 0.92
 DRIFT = 0.008  # log error per unit of distance outside the design; from folds inside training rows
 GAVE_WAY = 0.4  # share of the belief in the tightest prior; it is 0.71 before any row has spoken
-SAME_BUDGET = 0.35  # standard deviation of ln compute of runs at, in effect, one budget
 LISTED = 5
 
 ABOUT = (
@@ -479,7 +479,9 @@ def fit(
     drawn = raw(draws)
     drawn = drawn[np.isfinite(drawn).all(axis=1)]
     notes += diagnostics.design_notes(LAW, columns, problem.effective_runs(rows), len(NAMES))
-    notes += diagnostics.settings_notes(columns, target)
+    notes += diagnostics.settings_notes(columns, target, wanted)
+    notes += unit_notes(LAW, wanted, target)
+    notes += direction_notes(LAW, wanted, columns, target)
     notes += diagnostics.resample_notes(len(drawn), options.resamples)
     notes += diagnostics.explained_notes(np.log(ground.rows.target), residuals, None, wanted)
     if rows.n_runs == 1:
@@ -513,11 +515,6 @@ def fit(
         version=VERSION,
         notes=tuple(notes),
     )
-
-
-def is_cross_entropy(target: str) -> bool:
-    """Whether a column is a language model's cross-entropy, which is what the prior speaks of."""
-    return target in ("loss", "bpb") or target.endswith(("_loss", "/loss"))
 
 
 def _recipe_notes(
@@ -579,16 +576,6 @@ def _recipe_notes(
                 "warning",
                 f"{len(ground.rows)} runs are too few to test the prior on: the forecast leans on"
                 " what other ladders of language models look like.",
-            )
-        )
-    if np.std(np.log(ladder.compute)) < SAME_BUDGET:
-        factor = np.exp(np.ptp(np.log(ladder.compute)))
-        notes.append(
-            Note(
-                "single_budget_design",
-                "severe",
-                f"All runs lie within a factor of {factor:.2g} of one compute budget: how the loss"
-                " falls with compute is known from the prior alone. Add runs at other budgets.",
             )
         )
     return notes

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from scaling_cli.fitting.objective import MAD
+from scaling_cli.fitting.targets import is_cross_entropy, is_share
 from scaling_cli.laws import Law
 from scaling_cli.notes import Note, Severity
 from scaling_cli.quantities import counted
@@ -14,6 +16,7 @@ from scaling_cli.records import Floats
 ROWS_PER_PARAMETER = 3  # below it intervals are wide and laws cannot be told apart
 MIN_SIZES = 5  # distinct model sizes that an exponent of params should rest on
 SAME_SIZE = 1.02  # sizes within 2 % are one size
+SAME_BUDGET = 0.35  # standard deviation of ln compute of runs at, in effect, one budget
 COLLINEAR = 0.98  # |correlation| of ln params and ln tokens
 NARROW_SPREAD = 0.25  # standard deviation of ln(tokens / params) of a single-ratio design
 AGREEMENT = 0.5  # share of the starts that should end in the reported optimum
@@ -31,6 +34,8 @@ ROUNDING = 1e-9
 LEAST_COUNT = 1e3  # params or tokens: no language model is smaller, ladders told in billions are
 EPOCHS = 4.0  # up to here repeated tokens are as good as new (Muennighoff et al. 2023, section 1)
 LEAST_CELL = 3  # runs at one place that show how far other settings move the loss
+QUESTIONS = 200  # of a small benchmark: a share of them has a binomial spread
+SEVERAL = 4.0  # standard deviations: the range of five seeds exceeds it once in 50
 SEEDS = 0.03  # relative spread of the loss at one place: ten seeds of one recipe stay within 2 %
 LEAST_GROUP = 3  # runs of a group whose residuals are compared with those of others
 BY_CHANCE = 3.09  # standard deviations of a normal that chance exceeds once in a thousand
@@ -64,7 +69,7 @@ def design_notes(law: Law, columns: Mapping[str, Floats], runs: float, free: int
     notes += _unit_notes(columns)
     for name in law.variables:
         count = _distinct(columns[name])
-        if count < MIN_SIZES:
+        if count < MIN_SIZES and not _is_indicator(columns[name]):
             notes.append(
                 Note(
                     "few_sizes",
@@ -74,21 +79,31 @@ def design_notes(law: Law, columns: Mapping[str, Floats], runs: float, free: int
                 )
             )
     if {"params", "tokens"} <= set(law.variables) and rows > 2:
-        x, y = np.log(columns["params"]), np.log(columns["tokens"])
-        spread = float(np.std(y - x))
-        correlated = abs(float(np.corrcoef(x, y)[0, 1])) if np.std(x) * np.std(y) > 0 else 1.0
-        if spread < NARROW_SPREAD or correlated > COLLINEAR:
-            notes.append(
-                Note(
-                    "collinear_design",
-                    "severe",
-                    f"params and tokens move together (correlation {correlated:.3f}, tokens per"
-                    f" param within a factor of {np.exp(2 * spread):.2g}): their terms cannot be"
-                    " told apart, so no split of a budget can be recommended. Add runs at other"
-                    " ratios.",
-                )
-            )
+        notes += _ratio_notes(np.log(columns["params"]), np.log(columns["tokens"]))
     return notes
+
+
+def _ratio_notes(log_params: Floats, log_tokens: Floats) -> list[Note]:
+    """Designs [rows] in which params and tokens are one variable: one ratio, or one budget."""
+    spread, of_budget = (
+        float(np.std(x)) for x in (log_tokens - log_params, log_tokens + log_params)
+    )
+    both = np.std(log_params) * np.std(log_tokens)
+    correlation = float(np.corrcoef(log_params, log_tokens)[0, 1]) if both > 0 else 1.0
+    if spread > NARROW_SPREAD and of_budget < SAME_BUDGET:
+        message = (
+            "All runs have about one compute budget: how the loss falls with compute is not in"
+            " them, and splits of other budgets cannot be recommended. Add runs at other budgets."
+        )
+        return [Note.of("single_budget_design", message)]
+    if spread < NARROW_SPREAD or abs(correlation) > COLLINEAR:
+        message = (
+            f"params and tokens move together (correlation {correlation:.3f}, tokens per param"
+            f" within a factor of {np.exp(2 * spread):.2g}): their terms cannot be told apart, so"
+            " no split of a budget can be recommended. Add runs at other ratios."
+        )
+        return [Note("collinear_design", "severe", message)]
+    return []
 
 
 def _unit_notes(columns: Mapping[str, Floats]) -> list[Note]:
@@ -131,8 +146,9 @@ def repeated_notes(law: Law, columns: Mapping[str, Floats]) -> list[Note]:
     ]
 
 
-def settings_notes(columns: Mapping[str, Floats], target: Floats) -> list[Note]:
-    """Runs at one place of the law whose targets differ by more than chance would make them."""
+def settings_notes(columns: Mapping[str, Floats], target: Floats, name: str) -> list[Note]:
+    """Runs at one place of the law whose targets [rows], called `name`, differ by more than chance
+    would make them."""
     places, cell = np.unique(np.stack(list(columns.values())), axis=1, return_inverse=True)
     cell = cell.reshape(-1)
     ends = np.cumsum(np.bincount(cell, minlength=places.shape[1]))[:-1]
@@ -140,7 +156,7 @@ def settings_notes(columns: Mapping[str, Floats], target: Floats) -> list[Note]:
     members = [values for values in members if len(values) >= LEAST_CELL]
     spreads = [float(np.ptp(values) / np.median(np.abs(values))) for values in members]
     runs = sum(map(len, members))
-    if not runs > len(target) / 2 or not float(np.median(spreads)) > SEEDS:
+    if not runs > len(target) / 2 or not _more_than_seeds(members, target, name):
         return []
     return [
         Note(
@@ -152,6 +168,23 @@ def settings_notes(columns: Mapping[str, Floats], target: Floats) -> list[Note]:
             " their middle. Fit the best of each place, or those of one setting, by --where.",
         )
     ]
+
+
+def _more_than_seeds(members: Sequence[Floats], target: Floats, name: str) -> bool:
+    """Whether the targets at one place spread by more than those of seeds do.
+
+    What seeds of a loss do is known. Of a score it is not: there the spread has to be more than
+    half of what the whole table shows, and of a share more than a small set of questions makes.
+    """
+    ranges = np.array([np.ptp(values) for values in members])
+    middles = np.array([np.median(values) for values in members])
+    if is_cross_entropy(name):
+        return float(np.median(ranges / np.abs(middles))) > SEEDS
+    chance = 0.0
+    if is_share(name):
+        share = np.clip(middles, 0.0, 1.0)
+        chance = float(np.median(SEVERAL * np.sqrt(share * (1 - share) / QUESTIONS)))
+    return float(np.median(ranges)) > max(chance, 0.5 * float(np.ptp(middles)))
 
 
 def group_notes(relative: Floats, groups: Sequence[str]) -> list[Note]:
@@ -228,10 +261,24 @@ def _significance(x: Floats, y: Floats) -> float:
 
 
 def _distinct(values: Floats) -> int:
-    """How many sizes there are; what lies within 2 % is one, and so is all that is zero."""
+    """How many sizes there are: what lies within 2 % of the first of a cluster belongs to it."""
     values = np.sort(values)
-    gaps = np.diff(values) > (SAME_SIZE - 1) * np.abs(values[:-1])
-    return 1 + int(np.sum(gaps))
+    count, first = 0, 0
+    while first < len(values):
+        count += 1
+        end = values[first] + (SAME_SIZE - 1) * abs(values[first])
+        first = int(np.searchsorted(values, end, side="right"))
+    return count
+
+
+def sizes(columns: Mapping[str, Floats]) -> dict[str, int]:
+    """How many distinct values each column [rows] has, as `few_sizes` counts them."""
+    return {name: _distinct(values) for name, values in columns.items()}
+
+
+def _is_indicator(values: Floats) -> bool:
+    """Whether the column only says yes or no, and so has two values by nature."""
+    return bool(np.isin(values, (0.0, 1.0)).all() and len(np.unique(values)) == 2)
 
 
 def solution_notes(agreement: float, starts: int, converged: bool) -> list[Note]:
@@ -288,10 +335,17 @@ def bound_notes(
 def explained_notes(
     target: Floats, missed: Floats, weights: Floats | None, name: str
 ) -> list[Note]:
-    """A fit that lies no nearer to the targets [rows] than their median does."""
+    """A fit that lies no nearer to the targets [rows] than their median does.
+
+    By squares, each held to what an outlier is: where most models of a table are at chance, the
+    medians of both are the noise, whatever the fit says of the others.
+    """
     weights = np.ones(len(target)) if weights is None else weights
-    spread = weighted_median(np.abs(target - weighted_median(target, weights)), weights)
-    left = weighted_median(np.abs(missed), weights)
+    most = OUTLIER * MAD * weighted_median(np.abs(missed), weights)
+    left, spread = (
+        float(np.sqrt(weights @ np.minimum(np.abs(away), most) ** 2))
+        for away in (missed, target - weighted_median(target, weights))
+    )
     if not left > LITTLE * spread or not spread > 0:
         return []
     return [

@@ -21,6 +21,7 @@ from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import Law, get_law
 from scaling_cli.notes import Note
+from scaling_cli.quantities import count
 from scaling_cli.records import Floats
 from scaling_cli.table import Table
 from scaling_cli.version import VERSION
@@ -94,10 +95,16 @@ def fit_isoflop(
         notes += _window_notes(curve, found) if method == "parabola" else []
     if len(kept) < LEAST_BUDGETS:
         why = " ".join(note.message for note in notes if note.code == "budget_dropped")
+        known = "".join(
+            f" At {curve.flops:.3g} FLOPs it is {count(float(np.exp(optimum)))} params."
+            for curve, optimum in zip(kept, optima, strict=True)
+        )
+        more = "Train smaller or larger sizes at these budgets"
         raise FitError(
             f"{len(kept)} of {len(curves)} budgets have an optimum inside their sizes, and"
-            f" {LEAST_BUDGETS} are needed. {why}".strip(),
-            "Train smaller or larger sizes at these budgets, or fit a surface: --law chinchilla.",
+            f" {LEAST_BUDGETS} are needed.{known} {why}".strip(),
+            f"{more if len(curves) >= LEAST_BUDGETS else 'Train at other budgets too'}, or fit a"
+            " surface: --law chinchilla.",
         )
     flops = np.array([curve.flops for curve in kept])
     log_params, draws = np.array(optima), np.array(drawn).T

@@ -13,6 +13,7 @@ from scaling_cli.fitting import diagnostics
 from scaling_cli.fitting.objective import Objective, get_objective
 from scaling_cli.fitting.result import PROCEDURES, ROBUST
 from scaling_cli.fitting.surface import Surface, on_scale
+from scaling_cli.fitting.targets import direction_notes, unit_notes
 from scaling_cli.fitting.transforms import DOMAINS
 from scaling_cli.laws import Law
 from scaling_cli.notes import Note
@@ -108,13 +109,21 @@ class Design:
                 "Use it with passuntil, or choose --objective squared.",
             )
         notes += diagnostics.design_notes(law, columns, effective_runs(rows, weights), free)
-        notes += diagnostics.settings_notes(columns, target)
+        notes += diagnostics.settings_notes(columns, target, names["target"])
+        notes += unit_notes(law, names["target"], target)
+        notes += direction_notes(law, names["target"], columns, target)
         _refuse_turn(law, names, columns, target)
         notes = [*notes_of_law, *notes]
         return cls(law, rows, names, columns, target, trials, weights, objective, tuple(notes))
 
     def no_number(self) -> FitError:
-        return FitError(f"{self.law.id} gives no finite prediction on these {len(self.rows)} runs")
+        """That no fit of these rows can be written, and what of them is to blame."""
+        alike = [name for name, n in diagnostics.sizes(self.columns).items() if n == 1]
+        varied = f": {' and '.join(alike)} hardly vary" if alike else ""
+        return FitError(
+            f"{self.law.id} gives no finite prediction on these {len(self.rows)} runs{varied}",
+            "Add runs that differ there, or fit a law that does not read it.",
+        )
 
 
 def _refuse_turn(
@@ -352,7 +361,7 @@ def usable(
             "Add runs, widen --where, or choose a law with fewer parameters.",
         )
     notes += diagnostics.repeated_notes(law, rows.columns)
-    return rows, [*notes, *(same_run_twice(rows) or duplicates(rows))]
+    return rows, [*notes, *(same_run_twice(rows) or duplicates(rows, names.values()))]
 
 
 def _refuse_negative(observations: Table, target: str) -> None:

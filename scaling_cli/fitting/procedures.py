@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from scaling_cli.errors import FitError
 from scaling_cli.fitting import auto, chain, engine, isoflop
 from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.result import Fit
@@ -30,10 +31,23 @@ class Procedure:
     id: str
     title: str
     law: Law
-    fit: Fitter
+    method: Fitter
     every_point: bool = False
     scored: bool = True
     about: tuple[str, ...] = ()
+
+    def fit(self, rows: Table, options: FitOptions, group: Mapping[str, Any]) -> Fit:
+        """The fit of one group of runs; FitError where they cannot carry one, whatever arithmetic
+        finds it out."""
+        try:
+            with np.errstate(all="ignore"):
+                return self.method(rows, options, group)
+        except (ArithmeticError, np.linalg.LinAlgError) as error:
+            raise FitError(
+                f"{self.id} cannot be computed on these {len(rows)} runs"
+                f" ({type(error).__name__}: {error})",
+                "Look for values that are far from the others, or in another unit.",
+            ) from None
 
     def as_law(self) -> Law:
         """The law as this procedure offers it: under its own name, where it has one."""

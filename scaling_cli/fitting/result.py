@@ -80,12 +80,23 @@ class Prediction(Shown):
         }
 
 
+_SIZES = ("params", "tokens", "flops")  # each tells something of the others
+
+
+def _read(law: Law, inputs: Mapping[str, float], names: Mapping[str, str]) -> dict[str, float]:
+    """Those of the inputs that the prediction rests on."""
+    read = {*law.variables, *(names.get(name, name) for name in law.variables)}
+    if "flops" in read and "flops" not in inputs:
+        read |= {"params", "tokens"}
+    return {name: value for name, value in inputs.items() if name in read}
+
+
 def predict_published(law: Law, published: Published, inputs: Mapping[str, float]) -> Prediction:
     """The target at one point by a paper's coefficients."""
     columns = _inputs(law, inputs)
     loss = float(law.predict(**published.values, **columns)[0])
     group = {"published": published.name}
-    return Prediction(None, law.id, group, dict(inputs), loss, target=law.target)
+    return Prediction(None, law.id, group, _read(law, inputs, {}), loss, target=law.target)
 
 
 def _inputs(
@@ -97,6 +108,12 @@ def _inputs(
     """
     called = {name: (names or {}).get(name, name) for name in law.variables}
     given = dict(inputs)
+    unread = [name for name in given if name not in {*called, *called.values(), *_SIZES}]
+    if unread:
+        raise InputError(
+            f"law {law.id} reads no {' and no '.join(unread)}",
+            f"It reads {' and '.join(called.values())}; `scalefit laws` lists what others read.",
+        )
     if {"params", "tokens"} <= given.keys():
         given.setdefault("flops", SIX_ND.flops(given["params"], given["tokens"]))
     given |= {name: given[column] for name, column in called.items() if column in given}
@@ -303,7 +320,7 @@ class Fit(Shown):
             self.fit_id,
             self.name,
             self.group,
-            dict(inputs),
+            _read(self.law, inputs, self.columns),
             center,
             float(bounds[0][0]) if bounds else None,
             float(bounds[1][0]) if bounds else None,

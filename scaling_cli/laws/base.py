@@ -306,6 +306,17 @@ class Law:
         return tuple(name for name in self.parameter_names if name in named)
 
     @property
+    def falls(self) -> bool:
+        """Whether its prediction can only fall along its columns: sums of falling powers do."""
+        powers = [power for item in self.parameters for power in item.centre.values()]
+        log = all(self.parameter(name).transform == "log" for name in self.exponents)
+        return (
+            bool(self.form and powers)
+            and log
+            and not any(not isinstance(power, str) or power.startswith("-") for power in powers)
+        )
+
+    @property
     def splits(self) -> bool:
         """Whether it divides a budget between params and tokens."""
         surface = self.target == "loss" and set(self.variables) == {"params", "tokens"}

@@ -27,9 +27,10 @@ from scaling_cli.planning.budget import (
 from scaling_cli.records import Floats
 from scaling_cli.shown import Shown
 
+SAME_BUDGET = 1.1  # runs of one budget lie within 10 % of it
 EDGE_SHARE = 0.05  # resamples without an optimum that make the interval doubtful
 # Fits that cannot recommend a split at all
-DESIGN_CODES = {"collinear_design", "units_doubtful", "flops_unclear"}
+DESIGN_CODES = {"collinear_design", "single_budget_design", "units_doubtful", "flops_unclear"}
 # Per unit of a fit's drift, what the log of its best params gains with the distance: 0.1 by `auto`.
 # On public ladders cut 0.5 to 2 decades below their top, the lowest points of the isoFLOP curves
 # above lay .11, .16, .29 and .43 in ln params from the split foreseen (benchmarks/splits.py).
@@ -189,7 +190,7 @@ def with_repeats(law: Law, published: Published) -> tuple[Law, Published]:
 def allocate_fit(fitted: Fit, budget_flops: float, constraints: Constraints = FREE) -> Allocation:
     """The split of `budget_flops` by a fitted law, with intervals from its resamples."""
     check_law(fitted.law, constraints)
-    blocking = tuple(note for note in fitted.notes if note.code in DESIGN_CODES)
+    blocking = tuple(note for note in fitted.notes if _blocks(note, fitted, budget_flops))
     if blocking and constraints.tokens_per_param is None:
         none = Allocation(fitted.name, fitted.group, fitted.fit_id, budget_flops)
         return replace(none, notes=blocking, target=fitted.target)
@@ -217,6 +218,15 @@ def allocate_fit(fitted: Fit, budget_flops: float, constraints: Constraints = FR
             if band is not None:
                 split = replace(split, loss_range=(float(band[0][0]), float(band[1][0])))
     return replace(split, notes=tuple(notes))
+
+
+def _blocks(note: Note, fitted: Fit, budget: float) -> bool:
+    """Whether what is said of a fit leaves no ground for a split of this budget. Runs of one budget
+    do tell its own split."""
+    if note.code == "single_budget_design" and "flops" in fitted.domain:
+        least, most = fitted.domain["flops"]
+        return not least / SAME_BUDGET <= budget <= most * SAME_BUDGET
+    return note.code in DESIGN_CODES
 
 
 def _params_range(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scaling_cli.errors import FitError, InputError
-from scaling_cli.fitting import auto, backtest, tied
+from scaling_cli.fitting import auto, backtest, diagnostics, tied
 from scaling_cli.fitting.engine import fit
 from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.procedures import fitter
@@ -334,3 +334,90 @@ def test_a_law_is_worse_only_if_it_is_in_every_cut(
     best = backtest.Score("a", 5, 0.01, 0.0, None, tuple(np.full(len(e), 0.01) for e in errors), 0)
     other = replace(best, law="b", errors=tuple(np.array(item) for item in errors))
     assert backtest._against(other, best, folds).decided == decided
+
+
+def test_dense_sizes_are_as_many_as_they_are() -> None:
+    """4,000 sizes over two decades have no gap of 2 %; pairs within 1 % are one size each."""
+    dense = np.geomspace(1e7, 3e9, 4000)
+    assert diagnostics.sizes({"params": dense})["params"] > 200
+    pairs = np.repeat(np.geomspace(1e7, 1e9, 8), 3) * np.tile([1.0, 1.004, 1.008], 8)
+    assert diagnostics.sizes({"params": pairs})["params"] == 8
+    assert diagnostics.sizes({"params": np.array([1.0, 1.001, 1.002])})["params"] == 1
+
+
+def test_one_budget_asks_for_others_and_tells_its_own_split() -> None:
+    params = np.geomspace(1e8, 5e9, 11)
+    loss = 1.7 + 400 * params**-0.34 + 410 * (1e20 / 6 / params) ** -0.28
+    rows = runs(params=params, tokens=1e20 / 6 / params, loss=loss)
+    fitted = fit(LAW, rows, QUICK)
+    assert "single_budget_design" in codes(fitted, "severe")
+    assert "collinear_design" not in codes(fitted)
+    assert allocate_fit(fitted, 1e22).params is None
+    best = params[np.argmin(loss)]
+    assert allocate_fit(fitted, 1e20).params == pytest.approx(best, rel=0.25)
+    with pytest.raises(FitError, match=r"At 1e\+20 FLOPs it is \d+M params.*other budgets too"):
+        fitter("isoflop")(rows.with_columns(flops=np.full(11, 1e20)), QUICK, {})
+
+
+def test_a_link_that_explains_the_few_that_rise_explains() -> None:
+    """Most models at chance, as in the usual table of a task: medians are noise."""
+    random = np.random.default_rng(1)
+    loss = np.linspace(4.0, 2.2, 28)
+    accuracy = 0.25 + 0.5 / (1 + np.exp(8 * (loss - 2.3))) + 0.005 * random.standard_normal(28)
+    fitted = fit(get_law("ladder"), Table.from_columns({"loss": loss, "accuracy": accuracy}), QUICK)
+    assert "explains_little" not in codes(fitted)
+    noise = 0.25 + 0.005 * random.standard_normal(28)
+    assert "explains_little" in codes(
+        fit(get_law("ladder"), Table.from_columns({"loss": loss, "accuracy": noise}), QUICK)
+    )
+
+
+def test_seeds_of_a_score_are_no_other_settings() -> None:
+    random = np.random.default_rng(2)
+    flops = np.repeat(np.geomspace(1e18, 1e21, 6), 3)
+    truth = 0.25 + 0.5 / (1 + (1e20 / flops) ** 0.5)
+    seeds = random.binomial(500, truth) / 500
+    fitted = fit(get_law("cod"), Table.from_columns({"flops": flops, "accuracy": seeds}), QUICK)
+    assert "other_settings" not in codes(fitted)
+    swept = truth * np.tile([1.0, 0.6, 0.3], 6)
+    assert "other_settings" in codes(
+        fit(get_law("cod"), Table.from_columns({"flops": flops, "accuracy": swept}), QUICK)
+    )
+
+
+@pytest.mark.parametrize("name", ["chinchilla", "auto"])
+def test_a_score_under_a_law_that_falls_is_said_to_rise(name: str) -> None:
+    rows = ladder()
+    rows["acc"] = 0.8 - 0.5 * (rows["params"] / rows["params"].min()) ** -0.3
+    fitted = fitter(name)(runs(**rows), replace(QUICK, target="acc"), {})
+    assert "target_rises" in codes(fitted, "severe")
+    assert "target_rises" not in codes(fitter(name)(runs(**ladder()), QUICK, {}))
+
+
+def test_shares_in_per_cent_are_told() -> None:
+    flops = np.geomspace(1e18, 1e21, 12)
+    share = 0.25 + 0.5 / (1 + (1e20 / flops) ** 0.5)
+    law = get_law("cod")
+    assert "units_doubtful" not in codes(
+        fit(law, Table.from_columns({"flops": flops, "accuracy": share}), QUICK)
+    )
+    told = fit(law, Table.from_columns({"flops": flops, "accuracy": 100 * share}), QUICK)
+    assert "units_doubtful" in codes(told, "severe")
+
+
+def test_runs_that_differ_in_what_the_law_reads_are_no_copies() -> None:
+    images = np.array([500, 1000, 2000, 4000, 8000, 16000, 32000, 64000], dtype=float)
+    error = np.round(0.08 + 4 * images**-0.6, 2)
+    rows = Table.from_columns({"error": error, "images": [str(int(value)) for value in images]})
+    options = replace(QUICK, x="images", target="error")
+    assert "duplicate_runs" not in codes(fit(get_law("power_offset"), rows, options))
+    twice = rows.take(np.repeat(np.arange(8), 2))
+    copies = replace(twice, owners=tuple(f"r{i}" for i in range(16)))
+    assert "duplicate_runs" in codes(fit(get_law("power_offset"), copies, options))
+
+
+def test_a_prediction_refuses_what_the_law_does_not_read() -> None:
+    fitted = fit(LAW, runs(**ladder()), QUICK)
+    with pytest.raises(InputError, match="chinchilla reads no unique_tokens"):
+        fitted.predict(FAR | {"unique_tokens": 1e9})
+    assert fitted.predict(FAR | {"flops": 1e22}).inputs == FAR
