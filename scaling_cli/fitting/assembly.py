@@ -16,6 +16,8 @@ from scaling_cli.notes import Note
 from scaling_cli.records import Floats
 from scaling_cli.version import VERSION
 
+FEW = 8  # degrees of freedom below which the fit goes through too many rows for a median
+
 
 def vanished(design: Design, surface: Surface, theta: Floats) -> list[str]:
     """The free parameters that the optimum [free] drove to zero: amplitudes whose terms are gone,
@@ -55,8 +57,7 @@ def report(
     if not (np.isfinite(prediction).all() and np.isfinite(list(values.values())).all()):
         raise design.no_number()
     missed = np.log(target) - np.log(prediction) if log else target - prediction
-    freedom = max(1, len(target) - len(surface.free))
-    noise = MAD * float(np.median(np.abs(missed))) * float(np.sqrt(len(target) / freedom))
+    noise = noise_of(missed, len(surface.free))
     draws = frame.raw(surface, refits)
     draws = draws[np.isfinite(draws).all(axis=1)]
     n_runs = design.rows.n_runs
@@ -112,6 +113,17 @@ def report(
         return result
     low, high = result.interval(draws)
     return result.with_notes(diagnostics.interval_notes(law, low, high))
+
+
+def noise_of(missed: Floats, free: int) -> float:
+    """The robust standard deviation of residuals [rows] about a fit of `free` parameters. Where few
+    degrees of freedom are left their median is that of rows which the fit goes through: then it is
+    no less than the root of the mean square."""
+    freedom = max(1, len(missed) - free)
+    robust = MAD * float(np.median(np.abs(missed))) * float(np.sqrt(len(missed) / freedom))
+    if freedom >= FEW:
+        return robust
+    return max(robust, float(np.sqrt(np.sum(missed**2) / freedom)))
 
 
 def metrics(target: Floats, prediction: Floats) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from scaling_cli.errors import InputError
-from scaling_cli.fitting import diagnostics
+from scaling_cli.fitting import diagnostics, folds
 from scaling_cli.fitting.assembly import report
 from scaling_cli.fitting.problem import Design, FitOptions, Frame
 from scaling_cli.fitting.resampling import determined, resampled
@@ -58,6 +58,9 @@ def fit(
             found = solve(surface, weights, np.repeat(theta[None], len(weights), axis=0))
             refits = found.theta[found.converged]
     fitted = report(design, frame, surface, theta, refits, options, group, short)
+    if len(fitted.draws):
+        seen = folds.record_of(design, surface, solution, options.seed)
+        fitted = replace(fitted, drift=folds.drift(design), record=seen)
     count, converged = len(solution.objective), bool(solution.converged[best])
     return fitted.with_notes(diagnostics.solution_notes(agreement, count, converged))
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling_cli.fitting.student import over_normal
 from scaling_cli.records import Floats
 
 # ln compute below the largest from where on rows are held out, a factor of 1.4, 2.5 and 5; the most
@@ -24,8 +25,8 @@ FOLDS = ((0.35, 0.40, 0.20), (0.90, 0.53, 0.33), (1.60, 0.66, 0.45))
 SAME_LEVEL = 1.05  # values within 5 % are one budget or one size, and stay on one side of a cut
 LEAST_HELD, LEAST_TRAINING = 2, 7
 # Folds that the record of other ladders counts for. On 44 public tables of ten sources all of 1 to
-# 3 cover alike; fewer believe three dependent folds more than they are worth.
-OTHERS = 2.0
+# 3 cover alike; with one the intervals of a ladder that follows its law are narrowest.
+OTHERS = 1.0
 MOST = 16.0  # of a fold's mean square: four times the stated deviation says all that a fold can
 # Share of the evidence that is taken side by side: what forecasts missed upwards says more of the
 # upper end. Of plain laws the side of the folds' misses is that of the held-out runs' in two of
@@ -82,11 +83,13 @@ class Fold:
 
 @dataclass(frozen=True)
 class Record:
-    """The folds of a procedure on its own runs, cut by the column `along`, and by how much other
-    ladders say that its intervals are too wide or too narrow, `others`."""
+    """The folds of a procedure on its own runs, cut by the column `along`; by how much other
+    ladders say that its intervals are too wide or too narrow, `others`; and the degrees of
+    `freedom` that the runs leave to say what the noise is."""
 
     along: str
     others: float
+    freedom: float = np.inf
     folds: tuple[Fold, ...] = ()
 
     @property
@@ -97,6 +100,12 @@ class Record:
     @property
     def above(self) -> float:
         return self._factor([fold.above for fold in self.folds])
+
+    def ends(self, level: float) -> tuple[float, float]:
+        """What the halves of an interval of this level are multiplied by: the record and, where few
+        runs say what the noise is, Student's t over the normal."""
+        few = over_normal(level, self.freedom)
+        return self.below * few, self.above * few
 
     @property
     def factor(self) -> float:
@@ -112,6 +121,7 @@ class Record:
         return {
             "along": self.along,
             "others": self.others,
+            "freedom": self.freedom if np.isfinite(self.freedom) else None,
             "folds": [fold.to_json() for fold in self.folds],
             "below": self.below,
             "above": self.above,
@@ -123,7 +133,13 @@ class Record:
             Fold(**{"n_held" if key == "n_held_out" else key: value for key, value in item.items()})
             for item in document["folds"]
         ]
-        return cls(document["along"], float(document["others"]), tuple(folds))
+        freedom = document.get("freedom")
+        return cls(
+            document["along"],
+            float(document["others"]),
+            np.inf if freedom is None else float(freedom),
+            tuple(folds),
+        )
 
 
 def cuts(

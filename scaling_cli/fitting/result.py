@@ -274,8 +274,9 @@ class Fit(Shown):
             with np.errstate(all="ignore"):
                 middle = self.law.predict(**self.values, **self.constants, **columns)
                 middle = np.log(middle) if self.log else middle
-            low = middle - self.record.below * np.maximum(middle - low, 0.0)
-            high = middle + self.record.above * np.maximum(high - middle, 0.0)
+            below, above = self.record.ends(self.level)
+            low = middle - below * np.maximum(middle - low, 0.0)
+            high = middle + above * np.maximum(high - middle, 0.0)
         return (np.exp(low), np.exp(high)) if self.log else (low, high)
 
     def _chained(self, columns: Mapping[str, Floats]) -> Floats:

@@ -309,21 +309,25 @@ def test_the_commands_forecast_unless_told_otherwise(
 
 
 def test_plain_intervals_cover_what_they_say() -> None:
-    """90 % intervals of parameters, and of runs inside and beyond the ladder, over 40 ladders."""
+    """90 % intervals of parameters over 40 ladders; those of runs inside and beyond the ladder hold
+    a doubt about the law too, which a ladder that follows the law does not need."""
     law, names = get_law("chinchilla"), ("E", "alpha", "beta")
-    found: list[list[bool]] = []
+    held: list[list[bool]] = []
+    covered: list[list[bool]] = []
     for seed in range(40):
         training, ahead = ladder(30, 0.01, seed, budgets=5)
         fitted = engine.fit(law, training, FitOptions(resamples=150))
         intervals = [fitted.parameters[name] for name in names]
-        inside = [
-            bool((item.low or 0) <= CHINCHILLA[name] <= (item.high or 0))
-            for name, item in zip(names, intervals, strict=True)
-        ]
+        held.append(
+            [
+                bool((item.low or 0) <= CHINCHILLA[name] <= (item.high or 0))
+                for name, item in zip(names, intervals, strict=True)
+            ]
+        )
         scored = score_holdout(fitted, ahead).holdout_rows
-        inside += [row["low"] <= row["observed"] <= row["high"] for row in scored]
-        found.append(inside)
-    assert 0.85 <= np.mean(found) <= 0.97
+        covered.append([row["low"] <= row["observed"] <= row["high"] for row in scored])
+    assert 0.85 <= np.mean(held) <= 0.97
+    assert np.mean(covered) >= 0.85
 
 
 def test_forecast_intervals_cover_at_least_what_they_say() -> None:
