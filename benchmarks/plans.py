@@ -23,7 +23,7 @@ from scaling_cli.store import open_store
 from scaling_cli.table import Table
 from scaling_cli.training import bootstrap
 from scaling_cli.training.curve import Curve
-from scaling_cli.training.finals import with_predicted
+from scaling_cli.training.finals import predicted_ends
 from scaling_cli.training.fit import CurveFit, fit_curves
 from scaling_cli.training.history import DECAY
 from scaling_cli.training.plan import plan_schedule
@@ -213,7 +213,8 @@ def predicted() -> str:
         for i, (budgets, share) in enumerate(product(STOPPED, SHARES)):
             chosen = rows.select(np.isin(rows.numbers("budget_flops"), budgets)).run_ids
             going = stopped(whole, f"{folder}/{i}", share, chosen)
-            foreseen = with_predicted(going.store, going.observations(LADDER), going.mapping)
+            left = going.observations(LADDER)
+            foreseen = predicted_ends(going.store, left, going.mapping).of(left)
             deviations = missed(foreseen, ends)
             cells = [", ".join(f"{budget:.1e}" for budget in budgets), f"{share:.0%}"]
             cells.append(f"{np.sqrt(np.mean(deviations**2)):.1f}")

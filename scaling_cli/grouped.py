@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ from scaling_cli.notes import Note
 from scaling_cli.table import Table
 from scaling_cli.workers import Mapper, mapper
 
+ABOUT_ENDS = ("unfinished_runs", "end_unknown")  # notes of a table that belong to its fit
+WAIT = "Wait until they have ended, or take their last points (`--finals last`)."
 CHUNK = 4  # groups that a worker gets at a time: their sending costs under 1 % of their fits
 
 Group = dict[str, Any]
@@ -92,8 +95,10 @@ def compare_groups(
     holdout: str | None,
     cut: str,
     options: FitOptions | None,
+    ended: Callable[[Table], Table] = lambda rows: rows,
 ) -> list[Comparison]:
     """The laws ranked on each group; without `laws`, `auto` and every law whose columns there are.
+    `ended` leaves of the rows what predictions can be held against.
 
     A group that cannot be cut has no ranking and says why; raises FitError if none can.
     """
@@ -104,13 +109,15 @@ def compare_groups(
     found, errors = [], []
     for group, members in groups:
         try:
+            members = ended(members)
             folds = backtest.named(members, holdout) if holdout else backtest.rolling(members, cut)
         except FitError as error:
             errors.append(error)
             note = Note("no_folds", "severe", str(error))
             found.append(Comparison(group, cut, (), (), (), (note,)))
             continue
-        found.append(backtest.compare(chosen, folds, cut, options, group))
+        ranked = backtest.compare(chosen, folds, cut, options, group)
+        found.append(replace(ranked, notes=(*ranked.notes, *_about_ends(members))))
     if len(errors) == len(groups):
         raise errors[0]
     return found
@@ -125,10 +132,10 @@ def _fit_groups(
         raise InputError(
             f"{bent} is for a law, and {chosen.id} is a procedure", f"Give --law {chosen.law.id}."
         )
-    if options.tied and any(imputed.SPREAD in rows.columns for _, rows in groups):
-        raise InputError("--tie does not know of --finals predicted", "Leave one of them out.")
     if options.tied:
-        return tied.fit(chosen.law, groups, options)
+        whole = [(group, _of_ended(rows)) for group, rows in groups]
+        found = tied.fit(chosen.law, whole, options)
+        return [_with_remarks(item, rows) for item, (_, rows) in zip(found, whole, strict=True)]
     chunks = (groups[start : start + CHUNK] for start in range(0, len(groups), CHUNK))
     work = partial(_fit_chunk, chosen.id, options)
     return [result for found in mapped(work, chunks) for result in found]
@@ -142,12 +149,31 @@ def _fit_chunk(
     found: list[Fit | FailedFit] = []
     for group, rows in groups:
         try:
+            if not len(rows):
+                raise FitError(" ".join(note.message for note in _about_ends(rows)), WAIT)
             unsure = imputed.SPREAD in rows.columns
             fit = partial(imputed.fit, chosen.fit) if unsure else chosen.fit
-            found.append(fit(rows, options, group))
+            found.append(_with_remarks(fit(rows, options, group), rows))
         except FitError as error:
             found.append(FailedFit(chosen.id, group, len(rows), str(error)))
     return found
+
+
+def _of_ended(rows: Table) -> Table:
+    """Without the runs at a predicted end: a tied fit does not carry how unsure that is."""
+    if imputed.SPREAD not in rows.columns:
+        return rows
+    kept, notes = imputed.ended_alone(rows, "how unsure a tied fit is of the loss")
+    return kept.with_notes(notes)
+
+
+def _with_remarks(result: Fit | FailedFit, rows: Table) -> Fit | FailedFit:
+    """The fit with what its table says of runs that have not ended."""
+    return result if isinstance(result, FailedFit) else result.with_notes(_about_ends(rows))
+
+
+def _about_ends(rows: Table) -> list[Note]:
+    return [note for note in rows.notes if note.code in ABOUT_ENDS]
 
 
 def _scored(result: Fit | FailedFit, unseen: Table | None) -> Fit | FailedFit:
@@ -155,7 +181,7 @@ def _scored(result: Fit | FailedFit, unseen: Table | None) -> Fit | FailedFit:
     if isinstance(result, FailedFit) or unseen is None:
         return result
     try:
-        return score_holdout(result, unseen)
+        return _with_remarks(score_holdout(result, unseen), unseen)
     except FitError as error:
         return FailedFit(result.name, result.group, result.n_observations, str(error))
 

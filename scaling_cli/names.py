@@ -3,7 +3,7 @@
 A name means, in this order:
 
 1. a column of the table, canonical or of the mapping (`params`, `loss`, `bpb`);
-2. a field of the run: `run_id`, `name`, `group`, `status`, `source`, `tags`;
+2. a field of the run: `run_id`, `name`, `group`, `status`, `ended`, `source`, `tags`;
 3. a metric that the run logged, at its final point (`eval/loss`);
 4. a key of the run's config: written in full with or without `config.`, or by its end where one
    key alone of that run ends so (`n_layers` for `config.model.n_layers`).
@@ -30,7 +30,7 @@ from scaling_cli.notes import Note
 from scaling_cli.quantities import counted
 
 CONFIG = "config."
-RUN_FIELDS = ("run_id", "name", "group", "status", "source", "tags")
+RUN_FIELDS = ("run_id", "name", "group", "status", "ended", "source", "tags")
 
 
 @dataclass(frozen=True)

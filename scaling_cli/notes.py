@@ -298,11 +298,11 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "Runs have all the numbers of another run: copies make the intervals too narrow.",
             "Remove the copies by --where, or log what tells them apart (a seed).",
         ),
-        _warning(
-            "finals_unknown",
-            "Runs that have not ended cannot be predicted to their end closely enough; they are"
-            " left out.",
-            "Wait for them, or take their last points by `--finals last`.",
+        _info(
+            "end_unknown",
+            "Nothing tells whether a run has ended: no number of planned steps, no learning rate"
+            " that falls, no word of its logger. Its last point counts as its result.",
+            'Say the plan in scalefit.toml: `[columns] planned_steps = "config.total_updates"`.',
         ),
         _warning(
             "groups_differ",
@@ -319,6 +319,13 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "Runs of the same size and data differ by far more than noise: another setting (a"
             " learning rate, say) moves them.",
             "Keep one setting, or the best run of each size, by --where.",
+        ),
+        _info(
+            "not_ended",
+            "A run has not reached the end that it was to reach: its last loss is not its final"
+            " one, and no fit takes it for that.",
+            "Ingest it again when it has ended. If it was meant to end there:"
+            " `--finals last`, or `[columns] planned_steps` in scalefit.toml.",
         ),
         _warning(
             "predicted_finals",
@@ -339,6 +346,13 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "same_run_twice",
             "Two runs of the store look like one run that two loggers wrote: it counts twice.",
             "Leave one out by --where, or ingest one logger into a store of its own.",
+        ),
+        _severe(
+            "unfinished_runs",
+            "Runs have not ended, and their ends cannot be predicted from their curves and plans;"
+            " they are left out.",
+            "Ingest them again when they have ended; log the learning rate and the planned steps,"
+            " by which an end is predicted; or take their last points by `--finals last`.",
         ),
         _warning(
             "store_changed",

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from scaling_cli.ending import ENDED, NOT_ENDED, PLANNED, judged
 from scaling_cli.errors import InputError
 from scaling_cli.expressions import parse
 from scaling_cli.mapping import Mapping
@@ -18,6 +19,8 @@ from scaling_cli.shown import Shown
 from scaling_cli.spelling import near
 from scaling_cli.store import RunRecord, Store
 from scaling_cli.table import Mask, Rows, Table
+
+NO_COLUMNS = ("steps", PLANNED, ENDED)  # values of a final point that say how far a run has come
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class Runs(Shown):
 
     def of_records(self, records: Sequence[RunRecord]) -> Runs:
         """The same rows of numbers, of records that say something else of the runs."""
-        return Runs(tuple(records), replace(self.table, labels=names_of(records)))
+        labels = names_of(records, [record.final for record in records])
+        return Runs(tuple(records), replace(self.table, labels=labels))
 
     def called(self, asked: str) -> list[int]:
         """The rows of the runs that a user means by `asked`: of that key, else of that id, else of
@@ -122,7 +126,8 @@ def every_run(store: Store, mapping: Mapping | None = None) -> Runs:
     if mapping is not None and not all(r.mapping.reads_like(mapping) for r in records):
         series = store.series(r.run_key for r in records if r.has_history)
         found = finals([r.to_run(series.get(r.run_key, {})) for r in records], mapping)
-        values, notes = [row.values for row in found.rows], found.notes
+        values = [row.values for row in found.rows]
+        notes = tuple(n for n in found.notes if n.code != NOT_ENDED)  # fits say these
     return _runs(records, values, notes, mapping.group if mapping else _same_group(records))
 
 
@@ -166,10 +171,17 @@ def _matches(texts: Iterable[str], asked: str) -> bool:
     return any(fnmatchcase(text, asked) for text in texts)
 
 
-def names_of(records: Sequence[RunRecord]) -> RunNames:
+def names_of(records: Sequence[RunRecord], values: Sequence[dict[str, float]]) -> RunNames:
     """What filters and groups can ask of the runs, besides their columns."""
+    own = [name for name in RUN_FIELDS if name != ENDED]
+    fields: dict[str, list[Any]] = {
+        name: [getattr(record, name) for record in records] for name in own
+    }
+    ends = [row.get(ENDED) for row in values]
+    fields["status"] = [judged(end, s) for end, s in zip(ends, fields["status"], strict=True)]
+    fields[ENDED] = [None if end is None else bool(end) for end in ends]
     return RunNames(
-        {name: [getattr(record, name) for record in records] for name in RUN_FIELDS},
+        fields,
         [Document(record.config_json) for record in records],
         [Document(record.summary_json) for record in records],
     )
@@ -200,11 +212,11 @@ def _runs(
     notes: tuple[Note, ...] = (),
     by: tuple[str, ...] = (),
 ) -> Runs:
-    names = dict.fromkeys(name for row in values for name in row if name != "steps")
+    names = dict.fromkeys(name for row in values for name in row if name not in NO_COLUMNS)
     columns = {n: np.array([row.get(n, np.nan) for row in values], np.float64) for n in names}
     ids = tuple(record.run_id for record in records)
     keys = tuple(record.run_key for record in records)
-    return Runs(tuple(records), Table(columns, ids, keys, names_of(records), notes, by))
+    return Runs(tuple(records), Table(columns, ids, keys, names_of(records, values), notes, by))
 
 
 def _same_group(records: Iterable[RunRecord]) -> tuple[str, ...]:

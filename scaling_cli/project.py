@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from scaling_cli.table import Table
     from scaling_cli.training.assessed import Assessed
     from scaling_cli.training.curve import Curve
+    from scaling_cli.training.finals import Ends
     from scaling_cli.training.forecast import Forecast
     from scaling_cli.training.plan import SchedulePlan
 
@@ -86,12 +87,13 @@ class Project:
         options: FitOptions | None = None,
         save: bool = False,
         workers: int = 1,
-        finals: str = LAST,
+        finals: str = PREDICTED,
     ) -> list[Fit | FailedFit]:
         """Fit each law, or the procedure `auto`, to each group of runs; a failed one says why.
 
         With `save` the store keeps the fits, and answers by them from then on.
-        With `finals` "predicted" a run that has not ended enters at the end that is foreseen.
+        A run that has not ended enters at its predicted end, or is left out where none can be
+        predicted; with `finals` "last" its last point counts as if it had.
         The groups are spread over `workers` processes; their number changes no digit.
         Raises the first group's FitError if nothing could be fitted.
         """
@@ -100,14 +102,8 @@ class Project:
         from scaling_cli.fitting.result import FailedFit
 
         if finals not in FINALS:
-            raise InputError(f"--finals {finals} is not known", f"Give {' or '.join(FINALS)}.")
+            raise InputError(f"finals = {finals!r} is not known", f"Give {' or '.join(FINALS)}.")
         chosen = grouped.chosen_procedures(laws)
-        for item in chosen:
-            if finals == PREDICTED and item.every_point:
-                raise InputError(
-                    f"{item.id} reads every logged point, and so has no use for --finals predicted",
-                    "Leave it out.",
-                )
         by_points = {
             every: self._parts(by, where, holdout, every, finals)
             for every in dict.fromkeys(item.every_point for item in chosen)
@@ -131,15 +127,17 @@ class Project:
         rows = self.observations(where, every_point)
         keys = rows.by if by is None else by
         fitted, unseen = grouped.held_out(grouped.with_name_notes(rows, keys, holdout), holdout)
-        return grouped.parts(self._ended(fitted, finals), unseen, keys)
+        if finals == LAST or every_point:
+            return grouped.parts(fitted, unseen, keys)
+        ends = self._ends(rows)
+        made = grouped.parts(fitted, None if unseen is None else ends.ended(unseen), keys)
+        return made._replace(groups=[(group, ends.of(members)) for group, members in made.groups])
 
-    def _ended(self, rows: Table, finals: str) -> Table:
-        """The rows, those of unfinished runs at their predicted end if that is asked for."""
-        if finals == LAST:
-            return rows
-        from scaling_cli.training.finals import with_predicted
+    def _ends(self, rows: Table) -> Ends:
+        """How the runs of the rows end that have not ended."""
+        from scaling_cli.training.finals import predicted_ends
 
-        return with_predicted(self.store, rows, self.mapping)
+        return predicted_ends(self.store, rows, self.mapping)
 
     def compare(
         self,
@@ -158,7 +156,8 @@ class Project:
         from scaling_cli.grouped import compare_groups
 
         rows = self.observations(where)
-        return compare_groups(rows, laws, rows.by if by is None else by, holdout, cut, options)
+        keys = rows.by if by is None else by
+        return compare_groups(rows, laws, keys, holdout, cut, options, self._ends(rows).ended)
 
     def curve(
         self,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from scaling_cli.columns import COLUMNS
 from scaling_cli.compute import SIX_ND
+from scaling_cli.ending import ENDED, PLANNED, ending
 from scaling_cli.errors import InputError
 from scaling_cli.expressions import as_number, parse
 from scaling_cli.mapping import Mapping, questioned
@@ -501,7 +502,13 @@ def _final(run: Run, resolved: Resolved, rule: str, notes: tuple[Note, ...]) -> 
         for name, series in run.series.items()
         if len(series.steps)
     }
-    return Final(values, resolved.origins, summary, notes)
+    end, plan = ending(run, columns, values.get("steps"))
+    origins = {**resolved.origins, **({PLANNED: plan} if plan else {}), ENDED: end.origin}
+    if end.planned is not None:
+        values[PLANNED] = end.planned
+    if end.ended is not None:
+        values[ENDED] = float(end.ended)
+    return Final(values, origins, summary, (*notes, *end.notes(run.status)))
 
 
 def _final_point(loss: Series, rule: str) -> tuple[int, float]:

@@ -53,18 +53,20 @@ ALLOWED = {
     "shown": {"errors", "quantities"},
     "mapping": SHARED | {"expressions"},
     "names": SHARED | {"expressions"},
-    "resolve": SHARED | {"expressions", "mapping", "names"},
+    "ending": SHARED,
+    "resolve": SHARED | {"ending", "expressions", "mapping", "names"},
     "adapters": SHARED | {"arrow", "expressions", "mapping"},
     "store": SHARED | {"arrow", "mapping", "resolve"},
     "table": SHARED | {"expressions"},
-    "observe": SHARED | {"expressions", "mapping", "names", "resolve", "store", "table"},
+    "observe": SHARED | {"ending", "expressions", "mapping", "names", "resolve", "store", "table"},
     "laws": {"errors", "columns", "expressions", "spelling"},
     "fitting": SHARED | {"laws", "table"},
     "planning": SHARED | {"laws", "fitting"},
-    "training": SHARED | {"laws", "fitting", "mapping", "observe", "table", "resolve", "store"},
+    "training": SHARED
+    | {"ending", "laws", "fitting", "mapping", "observe", "table", "resolve", "store"},
     "ingest": SHARED | {"adapters", "mapping", "resolve", "store"},
     "checks": SHARED
-    | {"training", "expressions", "fitting", "mapping", "observe", "table"}
+    | {"ending", "training", "expressions", "fitting", "mapping", "observe", "table"}
     | {"resolve", "store"},
     "project": SHARED
     | {"adapters", "grouped", "checks", "expressions", "training", "fitting", "ingest", "laws"}
@@ -75,7 +77,7 @@ ALLOWED = {
     | {"fitting", "frames", "grouped", "laws", "planning", "project", "table", "training"},
     "watching": SHARED | {"checks", "project"},
     "report": SHARED
-    | {"checks", "training", "fitting", "ingest", "laws", "mapping"}
+    | {"ending", "checks", "training", "fitting", "ingest", "laws", "mapping"}
     | {"observe", "table", "planning", "project", "store", "watching"},
     "cli": SHARED | {"checks", "fitting", "laws", "planning", "project", "report"} | {"watching"},
     "__main__": {"cli"},

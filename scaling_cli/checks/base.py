@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scaling_cli.columns import COLUMNS
+from scaling_cli.ending import ending
 from scaling_cli.errors import InputError
 from scaling_cli.expressions import as_number, parse
 from scaling_cli.mapping import Mapping
@@ -22,7 +23,6 @@ from scaling_cli.resolve import Resolved, resolve, sample
 from scaling_cli.spelling import near
 from scaling_cli.store import RunRecord, Store
 from scaling_cli.table import Table
-from scaling_cli.training.curve import planned_steps
 
 if TYPE_CHECKING:
     from scaling_cli.fitting.result import Fit
@@ -170,8 +170,9 @@ class Subject:
 
     @property
     def planned_steps(self) -> int | None:
-        """The steps that the run's config says it is to take."""
-        return planned_steps(self.run.config)
+        """The steps that the run was to take, by its config or the mapping."""
+        found = ending(self.run, self.columns.columns, float(self.step))[0].planned
+        return None if found is None else round(found)
 
     @property
     def running(self) -> bool:

@@ -98,10 +98,10 @@ def fit(
         str,
         typer.Option(
             "--finals",
-            help="Of a run that has not ended: its last point, or the predicted end.",
-            metavar="last|predicted",
+            help="Of a run that has not ended: its predicted end, or its last point.",
+            metavar="predicted|last",
         ),
-    ] = "last",
+    ] = "predicted",
     workers: Annotated[
         int,
         typer.Option(

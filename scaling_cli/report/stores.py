@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from scaling_cli.ending import BY_PLAN, ENDED, judged, stored
 from scaling_cli.notes import Note
-from scaling_cli.quantities import count, counted
+from scaling_cli.quantities import count, counted, percent
 from scaling_cli.report.listing import RANGES, Listing, group_name, span
 
 if TYPE_CHECKING:
     from scaling_cli.ingest import Ingest
     from scaling_cli.observe import Runs
+    from scaling_cli.store import RunRecord
     from scaling_cli.store.upkeep import Compacted, Verified
     from scaling_cli.table import Table
+
+UNKNOWN = "?"
 
 
 def runs_json(runs: Runs) -> list[dict[str, Any]]:
@@ -24,13 +28,35 @@ def runs_json(runs: Runs) -> list[dict[str, Any]]:
             "name": record.name,
             "source": record.source,
             "group": group,
-            "status": record.status,
+            "status": judged(record.final.get(ENDED), record.status),
             "steps": record.final.get("steps"),
+            **_ending_json(record),
             **{name: record.final.get(name) for name, _ in RANGES},
             "warnings": [note.to_json() for note in record.notes],
         }
         for record, group in zip(runs.records, _groups(runs), strict=True)
     ]
+
+
+def _ending_json(record: RunRecord) -> dict[str, Any]:
+    """Whether the run has ended (null: nothing says so), its plan, and what says so."""
+    found = stored(record.final, record.mapped)
+    return {
+        "ended": found.ended,
+        "planned_steps": found.planned,
+        "done": found.done,
+        "ended_by": found.origin,
+    }
+
+
+def _share_done(record: RunRecord) -> str:
+    """How much of its plan a run has done, in a cell."""
+    found = stored(record.final, record.mapped)
+    if found.ended is None:
+        return UNKNOWN
+    if found.origin == BY_PLAN and found.done is not None:
+        return percent(1.0 if found.ended else found.done, 0)
+    return "-" if found.ended else "not all"
 
 
 def _groups(runs: Runs) -> list[str]:
@@ -98,11 +124,14 @@ def runs_table(runs: Runs) -> Listing:
         (
             record.name or record.run_id,
             group,
-            record.status,
+            judged(record.final.get(ENDED), record.status),
             count(record.final.get("steps")),
+            _share_done(record),
             *(shape(record.final.get(name)) for name, shape in RANGES),
         )
         for record, group in zip(runs.records, _groups(runs), strict=True)
     )
-    headers = ("run", "group", "status", "steps", *(name for name, _ in RANGES))
-    return Listing(counted(len(runs), "run"), headers, lines, left=3)
+    headers = ("run", "group", "status", "steps", "of plan", *(name for name, _ in RANGES))
+    unknown = any(line[4] == UNKNOWN for line in lines)
+    told = (f"{UNKNOWN} nothing says whether the run has ended; its last point counts",)
+    return Listing(counted(len(runs), "run"), headers, lines, left=3, lines=told if unknown else ())

@@ -7,6 +7,7 @@ from math import isnan, log, nan
 
 import numpy as np
 
+from scaling_cli.ending import stored
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
@@ -32,9 +33,14 @@ def siblings_of(store: Store, rows: Runs, run: RunRecord, mapping: Mapping | Non
     records = [
         record
         for record in group.records
-        if record.has_history and record.run_key != run.run_key and record.status == "finished"
+        if record.has_history and record.run_key != run.run_key and may_have_ended(record)
     ]
     return list(curves_of(store, records, mapping).values())
+
+
+def may_have_ended(record: RunRecord) -> bool:
+    """Whether nothing says that the run has not ended."""
+    return stored(record.final, record.mapped).ended is not False
 
 
 def curves_of(store: Store, records: list[RunRecord], mapping: Mapping | None) -> dict[str, Curve]:
@@ -69,7 +75,7 @@ def alike(
         size = own.params
     if asked is None or among is not None:
         chosen = (among or rows).records
-        records = [run for run in chosen if run.has_history and run.status == "finished"]
+        records = [run for run in chosen if run.has_history and may_have_ended(run)]
         found = list(curves_of(store, records, mapping).values())
     else:
         found = [own, *siblings_of(store, rows, record, mapping)]

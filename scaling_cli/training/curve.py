@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scaling_cli.ending import ending
 from scaling_cli.errors import InputError
 from scaling_cli.fitting.objective import MAD
 from scaling_cli.notes import Note
@@ -21,15 +22,6 @@ if TYPE_CHECKING:
     from scaling_cli.mapping import Mapping
     from scaling_cli.records import Run
 
-TOTAL_KEYS = (
-    "total_steps",
-    "max_steps",
-    "num_train_steps",
-    "train_steps",
-    "num_training_steps",
-    "train_iters",
-    "max_iters",
-)
 # Rows that a long log is averaged to: what the bend of the curve inside a row's stretch moves it by
 # is then 5e-4 of the loss at most (4e-6 in the median), far below the noise of a row.
 ROWS = 120
@@ -124,7 +116,7 @@ def curve_of(
             )
         )
     last = int(steps[-1]) if len(steps) else 0
-    planned = total if total is not None else max(planned_steps(run.config) or 0, last)
+    planned = total if total is not None else max(_planned(run, columns, last), last)
     if spec is not None:
         schedule = parse_schedule(spec, total)
     else:
@@ -154,10 +146,7 @@ def curve_of(
     )
 
 
-def planned_steps(config: Config[str, Any]) -> int | None:
-    """The number of steps that a run's config plans, by the names that trainers use."""
-    for name in TOTAL_KEYS:
-        for key, value in config.items():
-            if key.rpartition(".")[2] == name and isinstance(value, int | float) and value >= 1:
-                return int(value)
-    return None
+def _planned(run: Run, columns: Config[str, Any], last: int) -> int:
+    """The steps that the run is to take, or 0 where nothing says."""
+    found = ending(run, columns, float(last))[0]
+    return 0 if found.planned is None else round(found.planned)

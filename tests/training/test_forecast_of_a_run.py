@@ -8,10 +8,11 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
+from scaling_cli.ending import planned_steps
 from scaling_cli.errors import FitError, InputError
 from scaling_cli.project import Project
 from scaling_cli.records import Run, Series
-from scaling_cli.training.curve import Curve, curve_of, planned_steps
+from scaling_cli.training.curve import Curve, curve_of
 from scaling_cli.training.forecast import calibration, conditional, foresee, learn
 from scaling_cli.training.history import annealing
 from scaling_cli.training.schedule import parse_schedule
@@ -151,7 +152,7 @@ def test_curve_of_a_run_says_what_it_lacks() -> None:
         curve_of(run_with(**{"train/loss": loss}))
     with pytest.raises(InputError, match="no history of a loss"):
         curve_of(run_with(lr=rate))
-    assert planned_steps({"a.num_train_steps": 7}) == 7
+    assert planned_steps({"a.num_train_steps": 7}) == (7, "a.num_train_steps")
     assert planned_steps({"steps": 7}) is None
 
 

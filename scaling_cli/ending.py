@@ -1,0 +1,231 @@
+"""Whether a run has ended: by its plan, by its learning rate, by what its logger says of it.
+
+The format of a log tells nothing of that. In this order:
+
+1. The plan. A run ends at the steps that it was to take: the column `planned_steps` of the mapping,
+   or the config's `total_steps`, `max_steps` and the like, or its `num_train_epochs`. Where the
+   rate lies at its floor at a small share of it, the log counts something else (calls of `log`),
+   and the rate is believed.
+2. The learning rate. A schedule that falls and is still high has not come down: the run broke off.
+   One that lies at its floor has.
+3. The logger's own state (running, crashed, finished), where it keeps one.
+4. A row of a table is what its author calls a run's result.
+
+A history of which none of these says anything may have ended or not, and that is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scaling_cli.notes import Note
+from scaling_cli.quantities import count
+from scaling_cli.records import Floats, Run, Series
+
+BY_PLAN, BY_RATE, BY_STATE, BY_TABLE, BY_NOTHING = (
+    "steps of planned_steps",
+    "lr",
+    "status",
+    "table",
+    "nothing says so",
+)
+PLANNED, ENDED = "planned_steps", "ended"  # among the values of a run's final point
+NOT_ENDED = "not_ended"  # the code of what an ingest says of such a run
+TOTAL_KEYS = (
+    "total_steps",
+    "max_steps",
+    "num_train_steps",
+    "train_steps",
+    "num_training_steps",
+    "max_train_steps",
+    "total_training_steps",
+    "training_steps",
+    "train_iters",
+    "max_iters",
+    "total_iters",
+    "num_iterations",
+    "total_iterations",
+    "max_updates",
+    "max_update",
+    "total_updates",
+)
+WHOLE_KEYS = ("training.steps", "train.steps", "trainer.steps")  # `steps` alone may be anything
+EPOCHS = "num_train_epochs"
+EPOCH_NAMES = ("train/epoch", "epoch")
+KEPT_STATE = ("wandb", "mlflow")  # adapters of loggers that say how a run ended
+STATE_NAMES = ("status", "state", "State", "Status")
+
+REACHED = 0.99  # of the plan: the last steps are often not logged
+CONTRADICTED = 0.2  # of the plan, below which a rate at its floor is believed before the plan
+FLOOR = 0.02  # of the peak: a rate below it has come down, whatever its slope
+HIGH = 0.15  # of the peak: schedules end at a tenth of it or lower, unless they are flat there
+STRETCH = 0.1  # of the steps, over which the rate's slope is taken
+FLAT = 0.03  # of the peak: a smaller fall over such a stretch is none (2 % at the end of a cosine)
+LEAST_POINTS = 5  # rates from which on they say something
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Whether a run has ended (None: nothing says so), the steps that it was to take, the last one
+    that it logged, and what says so."""
+
+    ended: bool | None
+    planned: float | None
+    reached: float | None
+    origin: str
+
+    @property
+    def done(self) -> float | None:
+        """The share of the planned steps that it has taken, at most 1."""
+        if self.planned is None or self.reached is None:
+            return None
+        return min(self.reached / self.planned, 1.0)
+
+    def in_words(self, status: str) -> str:
+        """How the run stands and why, as a clause: `has taken 1.1K of 2K planned steps`."""
+        reached, planned = count(self.reached), count(self.planned)
+        if self.origin == BY_PLAN:
+            return f"has taken {reached} of {planned} planned steps"
+        if self.origin == BY_RATE and self.ended:
+            return f"has brought its learning rate down by step {reached}"
+        if self.origin == BY_RATE:
+            return f"stands at step {reached}, its learning rate still high"
+        if self.origin == BY_STATE:
+            word = {"unfinished": "goes on", "failed": "broke off"}.get(status, "has finished")
+            return f"{word}, as its logger says"
+        if self.origin == BY_TABLE:
+            return "is a row of a table, which is its result"
+        return "says neither what it was to take nor that it has ended"
+
+    def notes(self, status: str) -> Iterator[Note]:
+        """What an ingest has to say of it."""
+        if self.ended is False:
+            yield Note.of(NOT_ENDED, f"not ended: {self.in_words(status)}")
+
+
+def planned_steps(config: Mapping[str, Any]) -> tuple[float, str] | None:
+    """The steps that a config plans and its key, by the names that trainers use."""
+    for name in TOTAL_KEYS:
+        for key, value in config.items():
+            if key.rpartition(".")[2] == name and _is_count(value):
+                return float(value), key
+    for key in WHOLE_KEYS:
+        if _is_count(config.get(key)):
+            return float(config[key]), key
+    return None
+
+
+def planned_by_epochs(run: Run, reached: float) -> tuple[float, str] | None:
+    """The steps of the epochs that a config plans, from the epochs that were logged."""
+    for key, value in run.config.items():
+        if key.rpartition(".")[2] != EPOCHS or not _is_count(value):
+            continue
+        for metric in EPOCH_NAMES:
+            series = run.series.get(metric)
+            # A whole number may count from zero: only shares of epochs are known to end at `value`.
+            if series is not None and np.any(series.values % 1) and series.values[-1] > 0:
+                return reached * float(value) / float(series.values[-1]), key
+    return None
+
+
+def ending(run: Run, columns: Mapping[str, Any], reached: float | None) -> tuple[Ending, str]:
+    """How the run stands, and where its plan comes from ("" without one).
+
+    `columns` are those that were found in it (of `resolve`), `reached` its last step.
+    """
+    if not run.series:
+        ended = run.status == "finished"
+        return Ending(ended, None, reached, BY_TABLE if ended else BY_STATE), ""
+    planned = _plan(run, columns, reached or 0.0)
+    steps, origin = planned or (None, "")
+    made = Ending(None, steps, reached, BY_NOTHING)
+    verdict = _come_down(columns.get("lr"))
+    if steps is not None and reached is not None:
+        interval = _interval(columns.get("loss"))
+        near = reached >= REACHED * steps or reached + interval >= steps
+        if near or not (verdict and reached < CONTRADICTED * steps):
+            return _replaced(made, near, BY_PLAN), origin
+    if verdict is not None:
+        return _replaced(made, verdict, BY_RATE), origin
+    if run.status != "finished":
+        return _replaced(made, False, BY_STATE), origin
+    adapter = run.run_key.partition(":")[0]
+    if adapter.startswith(KEPT_STATE) or any(name in run.config for name in STATE_NAMES):
+        return _replaced(made, True, BY_STATE), origin
+    return made, origin
+
+
+def _replaced(made: Ending, ended: bool, origin: str) -> Ending:
+    return Ending(ended, made.planned, made.reached, origin)
+
+
+def _plan(run: Run, columns: Mapping[str, Any], reached: float) -> tuple[float, str] | None:
+    own = columns.get(PLANNED)
+    if own is not None:
+        steps = float(own.at([int(reached)])[0])
+        return (steps, own.origin) if steps >= 1 else None
+    found = planned_steps(run.config)
+    if found is None:
+        found = planned_by_epochs(run, reached)
+    return None if found is None else (found[0], f"config.{found[1]}")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value < 1e15
+
+
+def _interval(loss: Any) -> float:
+    """The steps between two logged losses: the end may lie as far behind the last of them."""
+    series = None if loss is None else loss.values
+    if not isinstance(series, Series) or len(series.steps) < 2:
+        return 0.0
+    return float(np.median(np.diff(series.steps)))
+
+
+def _come_down(lr: Any) -> bool | None:
+    """Whether the rate has fallen to its end (True), still falls from high up (False), or says
+    nothing: it is constant, or not logged."""
+    series = None if lr is None else lr.values
+    if not isinstance(series, Series):
+        return None
+    good = np.isfinite(series.values) & (series.values >= 0)
+    steps, rates = series.steps[good].astype(float), series.values[good]
+    if len(rates) < LEAST_POINTS or not np.max(rates) > 0:
+        return None
+    shares: Floats = rates / np.max(rates)
+    last = float(shares[-1])
+    if last < FLOOR:
+        return True
+    before = float(np.interp(steps[-1] - STRETCH * (steps[-1] - steps[0]), steps, shares))
+    if abs(before - last) < FLAT:  # flat: at its floor, or as high as it ever was
+        return True if last <= HIGH else None
+    if last <= HIGH or before < last or _inverse_root(steps, shares):
+        return None
+    return False
+
+
+def _inverse_root(steps: Floats, shares: Floats) -> bool:
+    """Whether the second half of the rates falls as the inverse square root, which never ends."""
+    late = steps >= 0.5 * (steps[0] + steps[-1])
+    flat = shares[late] * np.sqrt(np.maximum(steps[late], 1.0))
+    return bool(np.max(flat) <= (1 + FLAT) * np.min(flat))
+
+
+def stored(final: Mapping[str, float], mapped: Mapping[str, str]) -> Ending:
+    """How a stored run stands, by the values of its final point and where they come from."""
+    ended = final.get(ENDED)
+    origin = mapped.get(ENDED, BY_NOTHING)
+    return Ending(
+        None if ended is None else bool(ended), final.get(PLANNED), final.get("steps"), origin
+    )
+
+
+def judged(ended: float | None, status: str) -> str:
+    """The status of a run: its logger's, unless its plan or its rate says another."""
+    if status == "failed" or ended is None:
+        return status
+    return "finished" if ended else "unfinished"
