@@ -1,11 +1,14 @@
-"""A fit with everything that makes it doubtful, from an optimum and its resamples."""
+"""A fit with everything that makes it doubtful, from an optimum and its resamples: the one place
+where fits are made, whichever procedure found the optimum."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scaling_cli.fitting import diagnostics
 from scaling_cli.fitting.objective import MAD
@@ -17,68 +20,151 @@ from scaling_cli.records import Floats
 from scaling_cli.version import VERSION
 
 FEW = 8  # degrees of freedom below which the fit goes through too many rows for a median
+HARDLY = 0.01  # of the largest weight: a run below it does not move the fit
+
+Index = NDArray[np.int64]
 
 
-def vanished(design: Design, surface: Surface, theta: Floats) -> list[str]:
-    """The free parameters that the optimum [free] drove to zero: amplitudes whose terms are gone,
-    and exponents whose terms do not fall."""
-    law = design.law
-    floor = float(np.min(np.abs(design.target))) or float(np.median(np.abs(design.target)))
-    values = {name: float(item[0, 0]) for name, item in surface.decode(theta[None]).items()}
-    units = {item.name: floor for item in law.parameters if item.linear}
-    units |= {name: 1.0 for name in law.exponents if law.parameter(name).transform == "log"}
-    free = [name for name in law.parameter_names if name in surface.free and name in units]
-    return [name for name in free if values[name] < diagnostics.VANISHED * units[name]]
+@dataclass(frozen=True)
+class Problem:
+    """What is fitted, and how it was asked for.
 
-
-def report(
-    design: Design,
-    frame: Frame,
-    surface: Surface,
-    theta: Floats,
-    refits: Floats,
-    options: FitOptions,
-    group: Mapping[str, Any] | None,
-    short: int = 0,
-) -> Fit:
-    """The fit at `theta` [free], with its resamples' refits [resamples, free] and what to doubt.
-
-    `short` resamples were not fitted, for they hold fewer distinct rows than free parameters.
+    `kept` are the rows of the design that count, all without; the others were set aside by
+    `procedure`, which says so itself. Where rows are not runs, as the optima of isoFLOP curves are
+    not, `of_runs` is false.
     """
-    law, target, log = design.law, design.target, design.objective.log
-    values = dict(
-        zip(law.parameter_names, frame.raw(surface, theta[None])[0].tolist(), strict=True)
-    )
+
+    design: Design
+    frame: Frame
+    options: FitOptions
+    group: Mapping[str, Any] = field(default_factory=dict)
+    procedure: str = ""
+    kept: Index | None = None
+    of_runs: bool = True
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """Where the procedure ended: `theta` [free] on `surface`, whose rows are those that count.
+
+    `starts` are the share of the starts that end there and their number. `noise` and `value` are
+    the procedure's own; the robust scale of the residuals and the objective's sum without.
+    """
+
+    surface: Surface
+    theta: Floats
+    converged: bool = True
+    starts: tuple[float, int] | None = None
+    noise: float | None = None
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The refits [resamples, free] that `wanted` resamples gave; `short` of these were not fitted,
+    for they hold fewer distinct rows than free parameters, and the others `failed`."""
+
+    refits: Floats
+    wanted: int = 0
+    short: int = 0
+    failed: str = "did not converge"
+
+    @classmethod
+    def none(cls, free: int) -> Draws:
+        return cls(np.empty((0, free)))
+
+
+def assemble(problem: Problem, optimum: Optimum, draws: Draws) -> Fit:
+    """The fit at the optimum, with the resamples that may speak and all that is to be doubted."""
+    design, surface = problem.design, optimum.surface
+    law, log = design.law, surface.objective.log
+    raw = problem.frame.raw(surface, optimum.theta[None])[0]
+    values = dict(zip(law.parameter_names, raw.tolist(), strict=True))
     with np.errstate(all="ignore"):
-        residuals = surface.residuals(theta[None])[0]
-    if not np.isfinite(residuals).all():
+        residuals = surface.residuals(optimum.theta[None])[0]
+        prediction = law.predict(**values, **problem.frame.constants, **design.columns)
+    if not (np.isfinite(residuals).all() and np.isfinite([*raw, *prediction]).all()):
         raise design.no_number()
-    prediction = law.predict(**values, **frame.constants, **design.columns)
-    if not (np.isfinite(prediction).all() and np.isfinite(list(values.values())).all()):
-        raise design.no_number()
-    missed = np.log(target) - np.log(prediction) if log else target - prediction
-    noise = noise_of(missed, len(surface.free))
-    draws = frame.raw(surface, refits)
-    draws = draws[np.isfinite(draws).all(axis=1)]
-    n_runs = design.rows.n_runs
-    relative = np.expm1(missed) if log else missed / prediction
+    kept = np.arange(len(design.target)) if problem.kept is None else problem.kept
+    target, predicted = design.target[kept], prediction[kept]
+    missed = np.log(target) - np.log(predicted) if log else target - predicted
+    noise = optimum.noise
+    if noise is None:
+        noise = noise_of(missed, len(surface.free))
+    drawn = problem.frame.raw(surface, draws.refits)
+    drawn = drawn[np.isfinite(drawn).all(axis=1)]
     notes = [
         *design.notes,
-        *diagnostics.outlier_notes(missed, noise, relative, design.rows.run_ids),
+        *_residual_notes(problem, kept, missed, noise, predicted),
+        *_draw_notes(problem, drawn, draws),
+        *_value_notes(problem, optimum, values),
     ]
+    if design.rows.n_runs == 1 or len(drawn) < diagnostics.LEAST_FOUND * draws.wanted:
+        drawn = drawn[:0]
+    weighted = surface.weighted(surface.objective.rho(residuals))
+    result = Fit(
+        law_id=law.id,
+        group=dict(problem.group),
+        n_observations=len(design.rows),
+        n_runs=design.rows.n_runs,
+        recipe=problem.procedure or problem.options.recipe,
+        objective=surface.objective.name,
+        objective_value=float(np.sum(weighted)) if optimum.value is None else optimum.value,
+        values=values,
+        constants=problem.frame.constants,
+        draws=drawn,
+        level=problem.options.level,
+        noise=noise,
+        metrics=metrics(target, predicted, surface.weights),
+        domain=domain({name: column[kept] for name, column in design.columns.items()}),
+        columns=design.names,
+        seed=problem.options.seed,
+        data_digest=design.rows.digest(),
+        version=VERSION,
+        notes=tuple(notes),
+    )
+    if not len(drawn):
+        return result
+    low, high = result.interval(drawn)
+    return result.with_notes(diagnostics.interval_notes(law, low, high))
+
+
+def _residual_notes(
+    problem: Problem, kept: Index, missed: Floats, noise: float, predicted: Floats
+) -> list[Note]:
+    """What the residuals [kept] of the rows that count say against the fit."""
+    design = problem.design
+    log = design.objective.log
+    target = design.target[kept]
+    relative = np.expm1(missed) if log else missed / predicted
+    notes = []
+    if problem.of_runs and problem.kept is None:
+        notes += diagnostics.outlier_notes(missed, noise, relative, design.rows.run_ids)
     notes += diagnostics.explained_notes(
         np.log(target) if log else target, missed, design.weights, design.names["target"]
     )
-    notes += diagnostics.group_notes(relative, design.rows.logged_groups())
-    if n_runs == 1:
-        notes += diagnostics.one_run_notes(len(target))
-    else:
-        notes += diagnostics.resample_notes(len(draws), options.resamples, short)
-    if n_runs == 1 or len(draws) < diagnostics.LEAST_FOUND * options.resamples:
-        draws = draws[:0]
-    gone = vanished(design, surface, theta)
-    notes += diagnostics.vanished_notes(gone)
-    at_limit = np.stack(surface.limits) - theta
+    if problem.of_runs:
+        groups = design.rows.logged_groups()
+        notes += diagnostics.group_notes(relative, [groups[row] for row in kept])
+    return notes
+
+
+def _draw_notes(problem: Problem, drawn: Floats, draws: Draws) -> list[Note]:
+    """What the resamples lack."""
+    design = problem.design
+    if design.rows.n_runs == 1:
+        return diagnostics.one_run_notes(len(design.rows))
+    return diagnostics.resample_notes(len(drawn), draws.wanted, draws.short, draws.failed)
+
+
+def _value_notes(problem: Problem, optimum: Optimum, values: Mapping[str, float]) -> list[Note]:
+    """How the optimum was found, and which parameters ended at an end."""
+    surface, options = optimum.surface, problem.options
+    with np.errstate(all="ignore"):
+        _, derivatives = surface.residuals_and_jacobian(optimum.theta[None])
+    gone = vanished(problem.design, surface, optimum.theta, derivatives[0])
+    notes = diagnostics.vanished_notes(gone)
+    at_limit = np.stack(surface.limits) - optimum.theta
     at_limit = np.abs(at_limit) <= diagnostics.AT_BOUND * np.minimum(1.0, np.ptp(at_limit, axis=0))
     held = {name for name, hit in zip(surface.free, at_limit.any(axis=0), strict=True) if hit}
     notes += diagnostics.bound_notes(
@@ -88,31 +174,30 @@ def report(
     if options.fixed:
         pinned = ", ".join(f"{name} = {value:g}" for name, value in options.fixed.items())
         notes.append(Note("fixed", "info", f"Not fitted: {pinned}."))
-    result = Fit(
-        law_id=law.id,
-        group=dict(group or {}),
-        n_observations=len(design.rows),
-        n_runs=n_runs,
-        recipe=options.recipe,
-        objective=design.objective.name,
-        objective_value=float(np.sum(surface.weighted(surface.objective.rho(residuals)))),
-        values=values,
-        constants=frame.constants,
-        draws=draws,
-        level=options.level,
-        noise=noise,
-        metrics=metrics(target, prediction),
-        domain=domain(design.columns),
-        columns=design.names,
-        seed=options.seed,
-        data_digest=design.rows.digest(),
-        version=VERSION,
-        notes=tuple(notes),
-    )
-    if not len(draws):
-        return result
-    low, high = result.interval(draws)
-    return result.with_notes(diagnostics.interval_notes(law, low, high))
+    share, count = optimum.starts or (1.0, 1)
+    return [*notes, *diagnostics.solution_notes(share, count, optimum.converged)]
+
+
+def vanished(design: Design, surface: Surface, theta: Floats, derivatives: Floats) -> list[str]:
+    """The free parameters that the optimum [free] drove to zero: amplitudes whose terms are gone,
+    and exponents whose terms do not fall. `derivatives` [free, rows] are the residuals'."""
+    law = design.law
+    floor = float(np.min(np.abs(design.target))) or float(np.median(np.abs(design.target)))
+    values = {name: float(item[0, 0]) for name, item in surface.decode(theta[None]).items()}
+    units = {item.name: floor for item in law.parameters if item.linear}
+    units |= {name: 1.0 for name in law.exponents if law.parameter(name).transform == "log"}
+    # An amplitude inside a power has no unit of the target: what its term moves speaks for it.
+    inside = {*law.amplitudes} if law.form and law.form.power else set()
+    moved = dict(zip(surface.free, np.max(np.abs(derivatives), axis=1), strict=True))
+    return [
+        name
+        for name in law.parameter_names
+        if name in moved
+        and (
+            (name in units and values[name] < diagnostics.VANISHED * units[name])
+            or (name in inside and moved[name] < diagnostics.VANISHED)
+        )
+    ]
 
 
 def noise_of(missed: Floats, free: int) -> float:
@@ -126,18 +211,26 @@ def noise_of(missed: Floats, free: int) -> float:
     return max(robust, float(np.sqrt(np.sum(missed**2) / freedom)))
 
 
-def metrics(target: Floats, prediction: Floats) -> dict[str, float]:
-    """r2, rmse and mean absolute relative error over rows; targets of zero have no relative error,
-    and targets that are all alike are explained wholly or not at all."""
-    error = target - prediction
-    spread = float(np.sum((target - np.mean(target)) ** 2))
-    left = float(np.sum(error**2))
-    some = target != 0
-    return {
-        "r2": 1 - left / spread if spread > 0 else float(left == 0),
-        "rmse": float(np.sqrt(np.mean(error**2))),
-        "mape": float(np.mean(np.abs(error[some] / target[some]))) if some.any() else 0.0,
+def metrics(target: Floats, prediction: Floats, weights: Floats | None = None) -> dict[str, float]:
+    """r2, rmse and mean absolute relative error over rows, as the fit weighs them; where it does,
+    also how many of them hardly count. Targets of zero have no relative error, and targets that are
+    all alike are explained wholly or not at all."""
+    shares = np.ones(len(target)) if weights is None else weights
+    shares = shares / np.sum(shares)
+    unit = float(np.max(np.abs(target))) or 1.0  # squares of huge targets would overflow
+    scaled, error = target / unit, (target - prediction) / unit
+    spread = float(shares @ (scaled - shares @ scaled) ** 2)
+    square = float(shares @ error**2)
+    there = target != 0
+    relative = np.abs(error[there] / scaled[there])
+    found = {
+        "r2": 1 - square / spread if spread > 0 else float(square == 0),
+        "rmse": unit * float(np.sqrt(square)),
+        "mape": float(shares[there] @ relative / np.sum(shares[there])) if there.any() else 0.0,
     }
+    if weights is not None:
+        found["hardly_count"] = float(np.sum(weights < HARDLY * np.max(weights)))
+    return found
 
 
 def domain(columns: Mapping[str, Floats]) -> dict[str, tuple[float, float]]:

@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,19 +22,19 @@ from numpy.typing import NDArray
 from scaling_cli.compute import SIX_ND
 from scaling_cli.errors import InputError
 from scaling_cli.fitting import assembly, diagnostics, problem, record
+from scaling_cli.fitting.assembly import Draws, Optimum, Problem, assemble
 from scaling_cli.fitting.objective import DEFAULT_OBJECTIVE, MAD, Objective
-from scaling_cli.fitting.problem import FitOptions
+from scaling_cli.fitting.problem import Design, FitOptions, Frame
 from scaling_cli.fitting.record import Fold, Record
 from scaling_cli.fitting.result import Fit, distance_outside
-from scaling_cli.fitting.solver import Prior, objective_values, solve
+from scaling_cli.fitting.solver import Prior, Solution, objective_values, solve
 from scaling_cli.fitting.starts import candidate_starts
 from scaling_cli.fitting.surface import Surface, middle
-from scaling_cli.fitting.targets import direction_notes, is_cross_entropy, unit_notes
+from scaling_cli.fitting.targets import is_cross_entropy
 from scaling_cli.laws import get_law
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats
 from scaling_cli.table import Mask, Table
-from scaling_cli.version import VERSION
 
 RECIPE = "auto"
 LAW = get_law("skaling")
@@ -222,7 +222,7 @@ def survey(ladder: Ladder, scales: Mapping[str, float], starts: Floats | None = 
     )
 
 
-def fit_at(ground: Ground, scales: Mapping[str, float], widths: Floats) -> Floats:
+def solution_at(ground: Ground, scales: Mapping[str, float], widths: Floats) -> Solution:
     """The fit [widths, free] under each of `widths` [widths, 2], from two starts."""
     held = prior(ground.floor, widths)
     near = np.repeat(ground.theta[None], len(widths), axis=0)
@@ -233,10 +233,13 @@ def fit_at(ground: Ground, scales: Mapping[str, float], widths: Floats) -> Float
     weights = ground.weights[None] / ground.noise**2
     found = solve(surface, weights, np.concatenate([near, central]), twice)
     better = found.objective[: len(widths)] <= found.objective[len(widths) :]
-    theta: Floats = np.where(
-        better[:, None], found.theta[: len(widths)], found.theta[len(widths) :]
-    )
-    return theta
+    chosen = np.where(better, 0, len(widths)) + np.arange(len(widths))
+    return found.take(chosen)
+
+
+def fit_at(ground: Ground, scales: Mapping[str, float], widths: Floats) -> Floats:
+    """The optima [widths, free] of `solution_at`."""
+    return solution_at(ground, scales, widths).theta
 
 
 def curvature(ground: Ground, scales: Mapping[str, float], theta: Floats, held: Prior) -> Floats:
@@ -464,57 +467,28 @@ def fit(
     scales = ladder.scales()
     ground = survey(ladder, scales)
     belief, folds = backtested(ground, scales, widths if is_cross_entropy(wanted) else NO_PRIOR)
-    final = fit_at(ground, scales, belief.mean_width)
+    final = solution_at(ground, scales, belief.mean_width)
     surface = ground.rows.surface(scales, ground.noise)
-    residuals = surface.residuals(final)[0]
+    residuals = surface.residuals(final.theta)[0]
     draws = resample(ground, scales, belief, options.resamples, options.seed)
 
-    def raw(points: Floats) -> Floats:
-        """Coordinates [batch, free] -> base-unit parameters [batch, parameters]."""
-        with np.errstate(over="ignore"):
-            values = LAW.to_raw(surface.decode(points), scales)
-        return np.concatenate([values[name] for name in NAMES], axis=1)
-
-    values = dict(zip(NAMES, raw(final)[0].tolist(), strict=True))
-    drawn = raw(draws)
-    drawn = drawn[np.isfinite(drawn).all(axis=1)]
-    notes += diagnostics.design_notes(LAW, columns, problem.effective_runs(rows), len(NAMES))
-    notes += diagnostics.settings_notes(columns, target, wanted)
-    notes += unit_notes(LAW, wanted, target)
-    notes += direction_notes(LAW, wanted, columns, target)
-    notes += diagnostics.resample_notes(len(drawn), options.resamples)
-    notes += diagnostics.explained_notes(np.log(ground.rows.target), residuals, None, wanted)
-    if rows.n_runs == 1:
-        notes += diagnostics.one_run_notes(len(rows))
-        drawn = drawn[:0]
-    kept_groups = [rows.logged_groups()[row] for row in ground.kept]
-    notes += diagnostics.group_notes(np.expm1(-residuals), kept_groups)
-    notes += _recipe_notes(ground, belief, values["E"], ladder, rows.run_ids, wanted)
-    return Fit(
-        law_id=LAW.id,
-        recipe=RECIPE,
-        drift=DRIFT,
-        record=Record("flops", OTHERS, folds=tuple(folds)),
-        group=dict(group or {}),
-        n_observations=len(rows),
-        n_runs=rows.n_runs,
-        objective="map",
-        objective_value=float(
-            np.sum(ground.weights * surface.objective.rho(residuals)) / ground.noise**2
-        ),
-        values=values,
-        constants={},
-        draws=drawn,
-        level=options.level,
-        noise=noise_at(ground, scales, final),
-        metrics=assembly.metrics(target, LAW.predict(**values, **columns)),
-        domain=assembly.domain({name: values[ground.kept] for name, values in columns.items()}),
-        columns=names,
-        seed=options.seed,
-        data_digest=rows.digest(),
-        version=VERSION,
-        notes=tuple(notes),
+    effective = problem.effective_runs(rows)
+    notes += problem.look_at(LAW, wanted, columns, target, effective, len(NAMES))
+    floor = float(np.exp(final.theta[0, E]))
+    notes += _recipe_notes(ground, belief, floor, ladder, rows.run_ids, wanted)
+    design = Design(LAW, rows, names, columns, target, None, None, surface.objective, tuple(notes))
+    asked = Problem(
+        design, Frame(LAW, scales, {}, {}, {}), options, group or {}, RECIPE, ground.kept
     )
+    optimum = Optimum(
+        replace(surface, weights=ground.weights),
+        final.theta[0],
+        bool(final.converged[0]),
+        noise=noise_at(ground, scales, final.theta),
+        value=float(np.sum(ground.weights * surface.objective.rho(residuals)) / ground.noise**2),
+    )
+    fitted = assemble(asked, optimum, Draws(draws, options.resamples))
+    return replace(fitted, drift=DRIFT, record=Record("flops", OTHERS, folds=tuple(folds)))
 
 
 def _recipe_notes(

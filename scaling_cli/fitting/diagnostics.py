@@ -375,13 +375,16 @@ def one_run_notes(rows: int) -> list[Note]:
     ]
 
 
-def resample_notes(found: int, wanted: int, short: int = 0) -> list[Note]:
-    """Too few of the wanted resamples gave a fit; `short` of them had too few distinct rows."""
+def resample_notes(
+    found: int, wanted: int, short: int = 0, failed: str = "did not converge"
+) -> list[Note]:
+    """Too few of the wanted resamples gave a fit: `short` of them had too few distinct rows, and
+    the others `failed`."""
     if not wanted or 1 - found / wanted <= MAX_FAILED_RESAMPLES:
         return []
     shares = {
         "hold fewer distinct rows than the law has free parameters": short / wanted,
-        "did not converge": (wanted - found - short) / wanted,
+        failed: (wanted - found - short) / wanted,
     }
     said = " and ".join(f"{share:.0%} {what}" for what, share in shares.items() if share > 0)
     if found < LEAST_FOUND * wanted:

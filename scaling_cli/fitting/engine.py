@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from scaling_cli.errors import InputError
-from scaling_cli.fitting import diagnostics, folds
-from scaling_cli.fitting.assembly import report
+from scaling_cli.fitting import folds
+from scaling_cli.fitting.assembly import Draws, Optimum, Problem, assemble
 from scaling_cli.fitting.problem import Design, FitOptions, Frame
 from scaling_cli.fitting.resampling import determined, resampled
 from scaling_cli.fitting.result import PAPER, Fit
@@ -39,9 +39,10 @@ def fit(
     options = options or FitOptions()
     design = Design.of(law, observations, options)
     frame = Frame.around(design.law, design.columns, options)
+    problem = Problem(design, frame, options, group or {})
     surface = frame.surface(design)
     if options.recipe == PAPER and design.law.paper and design.law.paper.staged:
-        return _staged(design.law.paper.staged, design, frame, surface, options, group)
+        return _staged(design.law.paper.staged, problem, surface)
     surface, solution = fit_starts(surface, starts(surface))
     best = solution.best()
     theta, value = solution.theta[best], float(solution.objective[best])
@@ -57,23 +58,20 @@ def fit(
             weights = weights[enough]
             found = solve(surface, weights, np.repeat(theta[None], len(weights), axis=0))
             refits = found.theta[found.converged]
-    fitted = report(design, frame, surface, theta, refits, options, group, short)
-    if len(fitted.draws):
-        seen = folds.record_of(design, surface, solution, options.seed)
-        fitted = replace(fitted, drift=folds.drift(design), record=seen)
-    count, converged = len(solution.objective), bool(solution.converged[best])
-    return fitted.with_notes(diagnostics.solution_notes(agreement, count, converged))
+    starts_met = (agreement, len(solution.objective))
+    optimum = Optimum(surface, theta, bool(solution.converged[best]), starts_met)
+    fitted = assemble(problem, optimum, Draws(refits, options.resamples, short))
+    if not len(fitted.draws):
+        return fitted
+    seen = folds.record_of(design, surface, solution, options.seed)
+    return replace(fitted, drift=folds.drift(design), record=seen)
 
 
 def _staged(
-    procedure: Callable[..., tuple[dict[str, float], str]],
-    design: Design,
-    frame: Frame,
-    surface: Surface,
-    options: FitOptions,
-    group: Mapping[str, Any] | None,
+    procedure: Callable[..., tuple[dict[str, float], str]], problem: Problem, surface: Surface
 ) -> Fit:
     """The fit by a paper's procedure of several stages; it has no resamples."""
+    design, frame, options = problem.design, problem.frame, problem.options
     if options.fixed or options.bounds or options.weights:
         raise InputError(
             f"the paper's procedure for {design.law.id} fixes no parameter, bounds none, and weighs"
@@ -82,8 +80,7 @@ def _staged(
         )
     values, done = procedure(design.columns, design.target, frame.constants)
     theta = surface.encode(design.law.to_scaled(values, frame.scales))[0]
-    alone = replace(options, resamples=0)
-    fitted = report(design, frame, surface, theta, np.empty((0, len(theta))), alone, group)
+    fitted = assemble(problem, Optimum(surface, theta), Draws.none(len(theta)))
     return fitted.with_notes([Note("staged_procedure", "info", done)])
 
 

@@ -17,14 +17,15 @@ import numpy as np
 from scaling_cli.compute import SIX_ND
 from scaling_cli.errors import FitError, InputError
 from scaling_cli.fitting import assembly, problem
-from scaling_cli.fitting.problem import FitOptions
+from scaling_cli.fitting.assembly import Draws, Optimum, Problem, assemble
+from scaling_cli.fitting.objective import get_objective
+from scaling_cli.fitting.problem import Design, FitOptions, Frame
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import Law, get_law
 from scaling_cli.notes import Note
 from scaling_cli.quantities import count
 from scaling_cli.records import Floats
 from scaling_cli.table import Table
-from scaling_cli.version import VERSION
 
 Method = Literal["parabola", "akima"]
 
@@ -37,11 +38,12 @@ WIDE = 8.0  # sizes further than this factor from the optimum bend the parabola 
 LOPSIDED = 2.0  # one side of the optimum reaching this much further (in ln params) shifts it
 ENVELOPE_POINTS = 1500  # log-spaced compute, Hoffmann et al. 2022, section 3.1
 LEAST_ENVELOPE_RUNS = 3
+SLOPES = (-1.5, 1.5)
 FLOPS_TOLERANCE = 0.05  # compute may differ this much from 6 params tokens by rounding
 
 
 @dataclass(frozen=True)
-class Curve:
+class IsoFlopCurve:
     """One budget: its compute, ln params of its sizes (ascending) and the lowest loss of each."""
 
     flops: float
@@ -156,7 +158,7 @@ def fit_envelope(
     return _power(law, rows, flops, log_params, None, options, group, notes, lines)
 
 
-def isoflop_curves(observations: Table) -> list[Curve]:
+def isoflop_curves(observations: Table) -> list[IsoFlopCurve]:
     """The budgets of a study, lowest first: runs parted where the compute leaves a gap."""
     flops, loss = observations.columns["flops"], observations.columns["loss"]
     log_params = np.log(observations.columns["params"])
@@ -167,7 +169,7 @@ def isoflop_curves(observations: Table) -> list[Curve]:
         sizes, inverse = np.unique(log_params[part], return_inverse=True)
         lowest = np.full(len(sizes), np.inf)
         np.minimum.at(lowest, inverse, loss[part])
-        curves.append(Curve(float(np.exp(np.mean(np.log(flops[part])))), sizes, lowest))
+        curves.append(IsoFlopCurve(float(np.exp(np.mean(np.log(flops[part])))), sizes, lowest))
     return curves
 
 
@@ -254,7 +256,7 @@ def _parabola(log_params: Floats) -> Floats:
     return np.asarray(np.linalg.pinv(np.stack([x**2, x, np.ones_like(x)], axis=1)))
 
 
-def _noise(curves: Sequence[Curve]) -> float | None:
+def _noise(curves: Sequence[IsoFlopCurve]) -> float | None:
     """Standard deviation of ln loss about the parabolas, pooled; None without a fourth size."""
     squares, freedom = 0.0, 0
     for curve in curves:
@@ -268,11 +270,11 @@ def _noise(curves: Sequence[Curve]) -> float | None:
     return float(np.sqrt(squares / freedom)) if freedom else None
 
 
-def _dropped(curve: Curve, why: str) -> Note:
+def _dropped(curve: IsoFlopCurve, why: str) -> Note:
     return Note("budget_dropped", "warning", f"The budget {curve.flops:.3g} is left out: {why}.")
 
 
-def _window_notes(curve: Curve, optimum: float) -> list[Note]:
+def _window_notes(curve: IsoFlopCurve, optimum: float) -> list[Note]:
     """What makes a parabola's vertex miss the optimum (arXiv:2603.22339)."""
     left, right = optimum - curve.log_params[0], curve.log_params[-1] - optimum
     notes = []
@@ -332,31 +334,36 @@ def _power(
         complete = [(x[~np.isnan(d)], d[~np.isnan(d)]) for d in draws]
         lines = np.array([_line(*pair) for pair in complete if len(pair[0]) >= LEAST_BUDGETS])
         lines = lines.reshape(-1, 2)
-    prediction = np.exp(intercept + slope * x)
-    residuals = log_params - np.log(prediction)
-    freedom = max(1, len(x) - 2)
-    sizes = {name: v for name, v in rows.columns.items() if name in ("params", "tokens")}
-    return Fit(
-        law_id=law.id,
-        group=dict(group or {}),
-        n_observations=len(rows),
-        n_runs=rows.n_runs,
-        objective="squared_log",
-        objective_value=float(np.sum(residuals**2)),
-        values={"G": float(np.exp(intercept)), "a": slope},
-        constants={},
-        draws=np.stack([np.exp(lines[:, 0]), lines[:, 1]], axis=1),
-        level=options.level,
-        noise=float(np.sqrt(np.sum(residuals**2) / freedom)),
-        metrics=assembly.metrics(np.exp(log_params), prediction),
-        domain={"flops": (float(np.min(flops)), float(np.max(flops)))}
-        | {name: bounds for name, bounds in assembly.domain(sizes).items() if name != "flops"},
-        columns={"flops": "flops", "target": "params"},
-        seed=options.seed,
-        data_digest=rows.digest(),
-        version=VERSION,
-        notes=tuple(notes),
+    squares = float(np.sum((log_params - intercept - slope * x) ** 2))
+    noise = float(np.sqrt(squares / max(1, len(x) - 2)))
+    free_law = law.starting({"a": SLOPES})  # a line's slope may be of either sign
+    design = Design(
+        free_law,
+        rows,
+        {"flops": "flops", "target": "params"},
+        {"flops": flops},
+        np.exp(log_params),
+        None,
+        None,
+        get_objective("squared_log"),
+        tuple(notes),
     )
+    frame = Frame.around(free_law, design.columns, options)
+    surface = frame.surface(design)
+
+    def coordinates(line: Floats) -> Floats:
+        """Intercepts and slopes [batch, 2] -> the surface's coordinates [batch, 2]."""
+        values = {"G": np.exp(line[:, 0]), "a": line[:, 1]}
+        return surface.encode(free_law.to_scaled(values, frame.scales))
+
+    optimum = Optimum(
+        surface, coordinates(np.array([[intercept, slope]]))[0], noise=noise, value=squares
+    )
+    failed = "leave too few optima inside the sizes"
+    drawn = Draws(coordinates(lines), options.resamples, failed=failed)
+    fitted = assemble(Problem(design, frame, options, group or {}, of_runs=False), optimum, drawn)
+    sizes = {name: v for name, v in rows.columns.items() if name in ("params", "tokens")}
+    return replace(fitted, domain={**assembly.domain(sizes), **fitted.domain})
 
 
 def _by_run(keys: Sequence[str]) -> list[list[int]]:

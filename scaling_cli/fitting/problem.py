@@ -108,10 +108,7 @@ class Design:
                 " not read",
                 "Use it with passuntil, or choose --objective squared.",
             )
-        notes += diagnostics.design_notes(law, columns, effective_runs(rows, weights), free)
-        notes += diagnostics.settings_notes(columns, target, names["target"])
-        notes += unit_notes(law, names["target"], target)
-        notes += direction_notes(law, names["target"], columns, target)
+        notes += look_at(law, names["target"], columns, target, effective_runs(rows, weights), free)
         _refuse_turn(law, names, columns, target)
         notes = [*notes_of_law, *notes]
         return cls(law, rows, names, columns, target, trials, weights, objective, tuple(notes))
@@ -124,6 +121,19 @@ class Design:
             f"{self.law.id} gives no finite prediction on these {len(self.rows)} runs{varied}",
             "Add runs that differ there, or fit a law that does not read it.",
         )
+
+
+def look_at(
+    law: Law, name: str, columns: Mapping[str, Floats], target: Floats, runs: float, free: int
+) -> list[Note]:
+    """What the rows alone make doubtful, before a fit of `free` parameters to the target `name`;
+    `runs` are counted as `effective_runs` does."""
+    return [
+        *diagnostics.design_notes(law, columns, runs, free),
+        *diagnostics.settings_notes(columns, target, name),
+        *unit_notes(law, name, target),
+        *direction_notes(law, name, columns, target),
+    ]
 
 
 def _refuse_turn(

@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_cli.errors import FitError, InputError
-from scaling_cli.fitting import assembly, diagnostics, engine, problem, resampling
+from scaling_cli.fitting import engine, problem, resampling
 from scaling_cli.fitting.arrays import Scratch
+from scaling_cli.fitting.assembly import Draws, Optimum, Problem, assemble
 from scaling_cli.fitting.powersum import Rows
 from scaling_cli.fitting.problem import Design, FitOptions, Frame
 from scaling_cli.fitting.result import PAPER, FailedFit, Fit
@@ -215,10 +216,11 @@ def fit(law: Law, groups: Groups, options: FitOptions) -> list[Fit | FailedFit]:
         group = groups[i][0]
         part = joint.parts[g]
         theta = joint.of_group(best.theta, g)[0]
-        alone = assembly.report(design, frame, part, own[g], apart[g], options, group)
-        both = assembly.report(
-            design, frame, part, theta, joint.of_group(refits, g), options, group
-        )
+        asked = Problem(design, frame, options, group)
+        count, converged = options.resamples, bool(best.converged[0])
+        alone = assemble(asked, Optimum(part, own[g]), Draws(apart[g], count))
+        tied_refits = Draws(joint.of_group(refits, g), count)
+        both = assemble(asked, Optimum(part, theta, converged), tied_refits)
         fits[i] = replace(
             both,
             tied={
@@ -233,7 +235,6 @@ def fit(law: Law, groups: Groups, options: FitOptions) -> list[Fit | FailedFit]:
             },
         )
     doubt = _doubt(options.tied, list(fits.values()), test["p_value"])
-    doubt += diagnostics.solution_notes(1.0, len(CANDIDATES), bool(best.converged[0]))
     return [fits[i].with_notes(doubt) if i in fits else failed[i] for i in range(len(groups))]
 
 

@@ -50,7 +50,8 @@ def codes(fitted: Fit, severity: str = "") -> set[str]:
 
 def test_a_sound_ladder_has_no_doubts() -> None:
     assert fit(LAW, runs(**ladder(40)), QUICK).notes == ()
-    assert auto.fit(runs(**ladder(40)), QUICK).notes == ()
+    forecast = auto.fit(runs(**ladder(40)), QUICK)
+    assert {note.severity for note in forecast.notes} <= {"info"}
 
 
 @pytest.mark.parametrize("law", ["chinchilla", "auto"])
