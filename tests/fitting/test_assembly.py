@@ -132,10 +132,13 @@ def test_no_interval_stands_beside_the_word_that_there_is_none(
     assert all(item.low is None for item in fitted.parameters.values())
 
 
-@pytest.mark.parametrize("name", SURFACES)
+@pytest.mark.parametrize("name", ["robust", "paper", "tied", "chain"])
 def test_a_law_that_falls_explains_nothing_of_what_rises(name: str) -> None:
-    columns = surface_runs()
-    columns["loss"] = 1.0 + 0.1 * np.log(columns["flops"] / 1e17)
+    random = np.random.default_rng(1)
+    compute = np.geomspace(1e18, 3e20, 30)
+    params = np.sqrt(compute / 6 / np.exp(random.uniform(np.log(4), np.log(150), 30)))
+    columns = {"params": params, "tokens": compute / 6 / params, "flops": compute}
+    columns["loss"] = 1 / (1 + np.exp(18.5 - np.log10(compute)))
     fitted = PROCEDURES[name](Table.from_columns(columns), QUICK)
     assert "explains_little" in codes(fitted)
 
