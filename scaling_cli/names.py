@@ -18,9 +18,8 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +32,7 @@ CONFIG = "config."
 RUN_FIELDS = ("run_id", "name", "group", "status", "ended", "source", "tags")
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a run has a name: the metric or the config key `key`; `shadowed` is the config key of
     that very name which stands behind a metric."""
 
@@ -105,7 +103,7 @@ class Document:
 
     @cached_property
     def values(self) -> dict[str, Any]:
-        decoded: dict[str, Any] = json.loads(self.text)
+        decoded: dict[str, Any] = {} if self.text == "{}" else json.loads(self.text)
         return decoded
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -134,31 +132,27 @@ class Status(str):
 class RunNames:
     """The fields, config keys and logged metrics of the runs behind the rows of a table.
 
-    `fields` holds a sequence [runs] for each of RUN_FIELDS; `config` and `metrics` a document a
-    run; `owner` [rows] the place of the run of each row.
+    `fields` holds an array [runs] of objects for each of RUN_FIELDS; `config` and `metrics` a
+    Document a run; `owner` [rows] the place of the run of each row.
     """
 
     def __init__(
         self,
-        fields: Mapping[str, Sequence[Any]],
-        config: Sequence[Document],
-        metrics: Sequence[Document],
+        fields: Mapping[str, Any],
+        config: Any,
+        metrics: Any,
         owner: NDArray[np.intp] | None = None,
     ) -> None:
         self.fields, self.config, self.metrics = fields, config, metrics
         self.owner = np.arange(len(config)) if owner is None else owner
         self._found: dict[str, Any] = {}
+        self._places: dict[str, list[Place | None]] = {}
 
     def take(self, rows: NDArray[np.intp]) -> RunNames:
         """Those of these rows, which may repeat; only their runs count as known."""
         used, owner = np.unique(self.owner[rows], return_inverse=True)
-        places = used.tolist()
-        return RunNames(
-            {name: [values[i] for i in places] for name, values in self.fields.items()},
-            [self.config[i] for i in places],
-            [self.metrics[i] for i in places],
-            owner,
-        )
+        fields = {name: values[used] for name, values in self.fields.items()}
+        return RunNames(fields, self.config[used], self.metrics[used], owner)
 
     def find(self, name: str) -> Any | None:
         """The value of a name in each row [rows]; None where no run has it."""
@@ -177,20 +171,21 @@ class RunNames:
         for name in dict.fromkeys(names):
             if name in RUN_FIELDS:
                 continue
-            places = [run.place(name) for run in self._runs]
+            places = self._place_in_runs(name)
             shadowed = [place for place in places if place and place.shadowed]
             if shadowed:
                 found.append(f"{shadowed[0].doubt(name)} (so in {counted(len(shadowed), 'run')})")
-            keys = Counter(place.origin for place in places if place and not place.metric)
+            keys = Counter(place.key for place in places if place and not place.metric)
             if len(keys) > 1:
-                told = ", ".join(f"{k} in {counted(n, 'run')}" for k, n in keys.most_common(4))
+                counts = [(CONFIG + key, counted(n, "run")) for key, n in keys.most_common(4)]
+                told = ", ".join(f"{key} in {runs}" for key, runs in counts)
                 found.append(f"{name} is read from settings that are nested differently: {told}")
         return [Note.of("ambiguous_name", f"{message}.") for message in found]
 
     def _in_runs(self, name: str) -> Any | None:
         if name in RUN_FIELDS:
             return objects(self._field(name))
-        places = [run.place(name) for run in self._runs]
+        places = self._place_in_runs(name)
         if not any(places):
             return self._empty_setting(name)
         found = [
@@ -201,13 +196,18 @@ class RunNames:
             return np.array([np.nan if value is None else value for value in found], np.float64)
         return objects(found)
 
+    def _place_in_runs(self, name: str) -> list[Place | None]:
+        if name not in self._places:
+            self._places[name] = [run.place(name) for run in self._runs]
+        return self._places[name]
+
     def _empty_setting(self, name: str) -> Any | None:
         """A setting that is there, and that no run has a value of."""
         keys = {name, name.removeprefix(CONFIG)}
         return objects([None] * len(self.config)) if keys & self._keys else None
 
     def _field(self, name: str) -> Sequence[Any]:
-        values = self.fields[name]
+        values: Sequence[Any] = self.fields[name]
         if name == "status":
             return [_status(v, run.values) for v, run in zip(values, self.config, strict=True)]
         if name == "source":  # a table's own column says more than the name of its file
@@ -230,7 +230,7 @@ class RunNames:
 
     def __getstate__(self) -> dict[str, Any]:
         kept = ("fields", "config", "metrics", "owner")
-        return {name: self.__dict__[name] for name in kept} | {"_found": {}}
+        return {name: self.__dict__[name] for name in kept} | {"_found": {}, "_places": {}}
 
 
 def _status(status: str, config: Mapping[str, Any]) -> Status:

@@ -10,7 +10,7 @@ import numpy as np
 
 from scaling_cli.ending import ENDED, NOT_ENDED, PLANNED, judged
 from scaling_cli.errors import InputError
-from scaling_cli.expressions import parse
+from scaling_cli.expressions import objects, parse
 from scaling_cli.mapping import Mapping
 from scaling_cli.names import RUN_FIELDS, Document, RunNames
 from scaling_cli.notes import Note
@@ -49,7 +49,7 @@ class Runs(Shown):
 
     def select(self, mask: Mask) -> Runs:
         """The runs where `mask` is true."""
-        return self.take(np.flatnonzero(mask))
+        return self if mask.all() else self.take(np.flatnonzero(mask))
 
     def of_records(self, records: Sequence[RunRecord]) -> Runs:
         """The same rows of numbers, of records that say something else of the runs."""
@@ -181,9 +181,9 @@ def names_of(records: Sequence[RunRecord], values: Sequence[dict[str, float]]) -
     fields["status"] = [judged(end, s) for end, s in zip(ends, fields["status"], strict=True)]
     fields[ENDED] = [None if end is None else bool(end) for end in ends]
     return RunNames(
-        fields,
-        [Document(record.config_json) for record in records],
-        [Document(record.summary_json) for record in records],
+        {name: objects(values) for name, values in fields.items()},
+        objects([Document(record.config_json) for record in records]),
+        objects([Document(record.summary_json) for record in records]),
     )
 
 

@@ -124,7 +124,8 @@ class Table:
 
     def select(self, mask: Mask | Sequence[bool]) -> Table:
         """The rows where `mask` is true."""
-        return self.take(np.flatnonzero(np.asarray(mask, dtype=bool)))
+        kept = np.asarray(mask, dtype=bool)
+        return self if kept.all() else self.take(np.flatnonzero(kept))
 
     def with_columns(self, **columns: Floats) -> Table:
         """The same rows with more columns, or others."""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from scaling_cli.errors import InputError
+from scaling_cli.expressions import objects
 from scaling_cli.names import Document, RunNames
 from scaling_cli.table import Table
 
@@ -52,7 +53,11 @@ def test_a_part_of_the_runs_travels_without_the_others() -> None:
         {"loss": np.arange(1000.0)},
         tuple(fields["run_id"]),
         tuple(fields["run_id"]),
-        RunNames(fields, config, [Document("{}")] * 1000),
+        RunNames(
+            {name: objects(values) for name, values in fields.items()},
+            objects(config),
+            objects([Document("{}")] * 1000),
+        ),
     )
     part = rows.select(rows.matches("depth in [3, 5]"))
     sent = pickle.dumps(part)
