@@ -148,6 +148,16 @@ def test_splits_keep_constraints(fitted: scalefit.Fit) -> None:
         scalefit.optimal(fitted)
 
 
+def test_errors_name_arguments_as_python_does(fitted: scalefit.Fit) -> None:
+    with pytest.raises(InputError) as caught:
+        scalefit.predict(fitted, params="7B")
+    assert "tokens" in str(caught.value)
+    assert "--" not in str(caught.value)
+    with pytest.raises(InputError, match="weights") as caught:
+        scalefit.fit("isoflop", ladder(), weights="tokens")
+    assert "--" not in str(caught.value)
+
+
 def test_laws_and_recipes_are_compared(fitted: scalefit.Fit) -> None:
     (found,) = scalefit.compare(["chinchilla", "skaling"], ladder())
     assert {score.law for score in found.ranking} == {"chinchilla", "skaling"}
@@ -207,9 +217,9 @@ def test_a_fit_in_python_is_kept_only_when_that_is_said(tmp_path: Path) -> None:
     project.ingest([str(tmp_path / "runs.csv")])
     options = scalefit.FitOptions(resamples=0)
     project.fit(["chinchilla"], options=options)
-    assert list(project.store.fits()) == []
+    assert project.store.fits.listed() == []
     project.fit(["chinchilla"], options=options, save=True)
-    assert len(project.store.fits()) == 1
+    assert len(project.store.fits.listed()) == 1
 
 
 def test_results_show_themselves(fitted: scalefit.Fit, samples: scalefit.Project) -> None:

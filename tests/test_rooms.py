@@ -198,3 +198,18 @@ def test_published_split_loads_numpy_alone() -> None:
     assert loaded_by("optimal", "--budget", "1e24", "--published", "epoch2024", "--json") == {
         "numpy"
     }
+
+
+@pytest.mark.parametrize(
+    ("written", "home"),
+    [
+        ("difflib", "spelling.py"),
+        ("1.4826", "fitting/objective.py"),
+        ("6 * params", "compute.py"),
+        ('"m": 1e6', "quantities.py"),
+    ],
+)
+def test_what_has_one_place_is_written_in_one_file(written: str, home: str) -> None:
+    """Near names, the scale of a median deviation, the compute of a run, units."""
+    files = [path for path in PACKAGE.rglob("*.py") if written in path.read_text(encoding="utf-8")]
+    assert [path.relative_to(PACKAGE).as_posix() for path in files] == [home]

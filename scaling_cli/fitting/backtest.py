@@ -117,12 +117,12 @@ class Comparison(Shown):
 
 def rolling(observations: Table, by: str = "flops") -> list[Fold]:
     """Cuts of the column `by`, the lowest first; FitError where the runs allow none."""
-    if by not in observations.columns:
+    values = observations.numbers(by)
+    if np.isnan(values).all():
         raise FitError(
             f"no run has a column {by} to cut by", "Cut by flops, params or tokens: --cut flops."
         )
-    values = observations.columns[by]
-    ordered = np.sort(values[np.isfinite(values)])
+    ordered = np.sort(values[np.isfinite(values) & (values > 0)])
     gaps = np.flatnonzero(np.diff(np.log(ordered)) > np.log(SAME_LEVEL))
     least = max(LEAST_TRAINING, LEAST_SHARE * len(ordered))
     gaps = gaps[(gaps + 1 >= least) & (len(ordered) - gaps - 1 >= LEAST_HELD)]
