@@ -23,7 +23,9 @@ _FINAL = re.compile(r"last|min|mean:[1-9]\d*")
 class Mapping:
     """A project's names. `columns`: canonical or extra column -> logged name or expression.
 
-    `tables` keeps the file's other top-level tables ([[check]], ...) for those who read them.
+    `console` holds templates of a console log's lines
+    (adapters.console_lines). `tables` keeps the file's other top-level tables ([[check]], ...) for
+    those who read them.
     """
 
     columns: dict[str, str] = field(default_factory=dict)
@@ -31,6 +33,7 @@ class Mapping:
     group: tuple[str, ...] = ()
     final: str = "last"
     where: str | None = None
+    console: tuple[str, ...] = field(default=(), compare=False)
     path: str = field(default="", compare=False)
     tables: dict[str, Any] = field(default_factory=dict, compare=False)
 
@@ -95,7 +98,9 @@ def load_mapping(path: str | Path | None) -> Mapping:
 
 
 def _mapping(path: str, document: dict[str, Any]) -> Mapping:
-    tables = {key: value for key, value in document.items() if key not in ("columns", "run")}
+    tables = {
+        key: value for key, value in document.items() if key not in ("columns", "run", "console")
+    }
     for name in spelled_like("columns", tables)[:1]:
         raise InputError(f"{path}: [{name}] is not a table of a mapping", "Write [columns].")
     columns, run = document.get("columns", {}), document.get("run", {})
@@ -149,4 +154,24 @@ def _mapping(path: str, document: dict[str, Any]) -> Mapping:
         where=where,
         path=path,
         tables=tables,
+        console=_console(path, document.get("console", {})),
     )
+
+
+def _console(path: str, table: Any) -> tuple[str, ...]:
+    """The templates of `[console] line`, one text or a list of them."""
+    if not isinstance(table, dict):
+        raise InputError(f"{path}: console is not a table", "Write [console] on its own line.")
+    for key in table.keys() - {"line"}:
+        raise InputError(
+            f"{path}: [console] has no setting {key!r}",
+            near(key, ("line",)) or 'There is line = "step {step} loss {loss}".',
+        )
+    lines = table.get("line", [])
+    lines = [lines] if isinstance(lines, str) else lines
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        raise InputError(
+            f"{path}: [console] line is not a text",
+            'Write line = "step {step} loss {loss}", or a list of such texts.',
+        )
+    return tuple(lines)

@@ -131,6 +131,11 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             " lack its last part for a moment: ingest again later.",
         ),
         _warning(
+            "decimal_comma",
+            "A number holds a comma that may part thousands or decimals, and is left out.",
+            "Write decimal points where the log is made, or replace the commas in the file.",
+        ),
+        _warning(
             "empty_file",
             "A file in the folder holds no bytes, and is passed over.",
             "Nothing, if no run was meant to be in it; else copy it again.",
@@ -144,6 +149,17 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "incomplete",
             "The server did not give the latest point of some metrics.",
             "Ingest again; if it stays, look at the run in the server's own page.",
+        ),
+        _info(
+            "files_not_known",
+            "Files of the folder were looked into and hold no form of log that is known.",
+            "Nothing, if they are no logs; else say how a line reads ([console] line), or which"
+            " format they have (--as), and see docs/sources.md.",
+        ),
+        _info(
+            "in_bits",
+            "The trainer prints its losses to base 2; they were turned into nats.",
+            "Nothing; the printed values are kept under their own names.",
         ),
         _warning(
             "long_lines",
@@ -189,6 +205,16 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "Remove the copies, or add a step column if the rows are points of a history.",
         ),
         _warning(
+            "no_step_lines",
+            "Lines of a console log hold values and no step: they are taken at a step beside them.",
+            "Nothing, if they belong to that step; else print the step in the line.",
+        ),
+        _warning(
+            "ranks_left_out",
+            "Several ranks print the same steps into one log; one of them is read.",
+            "Nothing, if they print the mean over all; else log the mean from one rank.",
+        ),
+        _warning(
             "repeated_steps",
             "A metric was logged more than once at a step; the last value counts.",
             "Nothing, after a restart from a checkpoint; else log each step once.",
@@ -197,6 +223,26 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "restarted",
             "A run went on from a checkpoint: points that were logged again replace the earlier.",
             "Nothing.",
+        ),
+        _warning(
+            "several_runs",
+            "A file holds several runs in turn, told apart by the steps that begin again.",
+            "Nothing, if they are runs of their own; else name each run's file.",
+        ),
+        _warning(
+            "sessions_joined",
+            "The steps of a file begin again: its sessions or epochs are joined into one run.",
+            "Nothing, after a restart from a checkpoint; else give each run a file of its own.",
+        ),
+        _warning(
+            "step_counts_rows",
+            "The log says no step: rows or epochs are counted instead, and no tokens are computed.",
+            "Ingest a log that has steps (trainer_state.json), or map tokens in scalefit.toml.",
+        ),
+        _info(
+            "step_from_epoch",
+            "The log says no step; it was computed from the epoch and the printed plan.",
+            "Ingest trainer_state.json where the exact step matters.",
         ),
         _info(
             "rounded",

@@ -1,82 +1,524 @@
-"""What trainers print: the console logs of nanochat, Megatron-LM and OLMo, kept with `tee`.
+"""What trainers print, kept with `tee`: console logs of the forms that console_forms declares, and
+of those that a project declares itself:
 
-A line tells a step and numbers after bars, or the lines below it do, one number each:
+    [console]
+    line = "step:{step}/{total_steps} val_loss:{loss} train_time:{}"
 
-    step 00040/01000 (4.00%) | loss: 7.013241 | lrm: 1.00 | tok/sec: 1,048,576      nanochat
-    Step 00250 | Validation bpb: 1.2345                                             nanochat
-     iteration      100/  5000 | consumed samples: 25600 | lm loss: 7.9E+00 |       Megatron-LM
-    [2024-04-17 09:42:26] INFO [olmo.train:816, rank=0] [step=1/739328]             OLMo
-        train/CrossEntropyLoss=11.25
-
-The forms are those of the trainers' sources (karpathy/nanochat `scripts/base_train.py`,
-NVIDIA/Megatron-LM `training_log`, allenai/OLMo `log_metrics_to_console`). The console rounds: OLMo
-prints three or four digits, so what it logs to W&B is the better source.
+The console rounds, so what is logged beside it (W&B, TensorBoard, JSON lines) is the better source.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from scaling_cli.adapters.building import Logged, make_run
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_cli.adapters import console_rows
+from scaling_cli.adapters.building import Points, make_run, plain_number
+from scaling_cli.adapters.console_forms import FORMS, LN_2, SETTINGS, Form
+from scaling_cli.adapters.console_lines import (
+    STEP,
+    TOTAL,
+    Span,
+    Template,
+    below,
+    rank_of,
+    template,
+)
+from scaling_cli.adapters.console_sessions import Session, sessions
+from scaling_cli.adapters.console_text import LONGEST, Layout, Lines, decoded
 from scaling_cli.adapters.files import read_bytes, stem_of, suffix_of
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
-from scaling_cli.records import Run
+from scaling_cli.quantities import counted
+from scaling_cli.records import Floats, Run
 
 name = "console"
+only_histories = True  # no file of it is a table of settings
 
-_NUMBER = rb"[-+]?(?:[\d,]*\.?\d+(?:[eE][-+]?\d+)?|nan|inf)"
-# With a bar or a bracket after it, "step 3" is no sentence about a third step.
-_STEP = re.compile(
-    rb"(?:^|[\s\[])(?:step|iteration)[ =]\s*(\d{1,18})(?:\s*/\s*(\d{1,18}))?[^|\]\n]{0,40}[|\]]",
-    re.IGNORECASE,
+RANK, EPOCH = "\0rank", "epoch"
+# What holds no console log, whatever stands in it; `--as console` reads it nevertheless.
+_NO_LOGS = re.compile(
+    r"\.(?:pyi?|md|rst|cc?|cpp|cuh?|h|hpp|[jt]s|java|go|rs|jl|html|css|xml|ya?ml|toml|cfg|ini|tex|bib"
+    r"|ipynb|json|jsonl|ndjson|[ct]sv|sh|sbatch|sql|parquet|db|patch|diff|svg)"
 )
-_AFTER_BAR = re.compile(rb"\|\s*([^|:=\n]{1,80}?)\s*[:=]\s*(" + _NUMBER + rb")", re.IGNORECASE)
-_BELOW = re.compile(rb"\s{2,}([^\s=][^=\n]{0,120})=(" + _NUMBER + rb")\s*", re.IGNORECASE)
-_COLOUR = re.compile(rb"\x1b\[[\d;]*m")
-_LINE = re.compile(rb"[\r\n]+")  # nanochat's offspring overwrite their line
-_LONGEST = 4096  # bytes of a line; a longer one is no such log
-_SEEN = 2  # different steps in the head that make a file such a log
+_SEEN = 2  # different steps that make a file such a log
+_CANDIDATES = 512  # layouts that a form is chosen by
+_PIECE = 1 << 16
+_LOOKED_INTO = 1 << 24  # bytes of a text that are looked through for its first step
+_CANDIDATE = re.compile(
+    rb"(?i)\d[^\n]*(?:step|iter|epoch|batch|update|val|trl|tel|train|loss)"
+    rb"|(?:step|iter|epoch|batch|update|val|trl|tel|s:|train|loss)[^\n]*\d"
+)
+_LOSS = re.compile(r"(?i)loss|ppl|perplexity|bpb|nll|entropy")
+_ARGUMENT = re.compile(rb"(?:\d+:)?\s*([a-z]\w{1,60}) \.{2,} ?(\S[^\n]{0,200}?)\s*")
+_SECRET = re.compile(r"key|token$|secret|passw", re.IGNORECASE)
+_SETTING = tuple(
+    (re.compile(b"(?i)" + made.pattern.pattern), made.names) for made in map(template, SETTINGS)
+)
+_SETTING_WORDS = re.compile(rb"(?i)param|batch|optimization steps|num epochs|tokens per iter")
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    if suffix_of(path) not in (".log", ".txt", ".out", ".err", "") or b"\0" in head:
+    """A log that repeats its script, or whose set-up is long, has its first step far behind."""
+    if _NO_LOGS.fullmatch(suffix_of(path)) or _binary(head):
         return False
-    steps: set[bytes] = set()
-    numbers = False
-    for line in _LINE.split(_COLOUR.sub(b"", head)):
-        told = _STEP.search(line) if len(line) <= _LONGEST else None
-        steps |= {told[1]} if told else set()
-        numbers = numbers or bool(steps and len(line) <= _LONGEST and _numbers(line))
-    return len(steps) >= _SEEN and numbers
+    if _form_of(decoded(head)) is not None:
+        return True
+    if len(head) < _PIECE or not path.exists():
+        return b"step:{step}/{" in head  # a log elsewhere that repeats the script of modded-nanogpt
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _PIECE))
+            tail = file.read()
+            if _form_of(decoded(_whole_lines(tail))) is not None:
+                return True
+            file.seek(0)
+            return _form_of(decoded(file.read(_LOOKED_INTO))) is not None
+    except (OSError, MemoryError):
+        return False
+
+
+def reads_with(path: Path, head: bytes, mapping: Mapping) -> bool:
+    """Whether a line of the mapping is in the file."""
+    if not mapping.console or _binary(head) or suffix_of(path) in (".toml", ".py"):
+        return False
+    whole = head if len(head) < _PIECE or not path.exists() else path.read_bytes()[:_LOOKED_INTO]
+    text = decoded(whole)
+    return any(
+        made.pattern.search(line)
+        for made in map(template, _own(mapping).lines)
+        for line in text.split(b"\n")
+        if len(line) <= LONGEST
+    )
 
 
 def read(path: Path, source: str, mapping: Mapping) -> Iterator[Run]:
-    logged, step, last, left_out = Logged(), None, None, 0
-    for line in _LINE.split(_COLOUR.sub(b"", read_bytes(path, source))):
-        if len(line) > _LONGEST:
-            left_out += 1
-            continue
-        told = _STEP.search(line)
-        if told is not None:
-            step, last = int(told[1]), told[2] or last
-        if step is not None:
-            for key, value in _numbers(line):
-                logged.add(step, key.decode("utf-8", "replace"), float(value.replace(b",", b"")))
-    if not logged.numbers:
+    data = decoded(read_bytes(path, source))
+    lines = Lines(data)
+    form = _own(mapping) if mapping.console else None
+    log = None if form is None else _Log(lines, form)
+    if log is None or not log.steps.size:
+        form = _form(lines)
+        log = None if form is None else _Log(lines, form)
+    if form is not None and form.rows:
+        yield console_rows.read(name, stem_of(path), source, lines, settings_of(lines))
+        return
+    if form is None or log is None or not log.points:
         raise InputError(
-            f"{source} tells no numbers after a step", "Is it a trainer's console log?"
+            f"{source} holds no numbers after a step in a form that is known",
+            'Say how its lines read: [console] line = "step {step} loss {loss}" in scalefit.toml.',
         )
-    notes = [Note("rounded", "info", "a console log holds rounded numbers; see docs/sources.md")]
-    if left_out:
-        notes.append(Note("long_lines", "warning", f"{left_out} lines are too long and left out"))
-    config = {"total_steps": int(last)} if last else {}
-    yield make_run(name, stem_of(path), source, config, logged.points(), notes)
+    yield from log.runs(stem_of(path), source)
 
 
-def _numbers(line: bytes) -> list[tuple[bytes, bytes]]:
-    below = _BELOW.fullmatch(line)
-    return [(below[1], below[2])] if below else _AFTER_BAR.findall(line)
+def matches(path: Path, source: str, mapping: Mapping, most: int = 3) -> tuple[str, list[str]]:
+    """The form of a log and its first lines that are read, as they stand."""
+    lines = Lines(decoded(read_bytes(path, source)))
+    form = _own(mapping) if mapping.console else None
+    if form is None or not _steps_seen(lines, form, lines.layouts)[0]:
+        form = _form(lines)
+    if form is None:
+        return "", []
+    found = []
+    for layout in lines.layouts:
+        plan = plan_of(form, layout.line)
+        if form.rows and console_rows.row(layout.line):
+            found.append(layout.line.decode("utf-8", "replace"))
+        elif plan is not None:
+            told = ", ".join(
+                f"{plan.called(span.name)}={span.value(layout.line):g}"
+                for span in plan.spans
+                if span.name != RANK
+            )
+            found.append(f"{layout.line.decode('utf-8', 'replace').strip()}  ->  {told}")
+    return form.name, found[:most]
+
+
+def nearest(head: bytes) -> str:
+    """Which form the lines of a text come nearest to, and what they lack; empty if to none."""
+    text = decoded(head)
+    for line in text.split(b"\n")[:512]:
+        if len(line) > LONGEST or not _CANDIDATE.search(line):
+            continue
+        for form in FORMS:
+            if form.rows and console_rows.row(line):
+                return f"what {form.name} prints (but for too few rows)"
+            plan = plan_of(form, line)
+            if plan is not None and plan.kind == "lines":
+                named = any(_LOSS.search(span.name) for span in plan.spans)
+                lacks = "too few steps" if named else "no loss beside its step"
+                return f"what {form.name} prints ({lacks}: {line.decode('utf-8', 'replace')[:60]})"
+    return ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the lines of a layout are read: its numbers, and which step they are of."""
+
+    spans: tuple[Span, ...]
+    made: Template | None
+    kind: str  # "lines", "after", "before"
+    prefix: str = ""
+    names: dict[str, str] = field(default_factory=dict)
+
+    def called(self, printed: str) -> str:
+        """What a printed name is stored under."""
+        if printed in (STEP, TOTAL, RANK, EPOCH):
+            return printed
+        name = self.names.get(printed, printed)
+        declared = self.made is not None and printed in self.made.names
+        return name if declared else self.prefix + name
+
+
+def plan_of(form: Form, line: bytes) -> Plan | None:
+    for kind in ("lines", "after", "before"):
+        for text in getattr(form, kind):
+            made = template(text)
+            found = made.spans(line)
+            if found is None:
+                continue
+            spans = list({span.name: span for span in reversed(found)}.values())[::-1]
+            if form.counter and any(span.name == form.counter for span in spans):
+                spans = [span for span in spans if span.name != STEP]
+                spans = [
+                    Span(STEP, *_inside(span)) if span.name == form.counter else span
+                    for span in spans
+                ]
+            if kind == "lines" and not any(span.name == STEP for span in spans):
+                continue
+            if not spans:
+                continue
+            rank = rank_of(line)
+            if rank is not None and kind == "lines":
+                spans.append(Span(RANK, rank.start, rank.end))
+            prefix = form.prefixes.get(text, "")
+            return Plan(tuple(spans), made, kind, prefix, dict(form.names))
+    single = below(line) if form.below else None
+    return None if single is None else Plan((single,), None, "after", "", dict(form.names))
+
+
+def _inside(span: Span) -> tuple[int, int, float]:
+    return span.start, span.end, span.times
+
+
+def _once(
+    called: str, steps: NDArray[np.int64], values: Floats
+) -> tuple[NDArray[np.int64], Floats]:
+    """Points without those that two lines hold of one step, if they are the same or no loss."""
+    again = np.zeros(len(steps), bool)
+    again[:-1] = steps[1:] == steps[:-1]
+    if _LOSS.search(called):
+        again[:-1] &= values[1:] == values[:-1]
+    return steps[~again], values[~again]
+
+
+def _own(mapping: Mapping) -> Form:
+    """The form that a mapping declares: its lines with a step, and those without."""
+    templates = mapping.console
+    try:
+        for text in templates:
+            template(text)
+    except InputError as error:
+        raise InputError(f"{mapping.path}: [console] line {error.what}", error.mend) from error
+    with_step = tuple(t for t in templates if STEP in template(t).names)
+    without = tuple(t for t in templates if STEP not in template(t).names)
+    if not with_step:
+        raise InputError(
+            f"{mapping.path}: [console] line names no {{step}}",
+            'Write line = "step {step} loss {loss}"; a line without a step is of the one before.',
+        )
+    return Form("[console] of the mapping", "scalefit.toml", with_step, after=without)
+
+
+def _binary(head: bytes) -> bool:
+    return b"\0" in head and head[:2] not in (b"\xff\xfe", b"\xfe\xff")
+
+
+def _whole_lines(tail: bytes) -> bytes:
+    return tail[tail.find(b"\n") + 1 :]
+
+
+def _form_of(text: bytes) -> Form | None:
+    return _form(Lines(text)) if text.strip() else None
+
+
+def _form(lines: Lines) -> Form | None:
+    """The trainer's form that the most lines have, else one of any trainer."""
+    candidates = [layout for layout in lines.layouts if _CANDIDATE.search(layout.line)]
+    # Steps are the lines that repeat, and stand at the end.
+    candidates = sorted(candidates, key=lambda each: (-each.count, -each.code))[:_CANDIDATES]
+    for tier in (False, True):
+        best: tuple[int, Form] | None = None
+        for form in FORMS:
+            if form.any_trainer is not tier:
+                continue
+            seen, count, numbers = _steps_seen(lines, form, candidates)
+            if seen >= _SEEN and numbers and (best is None or count > best[0]):
+                best = count, form
+                if form.any_trainer:
+                    break
+        if best is not None:
+            return best[1]
+    return None
+
+
+def _steps_seen(lines: Lines, form: Form, layouts: Sequence[Layout]) -> tuple[int, int, bool]:
+    """How many different steps its lines say, in how many lines, and whether numbers with them."""
+    steps: set[float] = set()
+    count, numbers, loss = 0, False, False
+    for layout in layouts:
+        if form.rows:
+            if console_rows.row(layout.line):
+                count += layout.count
+                steps.update(range(count))
+                numbers = loss = True
+            continue
+        plan = plan_of(form, layout.line)
+        if plan is None:
+            continue
+        named = [s for s in plan.spans if s.name not in (STEP, TOTAL, RANK, EPOCH)]
+        numbers = numbers or bool(named)
+        loss = loss or any(_LOSS.search(span.name) for span in named)
+        if plan.kind != "lines":
+            continue
+        if form.any_trainer and not named:
+            continue
+        count += layout.count
+        if len(steps) < _SEEN:
+            for number in lines.numbers_of(layout)[:64].tolist():
+                line = lines.line(number)
+                again = plan_of(form, line)
+                steps |= {s.value(line) for s in (again.spans if again else ()) if s.name == STEP}
+    return len(steps), count, numbers and (loss or not form.any_trainer)
+
+
+def settings_of(lines: Lines) -> list[tuple[int, str, int | float | str]]:
+    """What a log says of its run besides the steps: line number, name, value."""
+    found: list[tuple[int, str, int | float | str]] = []
+    for layout in lines.layouts:
+        argument = _ARGUMENT.fullmatch(layout.line)
+        if argument is None and not _SETTING_WORDS.search(layout.line):
+            continue
+        for number in lines.numbers_of(layout)[:256].tolist():
+            line = lines.line(number)
+            argument = _ARGUMENT.fullmatch(line)
+            if argument is not None:
+                key = argument[1].decode()
+                if not _SECRET.search(key):
+                    found.append((number, key, _plain(argument[2].decode("utf-8", "replace"))))
+                continue
+            for pattern, names in _SETTING:
+                match = pattern.search(line)
+                if match is not None:
+                    found += [
+                        (number, key, _amount(line, match, i + 1)) for i, key in enumerate(names)
+                    ]
+                    break
+    return found
+
+
+def _plain(text: str) -> int | float | str:
+    try:
+        return plain_number(float(text))
+    except ValueError:
+        return text
+
+
+def _amount(line: bytes, match: re.Match[bytes], place: int) -> int | float:
+    from scaling_cli.adapters.console_lines import _span
+
+    return plain_number(_span("params", line, *match.span(place)).value(line))
+
+
+class _Log:
+    """The numbers of a log by name, each with its line, and the steps of its lines."""
+
+    def __init__(self, lines: Lines, form: Form) -> None:
+        self.lines, self.form = lines, form
+        self.points: dict[str, list[tuple[NDArray[np.intp], Floats, str]]] = {}
+        self.commas: dict[str, bytes] = {}
+        self.coarse: set[str] = set()
+        at: list[NDArray[np.intp]] = []
+        columns: dict[str, list[Floats]] = {STEP: [], TOTAL: [], RANK: [], EPOCH: []}
+        for layout in lines.layouts:
+            plan = plan_of(form, layout.line)
+            if plan is None:
+                continue
+            numbers, values = self._values(layout, plan)
+            if plan.kind == "lines":
+                at.append(numbers)
+                for own, found in columns.items():
+                    place = (
+                        [span.name for span in plan.spans].index(own)
+                        if own in [span.name for span in plan.spans]
+                        else None
+                    )
+                    found.append(
+                        np.full(len(numbers), np.nan) if place is None else values[:, place]
+                    )
+            self._add(plan, numbers, values)
+        order = np.argsort(np.concatenate([*at, np.empty(0, np.intp)]), kind="stable")
+        self.at = np.concatenate([*at, np.empty(0, np.intp)])[order]
+        joined = {
+            own: np.concatenate([*found, np.empty(0)])[order] for own, found in columns.items()
+        }
+        kept = np.isfinite(joined[STEP]) & (np.abs(joined[STEP]) < 2**62)
+        self.at = self.at[kept]
+        self.steps = joined[STEP][kept].astype(np.int64)
+        self.totals, self.ranks = joined[TOTAL][kept], joined[RANK][kept]
+        self.epochs = joined[EPOCH][kept]
+
+    def _values(self, layout: Layout, plan: Plan) -> tuple[NDArray[np.intp], Floats]:
+        def again(line: bytes) -> Sequence[Span] | None:
+            found = plan_of(self.form, line)
+            return None if found is None else found.spans
+
+        numbers = self.lines.numbers_of(layout)
+        fixed = () if plan.made is None else plan.made.fixed
+        return numbers, self.lines.values(numbers, plan.spans, again, fixed)
+
+    def _add(self, plan: Plan, numbers: NDArray[np.intp], values: Floats) -> None:
+        for place, span in enumerate(plan.spans):
+            if span.name in (STEP, TOTAL, RANK):
+                continue
+            called = plan.called(span.name)
+            if span.comma:
+                line = self.lines.line(int(numbers[0]))
+                self.commas.setdefault(called, line[span.start : span.end + 5])
+                continue
+            if span.times != 1.0:
+                self.coarse.add(called)
+            self.points.setdefault(called, []).append((numbers, values[:, place], plan.kind))
+
+    def runs(self, stem: str, source: str) -> Iterator[Run]:
+        found = settings_of(self.lines)
+        known = np.isfinite(self.ranks)
+        alone = np.ones(len(self.steps), bool)
+        notes: list[Note] = []
+        if len(ranks := np.unique(self.ranks[known])) > 1 and self._repeat(known):
+            alone = self.ranks == ranks[0]
+            message = f"{len(ranks)} ranks print each step; those of rank {ranks[0]:.0f} are read"
+            notes.append(Note.of("ranks_left_out", message))
+        at, steps = self.at[alone], self.steps[alone]
+        parts = sessions(at, steps, self.totals[alone], self.epochs[alone], found)
+        for place, part in enumerate(parts):
+            run_id = stem if len(parts) == 1 else f"{stem}-{place + 1}"
+            yield self._run(run_id, source, part, found, at, notes)
+
+    def _repeat(self, known: NDArray[np.bool_]) -> bool:
+        """Whether more than one rank prints the same steps."""
+        firsts = {
+            rank: set(self.steps[self.ranks == rank].tolist())
+            for rank in np.unique(self.ranks[known]).tolist()
+        }
+        counts = [len(found) for found in firsts.values()]
+        return sum(counts) > len(set().union(*firsts.values()))
+
+    def _run(
+        self,
+        run_id: str,
+        source: str,
+        part: Session,
+        settings: list[tuple[int, str, int | float | str]],
+        kept: NDArray[np.intp],
+        notes: Sequence[Note],
+    ) -> Run:
+        notes = list(notes)
+        points, placed = self._points(part, kept)
+        config = {key: value for number, key, value in settings if part.first <= number < part.end}
+        if part.total is not None:
+            config[TOTAL] = part.total
+        if placed:
+            told = ", ".join(sorted(placed))
+            notes.append(
+                Note.of(
+                    "no_step_lines",
+                    f"lines without a step hold {told}; they are taken at the"
+                    f" step that is printed {self._side(placed)}",
+                )
+            )
+        points, more = self._in_nats(points)
+        notes += more
+        message = (
+            f"read as what {self.form.name} prints, whose numbers are rounded; see docs/sources.md"
+        )
+        if self.coarse:
+            message += f" ({', '.join(sorted(self.coarse))} by a unit)"
+        notes.append(Note.of("rounded", message))
+        if self.form.by_epoch:
+            notes.append(
+                Note.of(
+                    "step_counts_rows", "no line has a step: what counts as its step is the epoch"
+                )
+            )
+        notes += part.notes
+        if self.commas:
+            told = ", ".join(
+                f"{key} as in {text.decode('utf-8', 'replace').strip()!r}"
+                for key, text in self.commas.items()
+            )
+            notes.append(
+                Note.of(
+                    "decimal_comma",
+                    f"a comma may part thousands or decimals, so it is left out: {told}",
+                )
+            )
+        if len(self.lines.too_long):
+            notes.append(
+                Note.of(
+                    "long_lines",
+                    f"{counted(len(self.lines.too_long), 'line')} of more than {LONGEST} bytes left"
+                    " out",
+                )
+            )
+        return make_run(name, run_id, source, config, points, notes)
+
+    def _side(self, placed: dict[str, str]) -> str:
+        return "after them" if "before" in placed.values() else "before them"
+
+    def _points(self, part: Session, kept: NDArray[np.intp]) -> tuple[Points, dict[str, str]]:
+        """The points of a session, by name; and which names stand in lines without a step."""
+        found: Points = {}
+        placed: dict[str, str] = {}
+        for called, pieces in self.points.items():
+            numbers = np.concatenate([piece[0] for piece in pieces])
+            values = np.concatenate([piece[1] for piece in pieces])
+            kinds = np.repeat([piece[2] for piece in pieces], [len(piece[0]) for piece in pieces])
+            order = np.argsort(numbers, kind="stable")
+            numbers, values, kinds = numbers[order], values[order], kinds[order]
+            inside = (numbers >= part.first) & (numbers < part.end)
+            if self.at.size != kept.size:  # of the ranks that are left out, nothing
+                inside &= (kinds != "lines") | np.isin(numbers, kept)
+            numbers, values, kinds = numbers[inside], values[inside], kinds[inside]
+            if not len(numbers):
+                continue
+            earlier = np.searchsorted(part.at, numbers, side="right") - 1
+            later = np.minimum(np.searchsorted(part.at, numbers), len(part.at) - 1)
+            place = np.where((kinds == "before") | (earlier < 0), later, earlier)
+            steps = part.steps[place]
+            if "lines" not in kinds and not self.form.below:
+                placed[called] = "before" if "before" in kinds else "after"
+            found[called] = _once(called, steps, values)
+        return found, placed
+
+    def _in_nats(self, points: Points) -> tuple[Points, list[Note]]:
+        """With the losses in nats that are printed to base 2."""
+        notes = []
+        for called, printed in self.form.in_bits.items():
+            source = next((key for key in printed if key in points), None)
+            if source is not None:
+                steps, values = points[source]
+                points[called] = steps, values * LN_2
+                notes.append(
+                    Note.of(
+                        "in_bits",
+                        f"{called} is {source} times ln 2: {self.form.name} prints to base 2",
+                    )
+                )
+        return points, notes

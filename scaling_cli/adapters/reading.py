@@ -20,6 +20,7 @@ from scaling_cli.adapters.registry import (
     adapters,
 )
 from scaling_cli.adapters.service import Request, Unchanged
+from scaling_cli.adapters.unknown import hint, not_known
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note, gather
@@ -33,6 +34,9 @@ PIECE_BYTES = 1 << 25
 
 
 _PROBE_BYTES = 1 << 14  # what tells a history from a table: some 100 rows, in 1 to 2 ms
+
+
+_LOOKED_AT = 1 << 12  # bytes of a file that no adapter knows
 
 
 Part = dict[str, list[Found]]  # files by the name of their adapter
@@ -132,7 +136,7 @@ def _read_pieces(
     named = [str(path) for path in paths]
     rows = None if meta is None else _meta_rows(meta, mapping)
     with SourceFiles() as door:
-        files = _by_adapter(door.find(named), forced, notes)
+        files = _by_adapter(door.find(named), forced, mapping, notes)
         door.fetch(file for found_files in files.values() for file in found_files)
         for piece in _pieces(_parts(files, mapping)):
             for key, (source, run) in passed.items():
@@ -224,6 +228,8 @@ def _may_be_table(adapter: FileAdapter, file: Found, mapping: Mapping, folder: s
     """Whether the first bytes of a file show runs of one row only, or cannot be told."""
     head = read_head(file.path, file.source)[:_PROBE_BYTES]
     whole = len(head) < _PROBE_BYTES
+    if getattr(adapter, "only_histories", False):
+        return False
     if b"\0" in head:
         return True
     copy = Path(folder, file.path.name)
@@ -238,17 +244,21 @@ def _may_be_table(adapter: FileAdapter, file: Found, mapping: Mapping, folder: s
 
 
 def _by_adapter(
-    found: Iterable[tuple[Found, bytes]], forced: Adapter | None, notes: list[Note]
+    found: Iterable[tuple[Found, bytes]],
+    forced: Adapter | None,
+    mapping: Mapping,
+    notes: list[Note],
 ) -> dict[str, list[Found]]:
     """The files that adapters know, each once, by the adapter's name."""
     files: dict[str, list[Found]] = {}
     seen: set[str] = set()
+    unknown: list[tuple[Found, bytes]] = []
     for file, head in found:
         real = os.path.realpath(file.path)
         if real in seen:
             continue
         seen.add(real)
-        adapter = _recognised(file, head, forced)
+        adapter = _recognised(file, head, forced, mapping)
         if not head and not (file.walked and isinstance(adapter, FolderAdapter)):
             if not file.walked:
                 raise InputError(f"{file.source} is empty", "Give a file that holds runs.")
@@ -257,10 +267,14 @@ def _by_adapter(
         elif adapter is not None:
             files.setdefault(adapter.name, []).append(file)
         elif not file.walked:
+            known = f"There are {', '.join(adapters())}; say which by --as csv, for example."
             raise InputError(
                 f"{file.source} is in no format that is known",
-                f"There are {', '.join(adapters())}; say which by --as csv, for example.",
+                f"{hint(file.path, head)} {known}".strip(),
             )
+        else:
+            unknown.append((file, head[:_LOOKED_AT]))
+    notes += not_known(unknown)
     return files
 
 

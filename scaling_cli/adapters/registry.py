@@ -97,7 +97,14 @@ def _adapter(name: str) -> Adapter:
     return adapters()[name]
 
 
-def _recognised(file: Found, head: bytes, forced: Adapter | None) -> Adapter | None:
+def _recognised(
+    file: Found, head: bytes, forced: Adapter | None, mapping: Mapping
+) -> Adapter | None:
+    """The adapter of a file. What a project's mapping declares goes before what is known."""
+    if mapping.console and forced is None:
+        console = adapters()["console"]
+        if console.reads_with(file.path, head, mapping):  # type: ignore[union-attr]
+            return console
     if forced is not None and (not file.walked or forced.recognises(file.path, head)):
         return forced
     known = adapters().values() if forced is None else ()

@@ -33,7 +33,10 @@ def test_a_folder_is_walked_and_what_is_no_run_is_passed_over(tmp_path: Path) ->
     (tmp_path / "b" / "loop").symlink_to(tmp_path, target_is_directory=True)
     found = read_sources([tmp_path])
     assert [run.run_key for run in found.runs] == ["csv:a", "jsonl:r2"]
-    assert found.notes == ()
+    (note,) = found.notes
+    assert (note.code, note.severity) == ("files_not_known", "info")
+    assert "5 files held no runs" in note.message
+    assert "2 settings files, 1 document, 1 checkpoint or array, 1 source file" in note.message
 
 
 def test_what_holds_no_run_is_told_and_keeps_no_other_run_out(tmp_path: Path) -> None:

@@ -1,0 +1,241 @@
+"""Lines of console logs by templates: what a project or a trainer prints, said once.
+
+    step:{step}/{total_steps} val_loss:{val_loss} train_time:{}
+
+`{name}` is a number, `{}` a word that is passed over, `{...}` any text, and `{*}` every number in
+the rest of the line that has a name: `loss: 3.2 | lr 3e-4`, `loss=3.2, lr=3e-4`, `'loss': 3.2`.
+White space of a template is any white space. A line is sought for the template; what stands before
+and behind it is passed over, unless it begins with `^`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+from scaling_cli.errors import InputError
+from scaling_cli.quantities import SUFFIXES
+
+STEP, TOTAL = "step", "total_steps"
+
+# A group of thousands is three digits; `1,04` is half a decimal comma.
+NUMBER = (
+    rb"[-+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+    rb"|[-+]?(?i:nan|inf(?:inity)?)"
+)
+_WHOLE = rb"\d{1,3}(?:,\d{3})+|\d{1,18}(?:\.0+)?(?:\.\d+(?=[kKMB]))?"
+_PLACE = re.compile(r"(\{[^{}]*\})")
+_NAME = re.compile(r"[^\W\d][\w/. -]*")
+# What may follow a number: a letter for thousands and so on, alone or before what is counted.
+_SUFFIX = re.compile(
+    rb"([kKMGBT])(?=[^A-Za-z0-9_]|$|it\b|tok|samples|params)| ([KMGBT])(?=[^\w/]|$)"
+    rb"| ?(million|billion|trillion)\b"
+)
+_SMALL = re.compile(rb" ?([mbgt])(?=[^A-Za-z0-9_/]|$)")  # `m` are minutes where nothing is counted
+_WORDS = {b"million": 1e6, b"billion": 1e9, b"trillion": 1e12}
+_COUNTS = re.compile(r"tok|sample|param", re.IGNORECASE)
+_NEVER_LARGE = re.compile(
+    r"loss|lr|learning|norm|bpb|ppl|perplex|entropy|acc|nll|epoch", re.IGNORECASE
+)
+# Dates, times, addresses, shares `3/10` and hashes begin with digits and are no numbers.
+_NO_END = re.compile(rb"[-:./]\d|[A-Za-z_]+\d|/\s*\d")
+_VALUE = rb"(" + NUMBER + rb")(?![A-Za-z]*[A-Za-z]\d)"
+_QUOTED = re.compile(rb"""['"]([^'":]{1,80})['"]\s*:\s*['"]?(""" + NUMBER + rb")")
+_BARS = re.compile(
+    rb"(?:^|\|)\s*(?:\{\}\s*)?([A-Za-z_][^|:=\n]{0,80}?)\s*(?:[:=]\s*|(?<=[A-Za-z)])\s+(?=[-+.\d]))("
+    + NUMBER
+    + rb")",
+)
+_PAIRS = re.compile(
+    rb"(?:^|[\s,;|(\[{])([A-Za-z_][\w/.()%-]*)\s*[:=]\s*['\"]?(" + NUMBER + rb")",
+)
+_BELOW = re.compile(rb"\s{2,}([^\s=][^=\n]{0,120})=(" + NUMBER + rb")\s*")
+_COUNTER = (
+    rb"(?i)(?<![\w/.])(?:%b)s?['\"]?\s*[:=#]?\s*\[?(\d{1,3}(?:,\d{3})+|\d{1,18})"
+    rb"(?:\s*(?:/|of)\s*(\d{1,3}(?:,\d{3})+|\d{1,18}))?(?![\w.])[\s,:;|\])(>-]*(?:\([^)]{0,20}\))?"
+)
+_EVALUATION = (
+    rb"(?i)(?<![\w/])(?:val|valid|validation|eval|evaluation|dev)[ _/-]?loss\s*(?:[:=]|is|)\s*("
+    + NUMBER
+    + rb")"
+)
+_RANK = re.compile(rb"\[?(?:rank|Rank|default|)[ _:=]?(\d{1,5})\]?:")
+
+
+@dataclass(frozen=True)
+class Span:
+    """A number in a line: what it is called, where it stands, and what its unit multiplies by.
+
+    `comma` says that a comma in it, or after it, may be a decimal comma.
+    """
+
+    name: str
+    start: int
+    end: int
+    times: float = 1.0
+    comma: bool = False
+
+    def value(self, line: bytes) -> float:
+        return scaled(float(line[self.start : self.end].replace(b",", b"")), self.times)
+
+
+def scaled(value: float, times: float) -> float:
+    """1048.58 with an M behind it is 1,048,580,000, whatever the last bit of the product."""
+    product = value * times
+    if times == 1.0 or not abs(product) < 1e15:
+        return product
+    whole = round(product)
+    return float(whole) if abs(product - whole) < 1e-4 else product
+
+
+@dataclass(frozen=True)
+class Template:
+    """A compiled template."""
+
+    text: str
+    pattern: re.Pattern[bytes]
+    names: tuple[str, ...]
+    rest: bool
+
+    @cached_property
+    def anchor(self) -> bytes:
+        """The longest word that its lines hold as it stands: a quick look before the pattern."""
+        if self.text.startswith("~"):
+            return b""
+        words = _PLACE.sub(" ", self.text.removeprefix("^")).split() or [""]
+        return max(words, key=len).encode()
+
+    @cached_property
+    def fixed(self) -> tuple[bytes, ...]:
+        """Its words that hold digits."""
+        words = re.findall(r"\w*\d\w*", "" if self.text[:1] == "~" else _PLACE.sub(" ", self.text))
+        return tuple(word.encode() for word in words)
+
+    def spans(self, line: bytes) -> list[Span] | None:
+        """The numbers of a line, or None if it is no such line."""
+        if self.anchor not in line:
+            return None
+        match = self.pattern.search(line)
+        if match is None:
+            return None
+        found = [
+            _span(name, line, *match.span(place), counts=name in (STEP, TOTAL))
+            for place, name in enumerate(self.names, 1)
+            if match[place] is not None
+        ]
+        if self.rest:
+            found += pairs(line, match.end())
+        return found
+
+
+def pairs(line: bytes, start: int = 0) -> list[Span]:
+    """Every number after `start` that has a name before it."""
+    rest = line[start:]
+    pattern = _QUOTED if b"':" in rest or b'":' in rest else _BARS if b"|" in rest else _PAIRS
+    found = []
+    for match in pattern.finditer(rest):
+        first, last = match.span(2)
+        if _NO_END.match(rest, last) or (
+            rest[first:last][-1:].isalpha() and rest[last : last + 1].isalpha()
+        ):
+            continue
+        name = match[1].decode("utf-8", "replace").strip()
+        found.append(_span(name, line, start + first, start + last))
+    return found
+
+
+def _span(name: str, line: bytes, start: int, end: int, counts: bool = False) -> Span:
+    number, after = line[start:end], line[end : end + 16]
+    counts = counts or _COUNTS.search(name) is not None
+    times = 1.0
+    suffix = _SUFFIX.match(after)
+    small = None if suffix or not counts else _SMALL.match(after)
+    if suffix is not None and suffix[3]:
+        times = _WORDS[suffix[3]]
+    elif suffix is not None:
+        times = SUFFIXES[(suffix[1] or suffix[2]).decode().lower()]
+    elif small is not None:
+        times = SUFFIXES[small[1].decode()]
+    one_group = number.count(b",") == 1 and _NEVER_LARGE.search(name) is not None
+    comma = one_group or (after[:1] == b"," and after[1:2].isdigit())
+    return Span(name, start, end, times, comma and not (counts and after[:1] != b","))
+
+
+def rank_of(line: bytes) -> Span | None:
+    """The rank that a launcher puts before each line of it: `3: `, `[rank3]:`, `[default3]:`."""
+    match = _RANK.match(line)
+    return None if match is None else Span("", *match.span(1))
+
+
+def below(line: bytes) -> Span | None:
+    """The number of an indented line that holds a name and it alone."""
+    match = _BELOW.fullmatch(line)
+    return (
+        None if match is None else _span(match[1].decode("utf-8", "replace"), line, *match.span(2))
+    )
+
+
+@cache
+def template(text: str) -> Template:
+    """A template's pattern; InputError says what is wrong in it. `~step|iter` is a counter of one
+    of these names, `~val` a loss of an evaluation."""
+    if text == "~val":
+        return Template(text, re.compile(_EVALUATION), ("val_loss",), False)
+    if text.startswith("~"):
+        return Template(text, re.compile(_COUNTER % text[1:].encode()), (STEP, TOTAL), True)
+    pieces = _PLACE.split(text.removeprefix("^"))
+    names: list[str] = []
+    pattern = rb"^(?:\[?\w*\d+\]?:)?\s*" if text.startswith("^") else b""
+    if not pattern and re.match(r"\w", pieces[0]):
+        pattern = rb"(?<![\w/])"
+    for place, piece in enumerate(pieces):
+        if place % 2 == 0:
+            pattern += _literal(piece)
+            continue
+        name = piece[1:-1].strip()
+        if name == "*" and any(part.strip() for part in pieces[place + 1 :]):
+            raise InputError(f"{text!r}: {{*}} is not its end", "Nothing can follow {*}.")
+        if name == "*":
+            break
+        if name in ("", "..."):
+            pattern += rb"\S*?" if not name else rb".*?"
+        elif not _NAME.fullmatch(name):
+            raise InputError(
+                f"{text!r}: {piece} is no name", "Write {loss}, {} for a word, {*} for the rest."
+            )
+        elif name in names:
+            raise InputError(f"{text!r}: {piece} stands in it twice", "Give each its own name.")
+        else:
+            names.append(name)
+            pattern += rb"\s*(" + (_WHOLE if name in (STEP, TOTAL) else NUMBER) + rb")"
+            pattern += _behind(pieces, place)
+    rest = "{*}" in pieces
+    if not names and not rest:
+        raise InputError(f"{text!r} names no number", 'Write line = "step {step} loss {loss}".')
+    return Template(text, re.compile(pattern), tuple(names), rest)
+
+
+def _behind(pieces: list[str], place: int) -> bytes:
+    """What ends a number before the next literal: all of it is to be read, and then its unit."""
+    following = pieces[place + 1] if place + 1 < len(pieces) else ""
+    if following[:1].isalpha() or following[:1] == "%":
+        return b""
+    end = rb"(?![\d.])" if not following.startswith(".") else rb"(?!\d)"
+    return end + rb"(?:[kKMGBT](?:it)?(?![A-Za-z])| ?(?:million|billion|trillion)\b)?"
+
+
+def _literal(text: str) -> bytes:
+    if not text:
+        return b""
+    words = re.split(r"\s+", text)
+    inner = rb"\s+".join(re.escape(word.encode()) for word in words if word)
+    before, behind = rb"\s*" * (not words[0]), rb"\s*" * (not words[-1])
+    return before + inner + (behind if inner else b"")
+
+
+def literals(text: str) -> Iterator[str]:
+    """The words of a template that a line of it holds."""
+    for piece in _PLACE.split(text)[::2]:
+        yield from re.findall(r"[A-Za-z_]{3,}", piece)

@@ -1,0 +1,228 @@
+"""A console log as lines that share layouts, so that each layout is looked at once.
+
+Without its digits, points, signs and blanks a line is its layout, and most lines of a log have one
+of a few. A line of each layout is read by patterns; the numbers of all others of that layout then
+stand at the same places, and are taken column by column as a CSV would be. What that cannot prove
+to be the same is read line by line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyarrow import csv
+
+from scaling_cli.adapters.console_lines import Span
+from scaling_cli.records import Floats
+
+LONGEST = 4096  # bytes of a line; a longer one is no such log
+_FEW = 32  # lines of a layout that are sooner read one by one
+_COLOUR = re.compile(rb"\x1b\[[\d;]*[A-Za-z]")
+_DIGITS = b"0123456789"
+_NUMERIC = _DIGITS + b".+-"
+_BLANK = b" \t"
+_LETTERS = bytes(c for c in range(256) if chr(c).isalpha() and c < 128)
+_BYTES = bytes(range(256))
+_OTHER = bytes(c for c in _BYTES if c not in _NUMERIC + _BLANK + b"\n")
+
+
+def decoded(data: bytes) -> bytes:
+    """The text in UTF-8, without colours, its overwritten lines one below the other."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        data = data.decode("utf-16", "replace").encode("utf-8", "replace")
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if b"\r" in data:
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return _COLOUR.sub(b"", data) if b"\x1b" in data else data
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Lines of one layout: how many, and the first of them."""
+
+    code: int
+    count: int
+    line: bytes
+
+
+class Lines:
+    """The lines of a text, by layout."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data if data.endswith(b"\n") else data + b"\n"
+        ends = _newlines(self.data)
+        self.offsets: NDArray[np.int64] = np.concatenate([[0], ends + 1])
+        bare = self.data.translate(None, _NUMERIC + _BLANK)
+        layouts = pa.LargeBinaryArray.from_buffers(
+            pa.large_binary(),
+            len(ends),
+            [None, pa.py_buffer(np.concatenate([[0], _newlines(bare) + 1])), pa.py_buffer(bare)],
+        ).dictionary_encode()
+        self.codes: NDArray[np.int32] = np.frombuffer(layouts.indices.buffers()[1], np.int32)
+        self.n_layouts = len(layouts.dictionary)
+        self.too_long = np.flatnonzero(np.diff(self.offsets) > LONGEST)
+        if len(self.too_long):
+            self.codes = self.codes.copy()
+            self.codes[self.too_long] = -1
+
+    def line(self, number: int) -> bytes:
+        return self.data[self.offsets[number] : self.offsets[number + 1] - 1]
+
+    @cached_property
+    def layouts(self) -> list[Layout]:
+        """The layouts in the order of their first lines."""
+        kept = self.codes[self.codes >= 0]
+        counts = np.bincount(kept, minlength=self.n_layouts)
+        first = np.full(self.n_layouts, -1)
+        first[self.codes[::-1]] = np.arange(len(self.codes))[::-1]
+        if len(self.too_long):  # -1 wrote over the last
+            last = np.flatnonzero(self.codes == self.n_layouts - 1)
+            first[-1] = last[0] if len(last) else -1
+        return [
+            Layout(code, count, self.line(first[code]))
+            for code, count in enumerate(counts.tolist())
+            if count
+        ]
+
+    def numbers_of(self, layout: Layout) -> NDArray[np.intp]:
+        """The line numbers of a layout."""
+        if layout.count == len(self.codes):
+            return np.arange(layout.count)
+        return np.flatnonzero(self.codes == layout.code)
+
+    def values(
+        self,
+        numbers: NDArray[np.intp],
+        spans: Sequence[Span],
+        again: Callable[[bytes], Sequence[Span] | None],
+        fixed: Sequence[bytes] = (),
+    ) -> Floats:
+        """The numbers that stand at `spans` of the first of these lines of one layout, in all of
+        them [lines, spans]; NaN where a line has none. `again` finds the spans of another line;
+        `fixed` are words with digits that all of the lines are to hold."""
+        if len(numbers) >= _FEW and spans:
+            found = self._columns(numbers, spans, again, fixed)
+            if found is not None:
+                return found
+        names = [span.name for span in spans]
+        rows = np.full((len(numbers), len(spans)), np.nan)
+        for row, number in enumerate(numbers.tolist()):
+            line = self.line(number)
+            for span in again(line) or ():
+                if span.name in names:
+                    rows[row, names.index(span.name)] = span.value(line)
+        return rows
+
+    def _columns(
+        self,
+        numbers: NDArray[np.intp],
+        spans: Sequence[Span],
+        again: Callable[[bytes], Sequence[Span] | None],
+        fixed: Sequence[bytes],
+    ) -> Floats | None:
+        first, last = self.line(int(numbers[0])), self.line(int(numbers[-1]))
+        expected = again(last)
+        if expected is None or [s.name for s in expected] != [s.name for s in spans]:
+            return None
+        text = self._text(numbers)
+        for word in (*fixed, *_with_digits(first, spans)):
+            if text.count(word) < len(numbers):
+                return None  # `loss_1` and `loss_2` have one layout
+        for table, gone, tie in _ways(first, spans):
+            places = [_place(first, span, table, gone, tie) for span in spans]
+            if any(place is None for place in places):
+                continue
+            try:
+                columns = _parsed(_translated(text, table, gone, tie), places)
+            except pa.ArrowInvalid:
+                continue
+            if len(columns[0]) != len(numbers):
+                continue
+            found = np.stack(columns, axis=1)
+            for place, span in enumerate(spans):
+                if span.times != 1.0:
+                    found[:, place] = _scaled(found[:, place], span.times)
+            ends = ((0, first, spans), (-1, last, expected))
+            if all(found[i].tolist() == [s.value(line) for s in ss] for i, line, ss in ends):
+                return found
+        return None
+
+    def _text(self, numbers: NDArray[np.intp]) -> bytes:
+        """These lines alone."""
+        if len(numbers) == len(self.codes):
+            return self.data
+        lines = pa.LargeBinaryArray.from_buffers(
+            pa.large_binary(),
+            len(self.codes),
+            [None, pa.py_buffer(self.offsets), pa.py_buffer(self.data)],
+        ).take(pa.array(numbers))
+        _, offsets, content = lines.buffers()
+        start, *_, end = np.frombuffer(offsets, np.int64)[lines.offset :][: len(lines) + 1][[0, -1]]
+        return bytes(memoryview(content)[start:end])
+
+
+def _newlines(data: bytes) -> NDArray[np.int64]:
+    return np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n")).astype(np.int64)
+
+
+def _scaled(values: Floats, times: float) -> Floats:
+    """As console_lines.scaled, for many."""
+    product = values * times
+    whole = np.rint(product)
+    near = (np.abs(product) < 1e15) & (np.abs(product - whole) < 1e-4)
+    return np.where(near, whole, product)
+
+
+def _with_digits(line: bytes, spans: Sequence[Span]) -> list[bytes]:
+    """The printed names of a line that hold digits."""
+    names = {span.name.encode() for span in spans if any(c.isdigit() for c in span.name)}
+    return [name for name in names if name in line]
+
+
+def _ways(line: bytes, spans: Sequence[Span]) -> list[tuple[bytes, bytes, bool]]:
+    """Ways to part a line of a layout into cells: a table of what parts them, what is left out,
+    and whether an e before a blank parts too. Few cells are read faster, so letters are left out
+    where they part nothing."""
+    texts = b" ".join(line[span.start : span.end] for span in spans)
+    exponents = bytes(c for c in b"eE" if c in texts)
+    commas = b"," if b"," in texts else b""
+    table = bytes(c if c in _NUMERIC + exponents + b"\n" else ord(",") for c in _BYTES)
+    letters = bytes(c for c in _LETTERS + b"_%'\"" if c not in exponents)
+    return [(table, _BLANK + commas + letters, False), (table, _BLANK + commas, bool(exponents))]
+
+
+def _translated(text: bytes, table: bytes, gone: bytes, tie: bool) -> bytes:
+    if tie:
+        text = text.replace(b"e ", b"e;").replace(b"E ", b"E;")
+    return text.translate(table, gone)
+
+
+def _place(line: bytes, span: Span, table: bytes, gone: bytes, tie: bool) -> int | None:
+    """Which cell holds the number of a span and nothing else."""
+    before = _translated(line[: span.start] + b"0", table, gone, tie).count(b",")
+    cells = _translated(line, table, gone, tie).split(b",")
+    number = line[span.start : span.end].replace(b",", b"")
+    return before if before < len(cells) and cells[before] == number else None
+
+
+def _parsed(text: bytes, places: Sequence[int | None]) -> list[Floats]:
+    names = [f"f{place}" for place in places]
+    table = csv.read_csv(
+        pa.BufferReader(text),
+        read_options=csv.ReadOptions(autogenerate_column_names=True, block_size=1 << 22),
+        parse_options=csv.ParseOptions(quote_char=False, ignore_empty_lines=False),
+        convert_options=csv.ConvertOptions(
+            include_columns=list(dict.fromkeys(names)),
+            column_types=dict.fromkeys(names, pa.float64()),
+            null_values=[],
+        ),
+    )
+    # Not by to_numpy, which imports pandas where it is installed.
+    columns = [table.column(name).combine_chunks() for name in names]
+    return [np.frombuffer(c.buffers()[1], np.float64)[c.offset :][: len(c)] for c in columns]

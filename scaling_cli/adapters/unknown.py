@@ -1,0 +1,81 @@
+"""What no adapter knows: what kind of file it is, and what would help."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from scaling_cli.adapters.files import Found, suffix_of
+from scaling_cli.notes import Note
+from scaling_cli.quantities import counted
+
+_NAMED = 6  # kinds in a message
+_KINDS: tuple[tuple[str, str], ...] = (
+    (".py .pyi .ipynb .c .cc .cpp .cu .cuh .h .hpp .js .ts .java .go .rs .jl .sh .sbatch .sql",
+     "source file"),
+    (".md .rst .tex .bib .html .pdf .css", "document"),
+    (".yaml .yml .toml .cfg .ini .json .xml .conf", "settings file"),
+    (".png .jpg .jpeg .gif .svg .webp .mp4", "image"),
+    (".pt .pth .bin .safetensors .ckpt .npy .npz .pkl .pickle .h5 .distcp .model .idx .tar .zip",
+     "checkpoint or array"),
+)  # fmt: skip
+_BY_SUFFIX = {suffix: kind for suffixes, kind in _KINDS for suffix in suffixes.split()}
+_MAGIC = (
+    (b"\x89PNG", "image"),
+    (b"\xff\xd8\xff", "image"),
+    (b"PK\x03\x04", "checkpoint or array"),
+    (b"\x93NUMPY", "checkpoint or array"),
+)
+
+
+def kind_of(path: Path, head: bytes) -> str:
+    """What to call a file that no adapter knows."""
+    kind = _BY_SUFFIX.get(suffix_of(path))
+    kind = kind or next((kind for magic, kind in _MAGIC if head.startswith(magic)), None)
+    if kind is not None:
+        return kind
+    binary = b"\0" in head[:4096] and head[:2] not in (b"\xff\xfe", b"\xfe\xff")
+    return "binary file" if binary else f"{suffix_of(path)} text".strip()
+
+
+def not_known(files: Sequence[tuple[Found, bytes]]) -> list[Note]:
+    """A note that counts the files of folders by kind, names a text of them, and says which form of
+    a console log comes nearest to it."""
+    if not files:
+        return []
+    kinds = Counter(kind_of(file.path, head) for file, head in files)
+    told = [f"{counted(n, kind)}" for kind, n in kinds.most_common(_NAMED)]
+    more = f" and {len(kinds) - _NAMED} more kinds" if len(kinds) > _NAMED else ""
+    texts = [(file, head) for file, head in files if kind_of(file.path, head).endswith("text")]
+    message = f"{counted(len(files), 'file')} held no runs and were passed over: " + ", ".join(told)
+    message += more
+    if texts:
+        near = _nearest(texts)
+        message += f"; a text of them is {(near or (texts[0][0].source, ''))[0]}"
+        message += f", nearest to {near[1]}" if near else ", near no form that is known"
+    return [Note.of("files_not_known", message)]
+
+
+def _nearest(texts: Sequence[tuple[Found, bytes]]) -> tuple[str, str] | None:
+    """The first of these that is near a form of a console log, and how near."""
+    from scaling_cli.adapters.console import nearest
+
+    for file, head in texts[:64]:
+        if near := nearest(head):
+            return file.source, near
+    return None
+
+
+def hint(path: Path, head: bytes) -> str:
+    """What would help with a file that was named and that no adapter knows."""
+    from scaling_cli.adapters.console import nearest
+
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "It is UTF-16 text: save it as UTF-8."
+    if near := nearest(head):
+        return (
+            f"Its lines are nearest to {near}. Say how they read in scalefit.toml:"
+            ' [console] line = "step {step} loss {loss}".'
+        )
+    return ""
