@@ -1,17 +1,43 @@
 """Results kept as JSON with a name and a version, how a file that is none is refused, and how a
-file is written whole or not at all."""
+file is read and written: whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import secrets
+import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from scaling_cli.errors import InputError
+from scaling_cli.text import whole
+
+MOST_BYTES = (
+    256 << 20
+)  # of a file that is read whole: fits of 100 groups with 10,000 draws have 100 MB
+
+
+def read_file(path: str | Path, most: int = MOST_BYTES) -> bytes:
+    """A regular file of at most so many bytes. OSError where it is none, without waiting for one:
+    a pipe would be waited for without end, and a device read without end."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError("it is no regular file")
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(f"it has more than {most >> 20} MB")
+    return content
+
+
+def read_text(path: str | Path, most: int = MOST_BYTES, errors: str = "strict") -> str:
+    """The same as UTF-8 text, its line ends as they come; a UnicodeError is a ValueError."""
+    return read_file(path, most).decode("utf-8", errors)
 
 
 @dataclass(frozen=True)
@@ -31,11 +57,14 @@ class DocumentKind:
     def read(self, path: Path) -> Any:
         """The JSON of a file; InputError where there is none."""
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            return json.loads(read_text(path), parse_constant=_no_number)
         except FileNotFoundError:
             raise InputError(f"{path}: there is no such file", self.mend) from None
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path} cannot be read as {self.what} ({error})") from None
+        except (OSError, ValueError, RecursionError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(
+                f"{path} cannot be read as {self.what} ({reason})", self.mend
+            ) from None
 
     def check(self, document: Any, where: str) -> None:
         """InputError, which names `where`, unless it is of this kind and version."""
@@ -52,6 +81,125 @@ class DocumentKind:
         return InputError(
             f"{where} is {self.what} with a part missing or malformed ({error})", self.mend
         )
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+class Fields:
+    """An object of a JSON document, of which each value is read as what it has to be.
+
+    ValueError names the place of one that is missing or is something else. JSON has no number that
+    is not finite; `null` stands for one where a method's `null` allows it.
+    """
+
+    def __init__(self, value: Any, place: str = "") -> None:
+        if not isinstance(value, dict):
+            raise ValueError(f"{place or 'the whole'} is no object")
+        self.value: dict[str, Any] = value
+        self.place = place
+
+    def _path(self, name: object) -> str:
+        return f"{self.place}.{name}" if self.place else str(name)
+
+    def __contains__(self, name: str) -> bool:
+        return self.value.get(name) is not None
+
+    def raw(self, name: str) -> Any:
+        if name not in self.value:
+            raise ValueError(f"{self._path(name)} is missing")
+        return self.value[name]
+
+    def number(self, name: str, low: float = -math.inf, high: float = math.inf) -> float:
+        return as_finite(self.raw(name), self._path(name), low, high)
+
+    def number_or_null(self, name: str) -> float | None:
+        return None if self.raw(name) is None else self.number(name)
+
+    def integer(self, name: str, low: int = 0) -> int:
+        value = self.raw(name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < low:
+            raise ValueError(f"{self._path(name)} is no whole number from {low} on")
+        return value
+
+    def text(self, name: str) -> str:
+        value = self.raw(name)
+        if not isinstance(value, str):
+            raise ValueError(f"{self._path(name)} is no text")
+        return value
+
+    def text_or_null(self, name: str) -> str | None:
+        return None if self.raw(name) is None else self.text(name)
+
+    def fields(self, name: str) -> Fields:
+        return Fields(self.raw(name), self._path(name))
+
+    def items(self, name: str) -> list[Any]:
+        value = self.raw(name)
+        if not isinstance(value, list):
+            raise ValueError(f"{self._path(name)} is no list")
+        return value
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        value = self.items(name)
+        if not all(isinstance(item, str) for item in value):
+            raise ValueError(f"{self._path(name)} holds something that is no text")
+        return tuple(value)
+
+    def objects(self, name: str) -> list[Fields]:
+        return [Fields(v, f"{self._path(name)}[{i}]") for i, v in enumerate(self.items(name))]
+
+    def pair(self, name: str) -> tuple[float, float]:
+        """Two numbers, the lower first."""
+        value = self.items(name)
+        if len(value) != 2:
+            raise ValueError(f"{self._path(name)} is no pair of numbers")
+        low, high = (as_finite(item, self._path(name)) for item in value)
+        if low > high:
+            raise ValueError(f"{self._path(name)} has its lower bound above its upper one")
+        return low, high
+
+    def numbers(self) -> dict[str, float]:
+        """Every value, as a number."""
+        return {name: self.number(name) for name in self.value}
+
+    def scalars(self) -> dict[str, Any]:
+        """Every value, each a text, a finite number, true, false or null."""
+        for name, value in self.value.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                self.number(name)
+            elif not isinstance(value, str | bool | None):
+                raise ValueError(f"{self._path(name)} is neither a text nor a number")
+        return self.value
+
+
+def as_finite(value: Any, place: str, low: float = -math.inf, high: float = math.inf) -> float:
+    """A finite number from `low` to `high`; ValueError says that what is at this place is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{place} is no number")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"{place} is no finite number")
+    if not low <= number <= high:
+        raise ValueError(f"{place} = {number:g} is not within {low:g} to {high:g}")
+    return number
+
+
+def finite(value: Any) -> Any:
+    """The same document with null in place of numbers that JSON lacks, and whole texts."""
+    if isinstance(value, Mapping):
+        return {
+            whole(key) if isinstance(key, str) else key: finite(item) for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return whole(value) if isinstance(value, str) else value
 
 
 def write_whole(path: str | Path, content: bytes) -> None:

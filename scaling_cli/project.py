@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping, load_mapping
-from scaling_cli.notes import Note
 from scaling_cli.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from scaling_cli.observe import Runs
     from scaling_cli.planning.splits import Allocation
     from scaling_cli.progress import Progress
+    from scaling_cli.saved import Saved
     from scaling_cli.selection import Selection
     from scaling_cli.table import Table
     from scaling_cli.training.assessed import Assessed
@@ -88,10 +88,13 @@ class Project:
         save: bool = False,
         workers: int = 1,
         finals: str = PREDICTED,
+        name: str | None = None,
+        command: str | None = None,
     ) -> list[Fit | FailedFit]:
         """Fit each law, or the procedure `auto`, to each group of runs; a failed one says why.
 
-        With `save` the store keeps the fits, and answers by them from then on.
+        With `save` the store keeps the fits, under a `name` if one is given, and answers by them
+        from then on. `command` is what was typed, to be kept with them.
         A run that has not ended enters at its predicted end, or is left out where none can be
         predicted; with `finals` "last" its last point counts as if it had.
         The groups are spread over `workers` processes; their number changes no digit.
@@ -100,6 +103,7 @@ class Project:
         from scaling_cli import grouped
         from scaling_cli.fitting.problem import FitOptions
         from scaling_cli.fitting.result import FailedFit
+        from scaling_cli.saved import resting
 
         if finals not in FINALS:
             raise InputError(f"finals = {finals!r} is not known", f"Give {' or '.join(FINALS)}.")
@@ -109,8 +113,12 @@ class Project:
             for every in dict.fromkeys(item.every_point for item in chosen)
         }
         results = grouped.fit_parts(chosen, by_points, options or FitOptions(), workers)
+        groups = {repr(group): rows for parts in by_points.values() for group, rows in parts.groups}
+        keys = next(iter(groups.values())).by if by is None else by
+        asked = {"where": where, "by": tuple(keys), "holdout": holdout, "command": command}
+        results = resting(results, groups, self.store, self.mapping, asked)
         if save:
-            self.save([item for item in results if not isinstance(item, FailedFit)])
+            self.saved.save([item for item in results if not isinstance(item, FailedFit)], name)
         return results
 
     def _parts(
@@ -244,75 +252,36 @@ class Project:
         return Bench(runs, self.store, mapping, cache(self.frozen_fits), cache(self.curve_fit))
 
     def frozen_fits(self, fit: str | None = None) -> list[Fit]:
-        """The fits of a file (its path may be relative to that of the mapping) or of an id, which
-        may be several; the newest of the store for None."""
+        """The fits of a file (its path may be relative to that of the mapping), of a name or an
+        id; those that answer for the loss for None."""
+        from scaling_cli.saved import is_file
+
         if fit is None:
-            return self.forecasts()
-        file = self._file(fit)
-        return load_fits(file) if _is_file(str(file)) else self.saved_fits(fit)
+            return self.saved.answering()
+        file = str(self._file(fit))
+        return self.saved.named(file if is_file(file) else fit)
 
     def _file(self, path: str) -> Path:
         """The file beside the mapping, or else from the working folder."""
         beside = Path(self.mapping.path).parent / path if self.mapping else Path(path)
         return beside if beside.is_file() else Path(path)
 
-    def save(self, fits: Sequence[Fit]) -> None:
-        """Keep the fits in the store, as one set: `saved_fits` gives the newest set."""
-        self.store.fits.save([item.to_document() for item in fits])
+    def save(self, fits: Sequence[Fit], name: str | None = None) -> None:
+        """Keep the fits in the store, as one set that answers from now on for its target."""
+        self.saved.save(fits, name)
 
-    def saved_fits(self, fit: str | None = None, law: str | None = None) -> list[Fit]:
-        """The fit with this id or in this file; else the newest set, of one law if it is named."""
-        from scaling_cli.fitting.result import STORE_CHANGED, Fit
+    def saved_fits(
+        self, fit: str | None = None, law: str | None = None, target: str | None = None
+    ) -> list[Fit]:
+        """The fits of a name, an id or a file; else the newest of a law, a target, or the loss."""
+        return self.saved.newest(law, target) if fit is None else self.saved.named(fit)
 
-        if fit is not None:
-            return [load_fit(fit, self)]
-        documents = [item for item in self.store.fits.listed() if law in (None, item.about["law"])]
-        if not documents:
-            what = f"no fit of law {law} is saved" if law else "no fit is saved"
-            asked = f" --law {law}" if law else ""
-            raise InputError(
-                f"{what} in the store {self.location}",
-                f"Run `scalefit fit{asked}` first, or give --published NAME.",
-            )
-        chosen = [item for item in documents if item.set == documents[0].set]
-        loaded = zip(chosen, self.store.fits.load(chosen), strict=True)
-        fits = [Fit.from_document(document, item.fit_id) for item, document in loaded]
-        if chosen[0].about["contents"] in (None, self.store.contents()):
-            return fits
-        changed = Note(
-            STORE_CHANGED,
-            "warning",
-            "The runs in the store are not those of when this fit was made. Fit again, if it is to"
-            " count them as they are.",
-        )
-        return [item.with_notes([changed]) for item in fits]
+    @cached_property
+    def saved(self) -> Saved:
+        """The fits that the store keeps."""
+        from scaling_cli.saved import Saved
 
-    def forecasts(self, fit: str | None = None, law: str | None = None) -> list[Fit]:
-        """The saved fits that answer for the future: those of `auto`, unless another is asked for
-        or there are none."""
-        from scaling_cli.fitting.auto import RECIPE
-
-        fits = self.saved_fits(fit, law)
-        return [item for item in fits if item.name == RECIPE and not fit and not law] or fits
-
-    def recipe_fit(self, name: str, law: str | None = None) -> Fit:
-        """The fit that `name` means: an id, a file, or a value of a group of the newest set."""
-        if _is_file(name):
-            return load_fit(name, self)
-        fits = self.forecasts(law=law)
-        found = [item for item in fits if name in map(str, item.group.values())]
-        if not found:
-            found = [item for item in self.saved_fits(law=law) if item.fit_id == name]
-        if len(found) == 1:
-            return found[0]
-        groups = ", ".join(str(value) for item in fits for value in item.group.values())
-        if found:
-            laws = ", ".join(dict.fromkeys(item.name for item in found))
-            raise InputError(f"{name} is fitted by {laws}", f"Say which: --law {found[0].name}.")
-        raise InputError(
-            f"{name} is no fit: neither an id, nor a file, nor a group of the newest fits",
-            f"Groups are {groups}." if groups else "Fit the recipes first: scalefit fit --by KEY.",
-        )
+        return Saved(lambda: self.store)
 
 
 def open_project(location: str = ".scalefit", config: str | Path | None = None) -> Project:
@@ -323,32 +292,11 @@ def open_project(location: str = ".scalefit", config: str | Path | None = None) 
 
 
 def load_fit(fit: str, project: Project | None = None) -> Fit:
-    """A fit from a file that `fit -o` wrote, or from the store by its id."""
-    from scaling_cli.fitting.result import Fit
+    """The one fit of a file that `fit -o` wrote, or of a name or an id in a project's store."""
+    from scaling_cli.saved import load_fits, one_of
 
-    if _is_file(fit):
-        found = load_fits(Path(fit))
-        if len(found) != 1:
-            ids = ", ".join(item.fit_id for item in found)
-            raise InputError(f"{fit} holds {len(found)} fits ({ids})", "Save them one by one.")
-        return found[0]
-    if project is None:
-        raise InputError(f"{fit}: there is no such file")
-    return Fit.from_document(project.store.fits.load(project.store.fits.find(fit))[0], fit)
-
-
-def load_fits(path: Path) -> list[Fit]:
-    """The fits of a file that `fit -o` wrote: one, or one for each group."""
-    from scaling_cli.fitting.result import DOCUMENT, Fit
-
-    document = DOCUMENT.read(path)
-    several = isinstance(document, dict) and isinstance(document.get("fits"), list)
-    documents = document["fits"] if several else [document]
-    return [Fit.from_document(item, str(path)) for item in documents]
-
-
-def _is_file(fit: str) -> bool:
-    return fit.endswith(".json") or Path(fit).is_file()
+    found = load_fits(Path(fit)) if project is None else project.saved.named(fit)
+    return one_of(found, fit)
 
 
 def budget_ladder(fits: Sequence[Fit]) -> list[float]:

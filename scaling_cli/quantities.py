@@ -8,6 +8,8 @@ import re
 from scaling_cli.errors import InputError
 
 SUFFIXES = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}  # by the lower-case letter
+# Shares that an interval may have: resamples say nothing of the last permille.
+MIN_LEVEL, MAX_LEVEL = 0.5, 0.999
 LARGE_SHARE = 100.0  # from 10,000 % on a share is told by its power of ten
 _SCALES = (("T", 1e12), ("B", 1e9), ("M", 1e6), ("K", 1e3))
 _PLAIN = r"\d+(?:_\d+)*\.?\d*|\.\d+"

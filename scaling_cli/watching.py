@@ -130,7 +130,7 @@ def _checks(project: Project) -> list[Check]:
     checks = read_checks(project.mapping)
     if not any(check.rule.name == "band" for check in checks):
         try:
-            project.forecasts()
+            project.saved.answering()
         except (InputError, UnreachableError):
             return checks
         checks.append(Check(rules()["band"], rules()["band"].read({}, "scalefit"), "band"))

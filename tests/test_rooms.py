@@ -36,7 +36,7 @@ ALLOWED = {
     "arrow": set(),
     "compute": {"records"},
     "errors": set(),
-    "documents": {"errors"},
+    "documents": {"errors", "text"},
     "version": set(),
     "notes": set(),
     "glossary": set(),
@@ -70,11 +70,12 @@ ALLOWED = {
     | {"resolve", "store"},
     "project": SHARED
     | {"adapters", "grouped", "checks", "expressions", "training", "fitting", "ingest", "laws"}
-    | {"mapping", "observe", "table", "planning", "resolve", "store", "workers"},
+    | {"mapping", "observe", "saved", "table", "planning", "resolve", "store", "workers"},
     "grouped": SHARED | {"expressions", "fitting", "table", "workers"},
     "frames": SHARED | {"arrow", "compute", "expressions", "table"},
     "api": SHARED
     | {"fitting", "frames", "grouped", "laws", "planning", "project", "table", "training"},
+    "saved": SHARED | {"fitting", "mapping", "store", "table"},
     "watching": SHARED | {"checks", "project"},
     "report": SHARED
     | {"ending", "checks", "training", "fitting", "ingest", "laws", "mapping"}

@@ -22,6 +22,7 @@ from scaling_cli.cli import (
     equivalent,
     explain,
     fit,
+    fits,
     hparams,
     ingest,
     laws,
@@ -43,6 +44,7 @@ COMMANDS = (
     runs,
     laws,
     fit,
+    fits,
     compare,
     predict,
     optimal,
@@ -130,8 +132,8 @@ def _app(modules: Iterable[ModuleType]) -> typer.Typer:
     made.callback()(_options)
     for module in modules:
         name = _name(module)
-        if module is store:
-            made.add_typer(store.store, name=name)
+        if module in (fits, store):
+            made.add_typer(getattr(module, name), name=name)
         else:
             made.command(name)(getattr(module, name))
     return made

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
+from scaling_cli.documents import finite
 from scaling_cli.errors import InputError, ScalefitError
-from scaling_cli.text import visible, whole
+from scaling_cli.text import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,7 +25,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 INTERRUPTED = 130
-MIN_LEVEL, MAX_LEVEL = 0.5, 0.999
 DEFAULT_LEVEL = 0.90
 
 StoreOption = Annotated[
@@ -48,7 +47,12 @@ WhereOption = Annotated[
     typer.Option("--where", help="Only runs that match, e.g. 'params < 1B'.", metavar="EXPR"),
 ]
 FitOption = Annotated[
-    str | None, typer.Option("--fit", help="A saved fit: its id or its file.", metavar="ID")
+    str | None,
+    typer.Option("--fit", help="A saved fit: its name, id or file.", metavar="NAME|ID|FILE"),
+]
+TargetOption = Annotated[
+    str | None,
+    typer.Option("--y", "--metric", help="Newest fits of this target; the loss.", metavar="COLUMN"),
 ]
 LawOption = Annotated[
     str | None, typer.Option("--law", help="Newest fits of this law.", metavar="LAW")
@@ -72,7 +76,9 @@ FitLevelOption = Annotated[
 SeedOption = Annotated[
     int, typer.Option("--seed", help="Seed of the resamples.", min=0, metavar="N")
 ]
-FirstRecipe = Annotated[str, typer.Argument(help="A recipe: group, fit id or file.", metavar="A")]
+FirstRecipe = Annotated[
+    str, typer.Argument(help="A recipe: a group, or a fit's name, id or file.", metavar="A")
+]
 SecondRecipe = Annotated[str, typer.Argument(help="The other one.", metavar="B")]
 
 DEFAULT_STORE = ".scalefit"
@@ -118,6 +124,21 @@ def read_manner(arguments: Sequence[str]) -> list[str]:
         rest.append("--json")
     manner.as_json = "--json" in rest
     return rest
+
+
+def as_typed() -> str | None:
+    """The command line, to be kept with what it made; without what an address may hide. None where
+    another program calls."""
+    import shlex
+    from pathlib import Path
+
+    from scaling_cli.remote import without_secrets
+
+    program = Path(sys.argv[0])
+    if program.stem != "scalefit" and program.name != "__main__.py":
+        return None
+    parts = [without_secrets(part) if "://" in part else part for part in sys.argv[1:]]
+    return shlex.join(["scalefit", *parts])
 
 
 def for_people(as_json: bool) -> bool:
@@ -244,19 +265,6 @@ def show(tables: Iterable[Listing]) -> None:
         print(render.to_text(shown))
 
 
-def finite(value: Any) -> Any:
-    """The same document with null in place of numbers that JSON lacks, and whole texts."""
-    if isinstance(value, dict):
-        return {
-            whole(key) if isinstance(key, str) else key: finite(item) for key, item in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return whole(value) if isinstance(value, str) else value
-
-
 def write_text(path: str, text: str, option: str = "--output") -> None:
     """A file that an option names, whole or not at all."""
     write_bytes(path, text.encode("utf-8", "backslashreplace"), option)
@@ -302,6 +310,8 @@ def many(texts: Sequence[str]) -> list[str]:
 
 def check_level(level: float | None) -> None:
     """Refuse a share that no interval should have: resamples say nothing of the last permille."""
+    from scaling_cli.quantities import MAX_LEVEL, MIN_LEVEL
+
     if level is not None and not MIN_LEVEL <= level <= MAX_LEVEL:
         raise InputError(f"--level {level} is no share", f"Give {MIN_LEVEL} to {MAX_LEVEL}.")
 

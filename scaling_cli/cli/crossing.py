@@ -10,11 +10,13 @@ from scaling_cli.cli.common import (
     DEFAULT_STORE,
     ConfigOption,
     FirstRecipe,
+    FitOption,
     JsonOption,
     LawOption,
     RatioOption,
     SecondRecipe,
     StoreOption,
+    TargetOption,
     answer,
     command,
     positive,
@@ -33,6 +35,8 @@ def crossing(
         float, typer.Option("--reach", help="Decades past the runs to look.", metavar="DECADES")
     ] = 2.0,
     law: LawOption = None,
+    fit: FitOption = None,
+    y: TargetOption = None,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -45,10 +49,12 @@ def crossing(
     """
     from scaling_cli.planning.contrasts import crossing as cross
     from scaling_cli.project import open_project
+    from scaling_cli.report.origins import origins_json, with_origin
     from scaling_cli.report.plans import crossing_table
 
     project = open_project(store, config)
     ratio = positive(tokens_per_param, "--tokens-per-param")
-    one, other = (project.recipe_fit(name, law) for name in (first, second))
+    one, other = (project.saved.of_group(name, law, y, fit) for name in (first, second))
     found = cross(one, other, along, ratio, reach)
-    answer(as_json, {"crossing": found.to_json()}, lambda: [crossing_table(found)])
+    document = {"crossing": found.to_json(), "origin": origins_json([one, other])}
+    answer(as_json, document, lambda: with_origin([crossing_table(found)], [one, other]))

@@ -10,11 +10,13 @@ from scaling_cli.cli.common import (
     DEFAULT_STORE,
     ConfigOption,
     FirstRecipe,
+    FitOption,
     JsonOption,
     LawOption,
     RatioOption,
     SecondRecipe,
     StoreOption,
+    TargetOption,
     answer,
     command,
     many,
@@ -31,6 +33,8 @@ def equivalent(
     ],
     tokens_per_param: RatioOption = None,
     law: LawOption = None,
+    fit: FitOption = None,
+    y: TargetOption = None,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -44,11 +48,15 @@ def equivalent(
     from scaling_cli.planning.contrasts import equivalent as compare
     from scaling_cli.project import open_project
     from scaling_cli.quantities import parse_positive
+    from scaling_cli.report.origins import origins_json, with_origin
     from scaling_cli.report.plans import equivalence_table
 
     project = open_project(store, config)
     ratio = positive(tokens_per_param, "--tokens-per-param")
-    one, other = (project.recipe_fit(name, law) for name in (first, second))
+    one, other = (project.saved.of_group(name, law, y, fit) for name in (first, second))
     found = [compare(one, other, parse_positive(text, "--flops"), ratio) for text in many(flops)]
-    document = {"equivalences": [item.to_json() for item in found]}
-    answer(as_json, document, lambda: [equivalence_table(found)])
+    document = {
+        "equivalences": [item.to_json() for item in found],
+        "origin": origins_json([one, other]),
+    }
+    answer(as_json, document, lambda: with_origin([equivalence_table(found)], [one, other]))

@@ -17,6 +17,7 @@ from scaling_cli.cli.common import (
     StoreOption,
     WhereOption,
     answer,
+    as_typed,
     assignments,
     check_folder,
     check_level,
@@ -102,6 +103,10 @@ def fit(
             metavar="predicted|last",
         ),
     ] = "predicted",
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="Keep the fits under this name, for --fit.", metavar="NAME"),
+    ] = None,
     workers: Annotated[
         int,
         typer.Option(
@@ -122,10 +127,12 @@ def fit(
 
     Each law is fitted to each group, with bootstrap intervals from whole runs resampled.
 
-    The fits are kept in the store; `predict`, `optimal` and `report` use the newest.
+    The fits are kept in the store (`scalefit fits`); `predict`, `optimal` and `report` use the
+    newest of the loss, or of the target that --y names.
 
     Example: scalefit fit --law chinchilla --by recipe --holdout 'split == "holdout"'
     """
+    from scaling_cli.fitting.document import fits_document
     from scaling_cli.fitting.problem import FitOptions
     from scaling_cli.fitting.result import FailedFit
     from scaling_cli.project import open_project
@@ -157,11 +164,22 @@ def fit(
         if formula:
             raise InputError("--then needs a law by name", "Name one: --law chinchilla.")
         wanted = [f"{item}+{then}" for item in wanted]
-    results = project.fit(wanted, names(by), where, holdout, options, False, workers, finals)
+    if name is not None:
+        project.store.fits.check_name(name)  # before the work, not after it
+    results = project.fit(
+        wanted,
+        names(by),
+        where,
+        holdout,
+        options,
+        workers=workers,
+        finals=finals,
+        command=as_typed(),
+    )
     fits = [item for item in results if not isinstance(item, FailedFit)]
     kept = "not kept in the store"
     try:
-        project.save(fits)
+        project.saved.save(fits, name)
         kept = f"in the store as {', '.join(item.fit_id for item in fits)}"
     except UnreachableError as error:
         say(f"The fits were not kept in the store: {error}")
@@ -183,7 +201,7 @@ def fit(
         say(f"The fits cannot be shown; they are {kept}.")
         raise
     if output:
-        write_fits(output, [item.to_document() for item in fits])
+        write_json(output, fits_document(fits))
 
 
 def ranges(texts: list[str], option: str) -> dict[str, tuple[float, float]]:
@@ -201,8 +219,3 @@ def ranges(texts: list[str], option: str) -> dict[str, tuple[float, float]]:
             raise InputError(f"{option} '{text}' is empty", "Give the lower bound first.")
         found[name.strip()] = pair
     return found
-
-
-def write_fits(path: str, documents: list[dict[str, object]]) -> None:
-    """One fit is its own document; several stand in a list."""
-    write_json(path, documents[0] if len(documents) == 1 else {"fits": documents})

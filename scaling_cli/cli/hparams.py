@@ -40,9 +40,10 @@ def hparams(
 
     Example: scalefit hparams --params 1B --tokens 100B --published steplaw2025
     """
-    from scaling_cli.fitting.result import predict_published
+    from scaling_cli.fitting.result import Fit, predict_published
     from scaling_cli.laws import published_rules
     from scaling_cli.quantities import parse_positive
+    from scaling_cli.report.origins import origins_json, with_origin
     from scaling_cli.report.plans import hparams_table
 
     inputs = {
@@ -50,12 +51,17 @@ def hparams(
         "tokens": parse_positive(tokens, "--tokens"),
     }
     one_of(published=published, law=law)
+    fits: list[Fit] = []
     if law:
         from scaling_cli.project import open_project
 
-        found = [fit.predict(inputs) for fit in open_project(store, config).saved_fits(law=law)]
+        fits = open_project(store, config).saved.newest(law)
+        found = [fit.predict(inputs) for fit in fits]
     else:
         rules = published_rules(published)
         found = [predict_published(rule, entry, inputs) for rule, entry in rules]
-    document = {"hparams": [{**item.to_json(), "value": item.loss} for item in found]}
-    answer(as_json, document, lambda: [hparams_table(found)])
+    document = {
+        "hparams": [{**item.to_json(), "value": item.loss} for item in found],
+        "origin": origins_json(fits),
+    }
+    answer(as_json, document, lambda: with_origin([hparams_table(found)], fits))

@@ -16,6 +16,7 @@ from scaling_cli.cli.common import (
     PublishedOption,
     RatioOption,
     StoreOption,
+    TargetOption,
     answer,
     assignments,
     check_level,
@@ -35,6 +36,7 @@ def optimal(
     more: Annotated[list[str] | None, typer.Argument(help="Further budgets.", metavar="C")] = None,
     fit: FitOption = None,
     law: LawOption = None,
+    y: TargetOption = None,
     published: PublishedOption = None,
     tokens_per_param: RatioOption = None,
     max_params: Annotated[
@@ -74,11 +76,13 @@ def optimal(
 
     Example: scalefit optimal --budget 1e24 --max-params 8e9 --published epoch2024
     """
+    from scaling_cli.fitting.result import Fit
     from scaling_cli.laws import get_published
     from scaling_cli.planning.budget import Constraints
     from scaling_cli.planning.splits import allocate_fit, allocate_published, with_repeats
     from scaling_cli.planning.target import budget_for_fit, budget_for_published
     from scaling_cli.quantities import parse_positive
+    from scaling_cli.report.origins import origins_json, with_origin
     from scaling_cli.report.plans import allocation_tables
 
     check_level(level)
@@ -87,6 +91,7 @@ def optimal(
     if not budgets and target_loss is None:
         raise InputError("no budget is given", "Give --budget C, or --target-loss LOSS.")
     one_of(fit=fit, law=law, published=published)
+    one_of(fit=fit, y=y, published=published)
     one_of(level=level, published=published)
     one_of(tokens_per_param=tokens_per_param, max_params=max_params)
     one_of(tokens_per_param=tokens_per_param, min_params=min_params)
@@ -102,6 +107,7 @@ def optimal(
         inference_tokens=positive(inference_tokens, "--inference-tokens") or 0.0,
         at=further,
     )
+    fits: list[Fit] = []
     if published:
         chosen, entry = get_published(published)
         if unique_tokens is not None:
@@ -114,7 +120,8 @@ def optimal(
     else:
         from scaling_cli.project import open_project
 
-        fits = [item.at_level(level) for item in open_project(store, config).forecasts(fit, law)]
+        saved = open_project(store, config).saved.answering(fit, law, y)
+        fits = [item.at_level(level) for item in saved]
         splits = (
             [allocate_fit(item, value, asked) for item in fits for value in budgets]
             if target_loss is None
@@ -123,5 +130,8 @@ def optimal(
     if all(item.params is None for item in splits):
         reasons = dict.fromkeys(note.message for item in splits for note in item.notes)
         raise InputError(f"no split can be recommended: {' '.join(reasons)}")
-    document = {"allocations": [item.to_json() for item in splits]}
-    answer(as_json, document, lambda: allocation_tables(splits))
+    document = {
+        "allocations": [item.to_json() for item in splits],
+        "origin": origins_json(fits),
+    }
+    answer(as_json, document, lambda: with_origin(allocation_tables(splits), fits))

@@ -15,6 +15,7 @@ from scaling_cli.cli.common import (
     LawOption,
     PublishedOption,
     StoreOption,
+    TargetOption,
     answer,
     assignments,
     check_level,
@@ -36,6 +37,7 @@ def predict(
     ] = None,
     fit: FitOption = None,
     law: LawOption = None,
+    y: TargetOption = None,
     published: PublishedOption = None,
     level: FitLevelOption = None,
     store: StoreOption = DEFAULT_STORE,
@@ -48,10 +50,11 @@ def predict(
 
     Example: scalefit predict --params 7B --tokens 2T --published epoch2024
     """
-    from scaling_cli.fitting.result import predict_published
+    from scaling_cli.fitting.result import Fit, predict_published
     from scaling_cli.laws import get_published
     from scaling_cli.quantities import parse_positive
     from scaling_cli.report.fits import predictions_table
+    from scaling_cli.report.origins import origins_json, with_origin
 
     check_level(level)
     inputs = assignments(at or [], "--at")
@@ -59,14 +62,20 @@ def predict(
         if text is not None:
             inputs[name] = parse_positive(text, f"--{name}")
     one_of(fit=fit, law=law, published=published)
+    one_of(fit=fit, y=y, published=published)
     one_of(level=level, published=published)
+    fits: list[Fit] = []
     if published:
         chosen, entry = get_published(published)
         found = [predict_published(chosen, entry, inputs)]
     else:
         from scaling_cli.project import open_project
 
-        fits = [item.at_level(level) for item in open_project(store, config).forecasts(fit, law)]
+        saved = open_project(store, config).saved.answering(fit, law, y)
+        fits = [item.at_level(level) for item in saved]
         found = [item.predict(inputs) for item in fits]
-    document = {"predictions": [item.to_json() for item in found]}
-    answer(as_json, document, lambda: [predictions_table(found)])
+    document = {
+        "predictions": [item.to_json() for item in found],
+        "origin": origins_json(fits),
+    }
+    answer(as_json, document, lambda: with_origin([predictions_table(found)], fits))

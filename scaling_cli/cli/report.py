@@ -14,6 +14,7 @@ from scaling_cli.cli.common import (
     JsonOption,
     LawOption,
     StoreOption,
+    TargetOption,
     answer,
     command,
     json_text,
@@ -39,6 +40,7 @@ def report(
     ] = None,
     fit: FitOption = None,
     law: LawOption = None,
+    y: TargetOption = None,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -59,7 +61,7 @@ def report(
             "Name the file report.md.",
         )
     project = open_project(store, config)
-    fits = project.saved_fits(fit, law)
+    fits = project.saved.named(fit) if fit else project.saved.newest(law, y)
     budgets = [parse_positive(text, "--budget") for text in many(budget or [])]
     planned = [item for item in fits if item.law.splits]
     allocations = optimal(planned, budgets or budget_ladder(planned))

@@ -9,9 +9,11 @@ import typer
 from scaling_cli.cli.common import (
     DEFAULT_STORE,
     ConfigOption,
+    FitOption,
     JsonOption,
     LawOption,
     StoreOption,
+    TargetOption,
     answer,
     command,
 )
@@ -27,6 +29,8 @@ def slope(
         typer.Option("--theory", help="An exponent to test, e.g. 1.", metavar="VALUE"),
     ] = None,
     law: LawOption = None,
+    fit: FitOption = None,
+    y: TargetOption = None,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -40,16 +44,19 @@ def slope(
     from scaling_cli.errors import InputError
     from scaling_cli.planning.contrasts import slope_ratios, slopes
     from scaling_cli.project import open_project
+    from scaling_cli.report.origins import origins_json, with_origin
     from scaling_cli.report.plans import slopes_table
 
     if len(recipes) > 2:
         raise InputError(f"{len(recipes)} recipes are given", "Give one, or two to compare.")
     project = open_project(store, config)
-    fits = [project.recipe_fit(name, law) for name in recipes]
-    found = [item for fit in fits for item in slopes(fit, theory)]
+    fits = [project.saved.of_group(name, law, y, fit) for name in recipes]
+    found = [item for one in fits for item in slopes(one, theory)]
     ratios = slope_ratios(*fits) if len(fits) == 2 else []
     document = {
         "slopes": [item.to_json() for item in found],
         "ratios": [item.to_json() for item in ratios],
+        "origin": origins_json(fits),
     }
-    answer(as_json, document, lambda: [slopes_table(part) for part in (found, ratios) if part])
+    tables = [slopes_table(part) for part in (found, ratios) if part]
+    answer(as_json, document, lambda: with_origin(tables, fits))

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from scaling_cli.compute import SIX_ND, Accounting
-from scaling_cli.documents import DocumentKind
+from scaling_cli.documents import finite
 from scaling_cli.errors import InputError
+from scaling_cli.fitting.basis import Basis
 from scaling_cli.fitting.objective import OBJECTIVES
 from scaling_cli.fitting.record import Record
 from scaling_cli.laws import Law, Published, get_law
@@ -20,7 +21,6 @@ from scaling_cli.quantities import share
 from scaling_cli.records import Floats
 from scaling_cli.shown import Shown
 
-DOCUMENT = DocumentKind("scalefit fit", 1, "a saved fit", "Make one with `scalefit fit -o FILE`.")
 ROBUST, PAPER = PROCEDURES = (
     "robust",
     "paper",
@@ -141,7 +141,8 @@ class Fit(Shown):
     has untied. `domain` holds the smallest and largest value of each column among the fitted runs,
     `flops` and `tokens_per_param` included. `then` is a link from what the law predicts to a score:
     `curve` and `band` are the score's. `predicted_finals` names the runs that had not ended, with
-    the foreseen `loss` that each entered by and its relative `spread`.
+    the foreseen `loss` that each entered by and its relative `spread`. `rests_on` says which runs
+    of a store it was made of, None where there was no store.
     """
 
     law_id: str
@@ -171,6 +172,7 @@ class Fit(Shown):
     then: Fit | None = None
     predicted_finals: tuple[Mapping[str, Any], ...] = ()
     compute: Accounting = SIX_ND
+    rests_on: Basis | None = None
 
     @cached_property
     def law(self) -> Law:
@@ -201,7 +203,7 @@ class Fit(Shown):
         key: list[Any] = [
             self.law_id,
             self.recipe,
-            dict(self.group),
+            finite(self.group),
             self.objective,
             dict(self.values),
         ]
@@ -436,59 +438,23 @@ class Fit(Shown):
             "tied": dict(self.tied) if self.tied else None,
             "then": self.then.to_json() if self.then else None,
             "holdout": dict(self.holdout) if self.holdout else None,
+            "holdout_rows": [dict(row) for row in self.holdout_rows],
+            "rests_on": self.rests_on.to_json() if self.rests_on else None,
             "warnings": [note.to_json() for note in self.notes],
         }
 
     def to_document(self) -> dict[str, Any]:
         """All of the fit, for a file that is read back by `from_document`."""
-        return {
-            **DOCUMENT.head(),
-            **self.to_json(),
-            "version": self.version,
-            "data_digest": self.data_digest,
-            "values": dict(self.values),
-            "then": self.then.to_document() if self.then else None,
-            "holdout_rows": [dict(row) for row in self.holdout_rows],
-            "draws": self.draws.tolist(),
-        }
+        from scaling_cli.fitting.document import to_document
+
+        return to_document(self)
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any], where: str = "the document") -> Fit:
+    def from_document(cls, document: Any, where: str = "the document") -> Fit:
         """Read a fit back; InputError says what `where` lacks."""
-        DOCUMENT.check(document, where)
-        try:
-            law = get_law(document.get("surface", document["law"])).among(document["columns"])
-            draws = np.array(document["draws"], dtype=float).reshape(-1, len(law.parameters))
-            return cls(
-                law_id=law.id,
-                recipe=document["recipe"],
-                drift=float(document.get("drift", 0.0)),
-                record=Record.from_json(document["record"]) if document.get("record") else None,
-                tied=document.get("tied"),
-                group=document["group"],
-                n_observations=int(document["n_observations"]),
-                n_runs=int(document["n_runs"]),
-                objective=document["objective"]["name"],
-                objective_value=float(document["objective"]["value"]),
-                values={name: float(document["values"][name]) for name in law.parameter_names},
-                constants={name: float(value) for name, value in document["constants"].items()},
-                draws=draws,
-                level=float(document["level"]),
-                noise=float(document["noise"]),
-                metrics=document["metrics"],
-                domain={name: (float(a), float(b)) for name, (a, b) in document["domain"].items()},
-                columns=document["columns"],
-                seed=int(document["seed"]),
-                data_digest=document["data_digest"],
-                version=document["version"],
-                notes=tuple(Note.from_json(note) for note in document["warnings"]),
-                holdout=document["holdout"],
-                holdout_rows=tuple(document["holdout_rows"]),
-                predicted_finals=tuple(document.get("predicted_finals", ())),
-                then=cls.from_document(document["then"], where) if document.get("then") else None,
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise DOCUMENT.malformed(where, error) from None
+        from scaling_cli.fitting.document import from_document
+
+        return from_document(document, where)
 
     def with_holdout(
         self, holdout: Mapping[str, float | None], rows: Sequence[Mapping[str, Any]]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaling_cli.report.fits import fit_table, holdout_table
 from scaling_cli.report.listing import Listing
+from scaling_cli.report.origins import origins_json, with_origin
 from scaling_cli.report.plans import allocation_tables
 from scaling_cli.report.stores import groups_table, runs_json
 
@@ -28,7 +29,7 @@ def report_tables(
         parts.append(holdout_table(fits))
     if allocations:
         parts += allocation_tables(allocations)
-    return parts
+    return with_origin(parts, fits)
 
 
 def report_json(
@@ -36,11 +37,9 @@ def report_json(
 ) -> dict[str, Any]:
     return {
         "runs": runs_json(runs),
-        "fits": [
-            item.to_json() | {"holdout_rows": [dict(row) for row in item.holdout_rows]}
-            for item in fits
-        ],
+        "fits": [item.to_json() for item in fits],
         "allocations": [item.to_json() for item in allocations],
+        "origin": origins_json(fits),
     }
 
 

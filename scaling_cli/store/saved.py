@@ -128,7 +128,7 @@ class SavedFits:
         for document in documents:
             _check_id(document.get("fit_id"))
         if name is not None:
-            self._check_name(name)
+            self.check_name(name)
 
         def write(written: list[str]) -> list[Entry]:
             return [self._write(document, written) for document in documents]
@@ -154,10 +154,10 @@ class SavedFits:
             "about": described(document),
         }
 
-    def give_name(self, fit: SavedFit, name: str) -> None:
-        """Let a name find this fit; another that had it loses it."""
-        self._check_name(name)
-        self._change(lambda state: {"fit_names": {name: [fit.file]}})
+    def give_name(self, fits: Sequence[SavedFit], name: str) -> None:
+        """Let a name find these fits; others that had it lose it."""
+        self.check_name(name)
+        self._change(lambda state: {"fit_names": {name: [fit.file for fit in fits]}})
 
     def forget(self, fits: Sequence[SavedFit]) -> None:
         """Take fits out of the store; a compaction removes their files."""
@@ -169,7 +169,8 @@ class SavedFits:
             log.state(), lambda state: self._adopting(state) | {"segments": []} | entry(state)
         )
 
-    def _check_name(self, name: str) -> None:
+    def check_name(self, name: str) -> None:
+        """InputError where a name is none for a fit."""
         ids = {fit.fit_id for fit in self.listed()}
         if not _NAME.fullmatch(name) or name.endswith(".json") or name in ids:
             raise InputError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from scaling_cli.checks import read_checks, rules
 from scaling_cli.checks.reference import BLOCKS, flip_p_value
 from scaling_cli.cli import app
 from scaling_cli.errors import InputError
+from scaling_cli.fitting.document import digest_of
 from scaling_cli.mapping import Mapping
 from scaling_cli.project import Project
+from scaling_cli.saved import load_fits
 from tests.places import SAMPLES
 
 MAPPING = SAMPLES / "scalefit.toml"
@@ -123,8 +126,8 @@ def test_band_holds_the_targets_and_not_a_worse_run(store: Path, tmp_path: Path)
     assert len(held) == 48
     assert {item["status"] for item in held} == {"pass"}
     # The same runs by the band of the other recipe: rotary is better by far.
-    documents = json.loads((store / "ladder.fit.json").read_text())["fits"]
-    swapped = documents[0] | {"group": documents[1]["group"]}
+    one, other = load_fits(store / "ladder.fit.json")
+    swapped = replace(one, group=other.group).to_document()
     (tmp_path / "swapped.fit.json").write_text(json.dumps(swapped))
     text = '[[check]]\nrule = "band"\nfit = "swapped.fit.json"\n'
     found = checked(store, tmp_path, text, "rotary-ladder-d48l2-9.0e11", code=1)
@@ -239,8 +242,6 @@ def test_an_unknown_run_is_an_error(store: Path) -> None:
 
 
 def test_a_frozen_fit_is_read_back_whole(store: Path, tmp_path: Path) -> None:
-    from scaling_cli.project import load_fits
-
     path = store / "ladder.fit.json"
     document = json.loads(path.read_text(encoding="utf-8"))
     assert {item["document_version"] for item in document["fits"]} == {1}
@@ -251,6 +252,7 @@ def test_a_frozen_fit_is_read_back_whole(store: Path, tmp_path: Path) -> None:
         assert again.predict(inputs) == item.predict(inputs)
     # What a later version adds is no obstacle; another document version is refused in words.
     newer = document["fits"][0] | {"a_later_field": 1}
+    newer["digest"] = digest_of(newer, load_fits(path)[0].draws)
     (tmp_path / "newer.fit.json").write_text(json.dumps(newer))
     assert len(load_fits(tmp_path / "newer.fit.json")) == 1
     (tmp_path / "newer.fit.json").write_text(json.dumps(newer | {"document_version": 99}))

@@ -299,7 +299,7 @@ def test_no_store_is_said_with_the_way_to_make_one(scalefit: Scalefit) -> None:
 
 def test_a_damaged_fit_file_is_refused(ladder: Scalefit) -> None:
     ladder("fit", "--law", "chinchilla", "-o", "good.fit.json")
-    good = json.loads(Path("good.fit.json").read_text())
+    (good,) = json.loads(Path("good.fit.json").read_text())["fits"]
     for change in ({"draws": "x"}, {"values": {}}, {"document_version": 99}, {"document": "?"}):
         Path("bad.fit.json").write_text(json.dumps(good | change))
         asked = ["predict", "--fit", "bad.fit.json", "--params", "1B", "--tokens", "1B"]

@@ -19,6 +19,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from scaling_cli.cli import app
+from scaling_cli.store import open_store
 from scaling_cli.text import whole
 
 TERMINAL = (
@@ -45,6 +46,10 @@ LINES: dict[str, list[str]] = {
     "runs": ["runs"],
     "laws": ["laws", "chinchilla"],
     "fit": ["fit", "--law", "chinchilla", "--by", "recipe", "--bootstrap", "20"],
+    "fits": ["fits"],
+    "fits show": ["fits", "show", "{fit}"],
+    "fits name": ["fits", "name", "{fit}", "again"],
+    "fits forget": ["fits", "forget", "spare"],
     "compare": ["compare", "--laws", "chinchilla,kaplan_n", "--by", "recipe"],
     "predict": ["predict", "--params", "1e11", "--tokens", "1e13"],
     "optimal": ["optimal", "--budget", "1e20", "1e26"],
@@ -70,6 +75,10 @@ REFUSED = [
     ["fit", "--formula", "{bad}"],
     ["predict", "--params", "{bad}"],
     ["predict", "--fit", "{bad}"],
+    ["fit", "--law", "chinchilla", "--name", "{bad}"],
+    ["fits", "show", "{bad}"],
+    ["fits", "name", "{fit}", "{bad}"],
+    ["fits", "forget", "{bad}"],
     ["optimal", "--published", "{bad}", "--budget", "1"],
     ["crossing", "{bad}", "{bad}"],
     ["curve", "--run", "{bad}"],
@@ -89,7 +98,7 @@ OUTPUTS = ("plain", "terminal", "--json", "csv", "tsv", "md", "latex")
 def commands(command: Any, path: str = "") -> Iterator[str]:
     """The full name of every command of the app."""
     below = getattr(command, "commands", None)
-    if below is None:
+    if below is None or command.invoke_without_command:
         yield path
     for name, item in (below or {}).items():
         yield from commands(item, f"{path} {name}".strip())
@@ -134,8 +143,9 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     made["run"] = json.loads(listed.stdout)["runs"][2]["run_id"]
     fit = CliRunner().invoke(app, [*LINES["fit"], "--store", made["store"], "--json"])
     assert fit.exit_code == 0, fit.stderr
-    groups = [item["group"]["recipe"] for item in json.loads(fit.stdout)["fits"]]
-    return made | {"one": groups[0], "other": groups[1]}
+    fits = json.loads(fit.stdout)["fits"]
+    groups = [item["group"]["recipe"] for item in fits]
+    return made | {"one": groups[0], "other": groups[1], "fit": fits[0]["fit_id"]}
 
 
 @pytest.fixture
@@ -175,6 +185,9 @@ def assert_clean(text: str, commands_allowed: bool = False) -> None:
 def test_nothing_hostile_reaches_a_reader(
     name: str, output: str, hostile: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if name == "fits forget":  # which spends what it names
+        kept = open_store(hostile["store"]).fits
+        kept.save(kept.load(kept.listed()[-1:]), "spare")
     result = invoke(LINES[name], output, hostile, monkeypatch)
     expected = {"check": 1}.get(name, 0)
     assert result.exit_code == expected, (result.stdout, result.stderr)

@@ -90,7 +90,7 @@ def test_one_named_holdout_is_one_fold(scalefit: Scalefit) -> None:
     assert group["ranking"][0]["folds"] == 1
     options = ["--law", "chinchilla", "--where", "recipe == 'plain'", "--bootstrap", "0"]
     scalefit("fit", *options, "--holdout", "size == 'large'", "-o", "fit.json")
-    alone = json.loads(Path("fit.json").read_text())["holdout"]
+    alone = json.loads(Path("fit.json").read_text())["fits"][0]["holdout"]
     assert group["ranking"][0]["holdout_mape"] == pytest.approx(alone["mape"], rel=1e-6)
     assert group["ranking"][0]["bias"] == pytest.approx(alone["bias"], rel=1e-6)
 

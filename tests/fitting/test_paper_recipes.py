@@ -17,8 +17,8 @@ from scaling_cli.errors import FitError, InputError
 from scaling_cli.fitting import engine
 from scaling_cli.fitting.objective import get_objective
 from scaling_cli.fitting.problem import FitOptions
-from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import LAWS, get_law
+from scaling_cli.saved import load_fits
 from scaling_cli.table import Table
 
 FARSEER = get_law("farseer")
@@ -125,7 +125,7 @@ def test_the_commands_say_which_recipe(tmp_path: Path, monkeypatch: pytest.Monke
     scalefit("ingest", "grid.csv")
     (paper,) = scalefit("fit", "--law", "farseer", "--recipe", "paper", "-o", "fit.json")["fits"]
     assert (paper["law"], paper["recipe"]) == ("farseer", "paper")
-    read = Fit.from_document(json.loads(Path("fit.json").read_text()))
+    (read,) = load_fits(Path("fit.json"))
     assert read.recipe == "paper"
     point = ["predict", "--params", "25B", "--tokens", "500B"]
     (prediction,) = scalefit(*point)["predictions"]

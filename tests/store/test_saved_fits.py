@@ -94,12 +94,12 @@ def test_names_find_fits_and_move(store: Store) -> None:
     store.fits.save([{"fit_id": "c"}])
     assert [fit.fit_id for fit in store.fits.find("ladder")] == ["a", "b"]
     (c,) = store.fits.find("c")
-    store.fits.give_name(c, "ladder")
+    store.fits.give_name([c], "ladder")
     assert [fit.fit_id for fit in store.fits.find("ladder")] == ["c"]
     assert store.fits.find("ladder")[0].names == ("ladder",)
     for bad in ("", "a/b", "x.json", "a", "-x"):
         with pytest.raises(InputError, match="is not a name"):
-            store.fits.give_name(c, bad)
+            store.fits.give_name([c], bad)
         with pytest.raises(InputError, match="is not a name"):
             store.fits.save([{"fit_id": "d"}], name=bad)
 
@@ -128,7 +128,7 @@ def test_a_set_saved_again_takes_the_place_of_the_old(
         store.fits.save([{"fit_id": "a"}, {"fit_id": "b"}])
     store.fits.save([{"fit_id": "b"}])
     assert ids(store) == ["b", "a", "b"]
-    store.fits.give_name(store.fits.listed()[0], "kept")
+    store.fits.give_name(store.fits.listed()[:1], "kept")
     store.fits.save([{"fit_id": "b"}])
     assert [(fit.fit_id, fit.names) for fit in store.fits.listed()] == [
         ("b", ()),
@@ -171,7 +171,7 @@ def test_a_store_of_the_second_version_still_reads(old: Store) -> None:
 def test_a_store_of_the_second_version_is_written_on(old: Store) -> None:
     """Its fits come under the log with the next change, its segments get digests."""
     (fit,) = old.fits.find("chinchilla-67cd7adb")
-    old.fits.give_name(fit, "mine")
+    old.fits.give_name([fit], "mine")
     assert old.fits.find("mine")[0].fit_id == "chinchilla-67cd7adb"
     see(old)
     entry = json.loads(Path(old.location, "_log", "000000000004.json").read_bytes())
