@@ -437,6 +437,11 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             " that show it.",
         ),
         _severe(
+            "plateau_not_seen",
+            "No run comes near the upper plateau of a link: what lies there rests on its bounds.",
+            "Add larger runs, or say what is known: --bound a=LOW:HIGH, --fix b=0.25.",
+        ),
+        _severe(
             "collinear_design",
             "Params and tokens rise together in these runs: their effects cannot be separated, so"
             " no split of a budget can be recommended.",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from scaling_cli.errors import InputError
-from scaling_cli.fitting import folds
+from scaling_cli.fitting import folds, plateaus
 from scaling_cli.fitting.assembly import Draws, Optimum, Problem, assemble
 from scaling_cli.fitting.problem import Design, FitOptions, Frame
 from scaling_cli.fitting.resampling import determined, resampled
@@ -38,7 +38,9 @@ def fit(
     """
     options = options or FitOptions()
     design = Design.of(law, observations, options)
+    options = plateaus.bounded(design, options)
     frame = Frame.around(design.law, design.columns, options)
+    frame = plateaus.no_step(design, frame)
     problem = Problem(design, frame, options, group or {})
     surface = frame.surface(design)
     if options.recipe == PAPER and design.law.paper and design.law.paper.staged:
@@ -48,15 +50,19 @@ def fit(
     theta, value = solution.theta[best], float(solution.objective[best])
     if not np.isfinite(value):
         raise design.no_number()
+    middle = plateaus.held(design, surface, solution)
+    theta = theta if middle is None else middle
     agreement = float(np.mean(solution.objective <= value * (1 + SAME_OPTIMUM)))
     refits, short = np.empty((0, len(theta))), 0
     if options.resamples > 0:
-        weights = resampled(design.rows, options.resamples, np.random.default_rng(options.seed))
+        random = np.random.default_rng(options.seed)
+        weights = resampled(design.rows, options.resamples, random)
         enough = determined(weights, len(theta))
         short = int(np.sum(~enough))
         if enough.any():
             weights = weights[enough]
-            found = solve(surface, weights, np.repeat(theta[None], len(weights), axis=0))
+            prior = plateaus.opened(design, surface, theta, len(weights), random)
+            found = solve(surface, weights, np.repeat(theta[None], len(weights), axis=0), prior)
             refits = found.theta[found.converged]
     starts_met = (agreement, len(solution.objective))
     optimum = Optimum(surface, theta, bool(solution.converged[best]), starts_met)
@@ -64,7 +70,8 @@ def fit(
     if not len(fitted.draws):
         return fitted
     seen = folds.record_of(design, surface, solution, options.seed)
-    return replace(fitted, drift=folds.drift(design), record=seen)
+    fitted = replace(fitted, drift=folds.drift(design), record=seen)
+    return fitted.with_notes(plateaus.notes(fitted, design))
 
 
 def _staged(

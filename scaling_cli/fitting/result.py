@@ -15,6 +15,7 @@ from scaling_cli.errors import InputError
 from scaling_cli.fitting.basis import Basis
 from scaling_cli.fitting.objective import OBJECTIVES
 from scaling_cli.fitting.record import Record
+from scaling_cli.fitting.targets import is_share
 from scaling_cli.laws import Law, Published, get_law
 from scaling_cli.notes import Note
 from scaling_cli.quantities import share
@@ -272,18 +273,15 @@ class Fit(Shown):
             drawn = np.log(drawn) if self.log else drawn
         noise = np.hypot(self.noise, self.drift * self.distance(columns))
         low, high = self.interval(spread(drawn, noise))
-        if self.record:
-            with np.errstate(all="ignore"):
-                middle = self.law.predict(**self.values, **self.constants, **columns)
-                middle = np.log(middle) if self.log else middle
-            below, above = self.record.ends(self.level)
-            low = middle - below * np.maximum(middle - low, 0.0)
-            high = middle + above * np.maximum(high - middle, 0.0)
+        with np.errstate(all="ignore"):
+            middle = self.law.predict(**self.values, **self.constants, **columns)
+            middle = np.log(middle) if self.log else middle
+            low, high = (self.stretched(middle, end) for end in (low, high))
         return (np.exp(low), np.exp(high)) if self.log else (low, high)
 
     def _chained(self, columns: Mapping[str, Floats]) -> Floats:
         """Draws [CHAINED, rows] of a new run's score: of the law's parameters and of one run's
-        noise, and of the link's at the value that these give."""
+        noise, and of the link's at the value that these give, each as its record has it."""
         random = np.random.default_rng(self.seed)
 
         def draw(fitted: Fit, at: Mapping[str, Floats]) -> Floats:
@@ -293,11 +291,25 @@ class Fit(Shown):
             drift = fitted.drift * fitted.distance(columns) if fitted.drift else 0.0
             missed = np.hypot(fitted.noise, drift) * random.standard_normal((CHAINED, 1))
             drawn: Floats = fitted.law.predict(**values, **fitted.constants, **at)
-            return drawn * np.exp(missed) if fitted.log else drawn + missed
+            middle: Floats = fitted.law.predict(**fitted.values, **fitted.constants, **at)
+            if fitted.log:
+                drawn, middle = np.log(drawn), np.log(middle)
+            drawn = fitted.stretched(middle, drawn + missed)
+            return np.exp(drawn) if fitted.log else drawn
 
         assert self.then
         with np.errstate(all="ignore"):
-            return draw(self.then, self.then.link_from(draw(self, columns)))
+            score = draw(self.then, self.then.link_from(draw(self, columns)))
+        return np.clip(score, 0.0, 1.0) if is_share(self.then.target) else score
+
+    def stretched(self, middle: Floats, samples: Floats) -> Floats:
+        """Samples about a prediction, as far from it as the record puts them."""
+        if not self.record:
+            return samples
+        below, above = self.record.ends(self.level)
+        apart = samples - middle
+        stretched: Floats = middle + np.where(apart < 0, below, above) * apart
+        return stretched
 
     def distance(self, columns: Mapping[str, Floats]) -> Floats:
         """How far each row lies outside the fitted runs [rows], as `distance_outside`."""

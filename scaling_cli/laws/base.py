@@ -210,6 +210,9 @@ class Law:
     begins with `over`: `expand(names)` is the law on these. What stands in the registry is the law
     on three examples.
 
+    `plateaus` of a link are its lower one, the rise from there to the upper one and the steepness,
+    by the names of their parameters.
+
     A `monotone` law rises or falls throughout: runs that turn around are refused by it.
 
     `unverified` are coefficients that nobody has confirmed: shown with that mark, and refused for
@@ -247,6 +250,7 @@ class Law:
     unverified: tuple[Published, ...] = ()
     aliases: tuple[str, ...] = ()
     monotone: bool = True
+    plateaus: tuple[str, str, str] | None = None
 
     @property
     def name(self) -> str:

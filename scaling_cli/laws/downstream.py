@@ -121,8 +121,10 @@ LAWS = (
         objective="squared",
         caveats=(
             CHAIN.format("ladder"),
-            "Both plateaus must be seen or known: --fix b=0.25 for four choices.",
+            "Both plateaus must be seen or known: --fix b=0.25 for four choices. Those of an"
+            " accuracy are bounded: b + a does not pass 1 unless --bound says so.",
         ),
+        plateaus=("b", "a", "k"),
         family=FAMILY,
         evidence=repository("allenai/OLMo-ladder"),
     ),
