@@ -169,9 +169,10 @@ def _plan(run: Run, columns: Mapping[str, Any], reached: float) -> tuple[float, 
         steps = float(own.at([int(reached)])[0])
         return (steps, own.origin) if steps >= 1 else None
     found = planned_steps(run.config)
-    if found is None:
-        found = planned_by_epochs(run, reached)
-    return None if found is None else (found[0], f"config.{found[1]}")
+    if found is not None:
+        return found[0], f"config.{found[1]}"
+    found = planned_by_epochs(run, reached)
+    return None if found is None else (found[0], f"steps by epochs of config.{found[1]}")
 
 
 def _is_count(value: Any) -> bool:

@@ -65,6 +65,7 @@ ALLOWED = {
     "training": SHARED
     | {"ending", "laws", "fitting", "mapping", "observe", "table", "resolve", "store"},
     "ingest": SHARED | {"adapters", "mapping", "resolve", "store"},
+    "suggest": SHARED | {"adapters", "ending", "expressions", "mapping", "resolve"},
     "checks": SHARED
     | {"ending", "training", "expressions", "fitting", "mapping", "observe", "table"}
     | {"resolve", "store"},
@@ -80,7 +81,9 @@ ALLOWED = {
     "report": SHARED
     | {"ending", "checks", "training", "fitting", "ingest", "laws", "mapping"}
     | {"observe", "table", "planning", "project", "store", "watching"},
-    "cli": SHARED | {"checks", "fitting", "laws", "planning", "project", "report"} | {"watching"},
+    "cli": SHARED
+    | {"suggest", "checks", "fitting", "laws", "planning", "project", "report"}
+    | {"watching"},
     "__main__": {"cli"},
     "__init__": {"api", "errors", "fitting", "laws", "planning", "project", "shown", "store"}
     | {"table", "version"},

@@ -25,6 +25,7 @@ from scaling_cli.cli import (
     fits,
     hparams,
     ingest,
+    init,
     laws,
     optimal,
     predict,
@@ -40,6 +41,7 @@ from scaling_cli.text import visible
 from scaling_cli.version import VERSION
 
 COMMANDS = (
+    init,
     ingest,
     runs,
     laws,

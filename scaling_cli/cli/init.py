@@ -1,0 +1,47 @@
+"""`scalefit init`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scaling_cli.cli.common import command, say, write_text
+from scaling_cli.errors import InputError
+
+
+@command
+def init(
+    sources: Annotated[
+        list[str], typer.Argument(help="Files, folders or URLs of run logs, as for ingest.")
+    ],
+    as_format: Annotated[
+        str | None, typer.Option("--as", help="Read as this format.", metavar="FORMAT")
+    ] = None,
+    meta: Annotated[
+        str | None,
+        typer.Option("--meta", help="Table of the runs' settings, by id or name.", metavar="FILE"),
+    ] = None,
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="Where to write; - prints.", metavar="FILE")
+    ] = "scalefit.toml",
+) -> None:
+    """Write a mapping to begin with: scalefit.toml.
+
+    Which names look like params, tokens, loss, groups and splits, with their ranges; what else
+    could be meant; what is missing and how it could be supplied. A file that is there is kept.
+
+    Example: scalefit init sample_runs -o -
+    """
+    from scaling_cli.suggest import suggest
+
+    if output != "-" and Path(output).exists():
+        raise InputError(f"{output} is there already", "Name another by -o, or -o - to print.")
+    text = suggest(sources, as_format, meta)
+    if output == "-":
+        print(text, end="")
+        return
+    write_text(output, text)
+    lacks = "; something is MISSING in it" if "MISSING:" in text else ""
+    say(f"Wrote {output}{lacks}. Read it, then: scalefit ingest {' '.join(sources)}")
