@@ -19,7 +19,7 @@ from scaling_cli.notes import Note
 from scaling_cli.table import Table
 from scaling_cli.workers import Mapper, mapper
 
-ABOUT_ENDS = ("unfinished_runs", "end_unknown")  # notes of a table that belong to its fit
+ABOUT_RUNS = ("unfinished_runs", "end_unknown", "counted_once")  # a table's, which its fit says
 WAIT = "Wait until they have ended, or take their last points (`--finals last`)."
 CHUNK = 4  # groups that a worker gets at a time: their sending costs under 1 % of their fits
 
@@ -117,7 +117,7 @@ def compare_groups(
             found.append(Comparison(group, cut, (), (), (), (note,)))
             continue
         ranked = backtest.compare(chosen, folds, cut, options, group)
-        found.append(replace(ranked, notes=(*ranked.notes, *_about_ends(members))))
+        found.append(replace(ranked, notes=(*ranked.notes, *_about_runs(members))))
     if len(errors) == len(groups):
         raise errors[0]
     return found
@@ -150,7 +150,7 @@ def _fit_chunk(
     for group, rows in groups:
         try:
             if not len(rows):
-                raise FitError(" ".join(note.message for note in _about_ends(rows)), WAIT)
+                raise FitError(" ".join(note.message for note in _about_runs(rows)), WAIT)
             unsure = imputed.SPREAD in rows.columns
             fit = partial(imputed.fit, chosen.fit) if unsure else chosen.fit
             found.append(_with_remarks(fit(rows, options, group), rows))
@@ -169,11 +169,11 @@ def _of_ended(rows: Table) -> Table:
 
 def _with_remarks(result: Fit | FailedFit, rows: Table) -> Fit | FailedFit:
     """The fit with what its table says of runs that have not ended."""
-    return result if isinstance(result, FailedFit) else result.with_notes(_about_ends(rows))
+    return result if isinstance(result, FailedFit) else result.with_notes(_about_runs(rows))
 
 
-def _about_ends(rows: Table) -> list[Note]:
-    return [note for note in rows.notes if note.code in ABOUT_ENDS]
+def _about_runs(rows: Table) -> list[Note]:
+    return [note for note in rows.notes if note.code in ABOUT_RUNS]
 
 
 def _scored(result: Fit | FailedFit, unseen: Table | None) -> Fit | FailedFit:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Mapping as Table
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import isnan, nan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scaling_cli.adapters.reading import Ingested, stream
+from scaling_cli.ending import ENDED, PLANNED
 from scaling_cli.errors import InputError
 from scaling_cli.notes import Note, gather
 from scaling_cli.progress import Progress
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
 
 # What a sudden end costs at most; a commit itself takes some hundredths of a second.
 COMMIT_SECONDS = 10.0
+RESTS_ON = ("params", "tokens")  # what a law of size and data needs besides the loss
 
 
 @dataclass(frozen=True)
 class Ingest:
-    """What an ingest did. `mapped`: column -> where it was read from -> in how many runs."""
+    """What an ingest did. `mapped`: column -> where it was read from -> in how many runs;
+    `also_logged`: metrics that no column is read from; `missing`: column -> the runs without it."""
 
     store: str
     runs: int
@@ -38,10 +41,14 @@ class Ingest:
     unchanged: int
     mapped: Table[str, Table[str, int]]
     notes: tuple[Note, ...]
+    also_logged: tuple[str, ...] = ()
+    missing: Table[str, tuple[str, ...]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         fields = ("store", "runs", "new", "replaced", "unchanged", "mapped")
         document = {name: getattr(self, name) for name in fields}
+        document["also_logged"] = list(self.also_logged)
+        document["missing"] = {name: list(ids) for name, ids in self.missing.items()}
         return document | {"warnings": [note.to_json() for note in self.notes]}
 
 
@@ -95,6 +102,8 @@ class _Landing:
         self.lost: list[tuple[str, Note]] = []
         self.new = self.replaced = self.unchanged = 0
         self.notes: list[Note] = []
+        self.logged: dict[str, None] = {}  # metrics, in order of appearance
+        self.missing: dict[str, list[str]] = {}
         # Of the committed runs: key, id, and the final point without its values
         self.landed: list[tuple[str, str, Final]] = []
         self.pending: list[Run] = []
@@ -129,6 +138,10 @@ class _Landing:
         put = self.store.put(self.pending, rows, self.mapping)
         for run, row in zip(self.pending, rows, strict=True):
             self.lost += [(run.run_id, note) for note in self._lost(run.run_key, row)]
+            self.logged |= dict.fromkeys(row.summary)
+            for name in RESTS_ON:
+                if name not in row.values:
+                    self.missing.setdefault(name, []).append(run.run_id)
         self.new += put.new
         self.replaced += put.replaced
         self.unchanged += put.unchanged
@@ -149,7 +162,8 @@ class _Landing:
     def _lost(self, run_key: str, row: Final) -> Iterator[Note]:
         """A note on columns that the run had in the store and has no more."""
         had = self.records[run_key].final if run_key in self.records else {}
-        names = [n for n, value in had.items() if not isnan(value) and n not in row.values]
+        told = {*row.values, PLANNED, ENDED}
+        names = [n for n, value in had.items() if not isnan(value) and n not in told]
         if names:
             message = (
                 f"the store had {', '.join(names)} of it, and what was read has not: ingest it"
@@ -175,6 +189,7 @@ class _Landing:
     def summary(self) -> Ingest:
         landed = sorted(self.landed, key=lambda item: item[0])  # whatever came first
         last = together([run_id for _, run_id, _ in landed], [row for *_, row in landed])
+        origins = {origin for found in last.mapped.values() for origin in found}
         return Ingest(
             store=self.store.location,
             runs=self.new + self.replaced + self.unchanged,
@@ -183,4 +198,13 @@ class _Landing:
             unchanged=self.unchanged,
             mapped=last.mapped,
             notes=(*self.notes, *last.notes, *gather(self.lost)),
+            also_logged=tuple(
+                name for name in self.logged if name[:1] != "_" and not _named(name, origins)
+            ),
+            missing={name: tuple(self.missing[name]) for name in RESTS_ON if name in self.missing},
         )
+
+
+def _named(metric: str, origins: Iterable[str]) -> bool:
+    """Whether a column is read from the metric, by itself or within an expression."""
+    return any(metric == origin or f"`{metric}`" in origin for origin in origins)

@@ -339,6 +339,11 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
         ),
     ),
     "The runs that a fit rests on": (
+        _info(
+            "counted_once",
+            "Runs that two loggers wrote count once, as was asked for.",
+            "Nothing.",
+        ),
         _warning(
             "duplicate_runs",
             "Runs have all the numbers of another run: copies make the intervals too narrow.",
@@ -391,7 +396,8 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
         _warning(
             "same_run_twice",
             "Two runs of the store look like one run that two loggers wrote: it counts twice.",
-            "Leave one out by --where, or ingest one logger into a store of its own.",
+            "Count each once by --once, leave one out by --where, or ingest one logger into a store"
+            " of its own.",
         ),
         _severe(
             "unfinished_runs",

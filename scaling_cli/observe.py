@@ -10,7 +10,7 @@ import numpy as np
 
 from scaling_cli.ending import ENDED, NOT_ENDED, PLANNED, judged
 from scaling_cli.errors import InputError
-from scaling_cli.expressions import objects, parse
+from scaling_cli.expressions import is_missing, objects, parse
 from scaling_cli.mapping import Mapping
 from scaling_cli.names import RUN_FIELDS, Document, RunNames
 from scaling_cli.notes import Note
@@ -55,6 +55,22 @@ class Runs(Shown):
         """The same rows of numbers, of records that say something else of the runs."""
         labels = names_of(records, [record.final for record in records])
         return Runs(tuple(records), replace(self.table, labels=labels))
+
+    def sorted_by(self, name: str) -> Runs:
+        """In order of the values of a name, with a minus before it the highest first; runs without
+        one come last."""
+        key, falling = name.removeprefix("-"), name.startswith("-")
+        if key in NO_COLUMNS:
+            values: list[Any] = [record.final.get(key) for record in self.records]
+        else:
+            values = self.table.look_up(key).tolist()
+        known = [row for row, value in enumerate(values) if not is_missing(value)]
+        texts = any(isinstance(values[row], str | list | tuple) for row in known)
+        order = sorted(
+            known, key=lambda row: str(values[row]) if texts else values[row], reverse=falling
+        )
+        rest = [row for row in range(len(self)) if row not in set(known)]
+        return self.take(np.array([*order, *rest], dtype=np.intp))
 
     def called(self, asked: str) -> list[int]:
         """The rows of the runs that a user means by `asked`: of that key, else of that id, else of

@@ -8,6 +8,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping, load_mapping
 from scaling_cli.store import Store, open_store
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from scaling_cli.fitting.problem import FitOptions
     from scaling_cli.fitting.result import FailedFit, Fit
     from scaling_cli.grouped import Parts
+    from scaling_cli.in_full import RunInFull
     from scaling_cli.ingest import Ingest
     from scaling_cli.observe import Runs
     from scaling_cli.planning.splits import Allocation
@@ -66,17 +69,44 @@ class Project:
         mapping = self.mapping or Mapping()
         return ingest(store, mapping, sources, as_format, group, select, progress, meta, onto)
 
-    def runs(self, where: str | None = None) -> Runs:
-        """Every run in the store that matches, also those without a loss."""
+    def runs(
+        self, where: str | None = None, sort: str | None = None, limit: int | None = None
+    ) -> Runs:
+        """Every run in the store that matches, also those without a loss.
+
+        `sort` is a name by whose value they stand, with a minus before it the highest first; runs
+        without one come last. At most `limit` of them.
+        """
         from scaling_cli.observe import listed
 
-        return listed(self.store, where)
+        found = listed(self.store, where)
+        found = found if sort is None else found.sorted_by(sort)
+        return found if limit is None else found.take(np.arange(min(limit, len(found))))
 
-    def observations(self, where: str | None = None, every_point: bool = False) -> Table:
-        """The runs at their final points, or with `every_point` at each logged loss."""
+    def show(self, run: str) -> RunInFull:
+        """One run with all that is known of it: by its key, its id or its name."""
+        from scaling_cli.in_full import in_full
+        from scaling_cli.observe import listed
+
+        runs = listed(self.store)
+        return in_full(self.store, runs, runs.one_called(run), self.mapping)
+
+    def observations(
+        self, where: str | None = None, every_point: bool = False, once: bool = False
+    ) -> Table:
+        """The runs at their final points, or with `every_point` at each logged loss; with `once`
+        one of two runs that look like one which two loggers wrote."""
         from scaling_cli.observe import observe
+        from scaling_cli.table import counted_once
 
-        return observe(self.store, self.mapping, where, every_point)
+        rows = observe(self.store, self.mapping, where, every_point)
+        if not once:
+            return rows
+        finals = observe(self.store, self.mapping, where) if every_point else rows
+        kept = counted_once(finals)
+        owners = set(kept.owners)
+        mask = [owner in owners for owner in rows.owners]
+        return rows.select(mask).with_notes([n for n in kept.notes if n.code == "counted_once"])
 
     def fit(
         self,
@@ -90,13 +120,15 @@ class Project:
         finals: str = PREDICTED,
         name: str | None = None,
         command: str | None = None,
+        once: bool = False,
     ) -> list[Fit | FailedFit]:
         """Fit each law, or the procedure `auto`, to each group of runs; a failed one says why.
 
         With `save` the store keeps the fits, under a `name` if one is given, and answers by them
         from then on. `command` is what was typed, to be kept with them.
         A run that has not ended enters at its predicted end, or is left out where none can be
-        predicted; with `finals` "last" its last point counts as if it had.
+        predicted; with `finals` "last" its last point counts as if it had. With `once` a
+        run that two loggers wrote counts once.
         The groups are spread over `workers` processes; their number changes no digit.
         Raises the first group's FitError if nothing could be fitted.
         """
@@ -109,7 +141,7 @@ class Project:
             raise InputError(f"finals = {finals!r} is not known", f"Give {' or '.join(FINALS)}.")
         chosen = grouped.chosen_procedures(laws)
         by_points = {
-            every: self._parts(by, where, holdout, every, finals)
+            every: self._parts(by, where, holdout, every, finals, once)
             for every in dict.fromkeys(item.every_point for item in chosen)
         }
         results = grouped.fit_parts(chosen, by_points, options or FitOptions(), workers)
@@ -128,11 +160,12 @@ class Project:
         holdout: str | None,
         every_point: bool,
         finals: str,
+        once: bool = False,
     ) -> Parts:
         """The groups to fit, and by group the runs that are held out."""
         from scaling_cli import grouped
 
-        rows = self.observations(where, every_point)
+        rows = self.observations(where, every_point, once)
         keys = rows.by if by is None else by
         fitted, unseen = grouped.held_out(grouped.with_name_notes(rows, keys, holdout), holdout)
         if finals == LAST or every_point:
@@ -155,6 +188,7 @@ class Project:
         holdout: str | None = None,
         cut: str = "flops",
         options: FitOptions | None = None,
+        once: bool = False,
     ) -> list[Comparison]:
         """Rank laws on each group of runs by their errors on larger runs; without `laws`, the
         procedure `auto` and every law whose columns the runs have.
@@ -163,7 +197,7 @@ class Project:
         """
         from scaling_cli.grouped import compare_groups
 
-        rows = self.observations(where)
+        rows = self.observations(where, once=once)
         keys = rows.by if by is None else by
         return compare_groups(rows, laws, keys, holdout, cut, options, self._ends(rows).ended)
 

@@ -22,6 +22,7 @@ from scaling_cli.mapping import Mapping
 from scaling_cli.quantities import count, counted, number
 from scaling_cli.records import Run
 from scaling_cli.resolve import Final, finals
+from scaling_cli.text import visible, whole
 
 NEEDED = ("params", "tokens", "loss")  # what a law of size and data rests on
 # Canonical column -> how names of it look, beyond those that are known.
@@ -255,13 +256,14 @@ def _range(values: Sequence[float]) -> str:
 
 
 def _text(text: str) -> str:
-    """A text as TOML writes it, on one line."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    """A text as TOML writes it: on one line, and with nothing in it that is not seen."""
+    shown = json.dumps(whole(text), ensure_ascii=False).replace("##", "#\\u0023")
+    return "".join(char if char.isprintable() else f"\\U{ord(char):08X}" for char in shown)
 
 
 def _safe(text: str) -> str:
     """A text within a comment: nothing in it ends the line."""
-    return re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]", "?", text)
+    return visible(text)
 
 
 def _key(name: str) -> str:

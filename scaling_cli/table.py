@@ -260,10 +260,38 @@ def _rank(value: Any) -> tuple[int, Any]:
 def same_run_twice(rows: Table) -> list[Note]:
     """A note on runs of two loggers with one id, below whatever folder, and one loss, params and
     tokens at the end."""
+    pairs, sources = _twins(rows), rows.labels.find("source")
+    if not pairs or sources is None:
+        return []
+    one, other = pairs[0]
+    more = f", and {len(pairs) - 1} more such pairs" if len(pairs) > 1 else ""
+    message = (
+        f"{rows.owners[one]} (from {sources[one]}) and {rows.owners[other]} (from {sources[other]})"
+        f" look like one run that counts twice{more}. Count each once by --once, leave one out by"
+        f" --where 'source != \"{sources[other]}\"',"
+        " or ingest what one logger wrote into a store of its own."
+    )
+    return [Note("same_run_twice", "warning", message)]
+
+
+def counted_once(rows: Table) -> Table:
+    """The rows without the second of two that look like one run which two loggers wrote; a note
+    names them."""
+    again = {other for _, other in _twins(rows)}
+    if not again:
+        return rows
+    keys = [rows.owners[row] for row in sorted(again)]
+    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+    message = f"of runs that two loggers wrote one counts; left out: {', '.join(keys[:3])}{more}."
+    kept = np.array([row not in again for row in range(len(rows))], dtype=bool)
+    return rows.select(kept).with_notes([Note.of("counted_once", message)])
+
+
+def _twins(rows: Table) -> list[tuple[int, int]]:
+    """Pairs of rows of two loggers with one id and one loss, params and tokens at the end."""
     ids = [run_id.rpartition("/")[2] for run_id in rows.run_ids]
     loggers = [_logger(owner) for owner in rows.owners]
-    sources = rows.labels.find("source")
-    if len(set(ids)) == len(ids) or len(set(loggers)) < 2 or sources is None:
+    if len(set(ids)) == len(ids) or len(set(loggers)) < 2:
         return []
     final = np.column_stack([rows.numbers(name) for name in ("loss", "params", "tokens")])
     order = sorted(range(len(rows)), key=lambda row: (ids[row], final[row, 0]))
@@ -275,17 +303,7 @@ def same_run_twice(rows: Table) -> list[Note]:
         and np.isfinite(final[a, 0])
         and np.allclose(final[a], final[b], rtol=_SAME_NUMBER, atol=0, equal_nan=True)
     }
-    if not pairs:
-        return []
-    one, other = next(iter(pairs.values()))
-    more = f", and {len(pairs) - 1} more such pairs" if len(pairs) > 1 else ""
-    message = (
-        f"{rows.owners[one]} (from {sources[one]}) and {rows.owners[other]} (from {sources[other]})"
-        f" look like one run that counts twice{more}. Leave one out, as by"
-        f" --where 'source != \"{sources[other]}\"',"
-        " or ingest what one logger wrote into a store of its own."
-    )
-    return [Note("same_run_twice", "warning", message)]
+    return list(pairs.values())
 
 
 def duplicates(rows: Table, read: Iterable[str] = ()) -> list[Note]:

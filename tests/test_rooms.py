@@ -64,12 +64,14 @@ ALLOWED = {
     "planning": SHARED | {"laws", "fitting"},
     "training": SHARED
     | {"ending", "laws", "fitting", "mapping", "observe", "table", "resolve", "store"},
-    "ingest": SHARED | {"adapters", "mapping", "resolve", "store"},
+    "ingest": SHARED | {"ending", "adapters", "mapping", "resolve", "store"},
+    "in_full": SHARED | {"ending", "mapping", "observe", "resolve", "store"},
     "suggest": SHARED | {"adapters", "ending", "expressions", "mapping", "resolve"},
     "checks": SHARED
     | {"ending", "training", "expressions", "fitting", "mapping", "observe", "table"}
     | {"resolve", "store"},
     "project": SHARED
+    | {"in_full"}
     | {"adapters", "grouped", "checks", "expressions", "training", "fitting", "ingest", "laws"}
     | {"mapping", "observe", "saved", "table", "planning", "resolve", "store", "workers"},
     "grouped": SHARED | {"expressions", "fitting", "table", "workers"},
@@ -79,7 +81,7 @@ ALLOWED = {
     "saved": SHARED | {"fitting", "mapping", "store", "table"},
     "watching": SHARED | {"checks", "project"},
     "report": SHARED
-    | {"ending", "checks", "training", "fitting", "ingest", "laws", "mapping"}
+    | {"ending", "in_full", "checks", "training", "fitting", "ingest", "laws", "mapping"}
     | {"observe", "table", "planning", "project", "store", "watching"},
     "cli": SHARED
     | {"suggest", "checks", "fitting", "laws", "planning", "project", "report"}

@@ -46,6 +46,9 @@ WhereOption = Annotated[
     str | None,
     typer.Option("--where", help="Only runs that match, e.g. 'params < 1B'.", metavar="EXPR"),
 ]
+OnceOption = Annotated[
+    bool, typer.Option("--once", help="Count a run that two loggers wrote once.")
+]
 FitOption = Annotated[
     str | None,
     typer.Option("--fit", help="A saved fit: its name, id or file.", metavar="NAME|ID|FILE"),

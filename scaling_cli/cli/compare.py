@@ -11,6 +11,7 @@ from scaling_cli.cli.common import (
     ByOption,
     ConfigOption,
     JsonOption,
+    OnceOption,
     StoreOption,
     WhereOption,
     answer,
@@ -36,6 +37,7 @@ def compare(
     cut: Annotated[
         str, typer.Option("--cut", help="Cut by flops, params or tokens.", metavar="COLUMN")
     ] = "flops",
+    once: OnceOption = False,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -50,6 +52,8 @@ def compare(
     from scaling_cli.project import open_project
     from scaling_cli.report.fits import comparison_table
 
-    found = open_project(store, config).compare(names(laws), names(by), where, holdout, cut)
+    found = open_project(store, config).compare(
+        names(laws), names(by), where, holdout, cut, once=once
+    )
     document = {"groups": [item.to_json() for item in found]}
     answer(as_json, document, lambda: [comparison_table(item) for item in found])

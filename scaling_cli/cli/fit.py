@@ -13,6 +13,7 @@ from scaling_cli.cli.common import (
     ConfigOption,
     JsonOption,
     LevelOption,
+    OnceOption,
     SeedOption,
     StoreOption,
     WhereOption,
@@ -119,6 +120,7 @@ def fit(
     output: Annotated[
         str | None, typer.Option("--output", "-o", help="Write the fits here.", metavar="FILE")
     ] = None,
+    once: OnceOption = False,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -174,6 +176,7 @@ def fit(
         options,
         workers=workers,
         finals=finals,
+        once=once,
         command=as_typed(),
     )
     fits = [item for item in results if not isinstance(item, FailedFit)]

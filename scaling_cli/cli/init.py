@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scaling_cli.cli.common import command, say, write_text
+from scaling_cli.cli.common import JsonOption, command, put_json, say, write_text
 from scaling_cli.errors import InputError
 
 
@@ -26,6 +26,7 @@ def init(
     output: Annotated[
         str, typer.Option("--output", "-o", help="Where to write; - prints.", metavar="FILE")
     ] = "scalefit.toml",
+    as_json: JsonOption = False,
 ) -> None:
     """Write a mapping to begin with: scalefit.toml.
 
@@ -39,9 +40,13 @@ def init(
     if output != "-" and Path(output).exists():
         raise InputError(f"{output} is there already", "Name another by -o, or -o - to print.")
     text = suggest(sources, as_format, meta)
+    if output != "-":
+        write_text(output, text)
+    if as_json:
+        put_json({"path": None if output == "-" else output, "text": text})
+        return
     if output == "-":
         print(text, end="")
         return
-    write_text(output, text)
     lacks = "; something is MISSING in it" if "MISSING:" in text else ""
     say(f"Wrote {output}{lacks}. Read it, then: scalefit ingest {' '.join(sources)}")

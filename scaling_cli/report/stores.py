@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from scaling_cli.ending import BY_PLAN, ENDED, judged, stored
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from scaling_cli.table import Table
 
 UNKNOWN = "?"
+LISTED = 12  # names of further metrics
+HOW = {
+    "params": '[columns] params = "config.KEY", or an expression; --meta TABLE brings them',
+    "tokens": '[columns] tokens = "NAME", or "step * config.KEY", says them',
+}
 
 
 def runs_json(runs: Runs) -> list[dict[str, Any]]:
@@ -78,8 +83,27 @@ def ingest_tables(ingest: Ingest) -> list[Listing]:
     landed = tuple((name, str(getattr(ingest, name))) for name in ("new", "replaced", "unchanged"))
     return [
         Listing("What was read as what", ("column", "taken from", "runs"), mapped, left=2),
-        Listing(f"{counted(ingest.runs, 'run')} into {ingest.store}", ("runs", "count"), landed),
+        Listing(
+            f"{counted(ingest.runs, 'run')} into {ingest.store}",
+            ("runs", "count"),
+            landed,
+            lines=tuple(_left_to_do(ingest)),
+        ),
     ]
+
+
+def _left_to_do(ingest: Ingest) -> Iterator[str]:
+    """What was logged and is no column, and what a law would need and is not there."""
+    if ingest.also_logged:
+        shown = ", ".join(ingest.also_logged[:LISTED])
+        more = len(ingest.also_logged) - LISTED
+        yield f"also logged: {shown}" + (f" and {more} more" if more > 0 else "")
+    for name, ids in ingest.missing.items():
+        if len(ids) >= ingest.runs:
+            yield f"no {name}: {HOW[name]}"
+        else:
+            named = ", ".join(ids[:3]) + (" ..." if ids[3:] else "")
+            yield f"no {name} in {len(ids)} of {ingest.runs} runs ({named}): {HOW[name]}"
 
 
 def verified_table(verified: Verified) -> Listing:

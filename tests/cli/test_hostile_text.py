@@ -43,7 +43,9 @@ FIGURE = re.compile(r"[-+][-+.,\deKMBT% ]*")
 # is listed under REFUSED, as what it says is shown too.
 LINES: dict[str, list[str]] = {
     "ingest": ["ingest", "{source}", "--store", "{store}"],
+    "init": ["init", "{source}", "-o", "-"],
     "runs": ["runs"],
+    "show": ["show", "{run}"],
     "laws": ["laws", "chinchilla"],
     "fit": ["fit", "--law", "chinchilla", "--by", "recipe", "--bootstrap", "20"],
     "fits": ["fits"],
@@ -198,8 +200,8 @@ def test_nothing_hostile_reaches_a_reader(
     assert_clean(result.stderr, commands_allowed=name == "check")
     if output == "--json":
         whole_json(json.loads(result.stdout))
-    elif name == "watch":
-        pass  # it writes lines, whatever the format
+    elif name in ("init", "watch"):
+        pass  # a file of TOML, and lines, whatever the format
     elif output == "md":
         assert_markdown(result.stdout)
     elif output in ("csv", "tsv"):
