@@ -52,7 +52,7 @@ class Crossing(Shown):
 
     def rows(self) -> list[dict[str, Any]]:
         """Its numbers in one row."""
-        left_out = ("warnings", "searched")
+        left_out = ("warnings", "searched", "open")
         return [{name: v for name, v in self.to_json().items() if name not in left_out}]
 
     def to_json(self) -> dict[str, Any]:
@@ -61,6 +61,7 @@ class Crossing(Shown):
             **{name: getattr(self, name) for name in names},
             "after": self.after,
             "searched": list(self.searched),
+            "open": _open(self.low, self.high, self.share is not None),
             "warnings": [note.to_json() for note in self.notes],
         }
 
@@ -82,16 +83,20 @@ class Equivalence(Shown):
     level: float
     notes: tuple[Note, ...] = ()
     target: str = "loss"  # what `loss` holds
+    resampled: bool = True
 
     def rows(self) -> list[dict[str, Any]]:
         """Its numbers in one row."""
-        left_out = ("warnings", "searched")
+        left_out = ("warnings", "searched", "open")
         return [{name: v for name, v in self.to_json().items() if name not in left_out}]
 
     def to_json(self) -> dict[str, Any]:
         names = ("first", "second", "flops", "target", "loss", "multiple", "low", "high", "level")
         document: dict[str, Any] = {name: getattr(self, name) for name in names}
-        return document | {"warnings": [note.to_json() for note in self.notes]}
+        return document | {
+            "open": _open(self.low, self.high, self.resampled),
+            "warnings": [note.to_json() for note in self.notes],
+        }
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,7 @@ class Slope(Shown):
 
     def rows(self) -> list[dict[str, Any]]:
         """Its numbers in one row."""
-        left_out = ("warnings", "searched")
+        left_out = ("warnings", "searched", "open")
         return [{name: v for name, v in self.to_json().items() if name not in left_out}]
 
     def to_json(self) -> dict[str, Any]:
@@ -153,7 +158,9 @@ def crossing(
     level = min(first.level, second.level)
     if len(first.draws) and len(second.draws):
         gaps = _gap(first, second, grid, ratio, drawn=True)
-        met = np.array([_place(grid, row, np.sign(gap[-1]), at) for row in gaps])
+        # Where the curves themselves do not cross, the sign that a crossing leads to is the other.
+        led_to = np.sign(gap[-1]) if at is not None else -np.sign(gap[-1])
+        met = np.array([_place(grid, row, led_to, at) for row in gaps])
         share = float(np.mean(np.isfinite(met)))
         bounds = _open_bounds(met, level)
         if at is not None and share < CERTAIN:
@@ -211,7 +218,8 @@ def equivalent(first: Fit, second: Fit, flops: float, ratio: float | None = None
         targets = _curve(first, np.array([flops]), ratio, drawn=True)[:, 0]
         count = min(len(targets), len(second.draws))
         drawn = _needed(second, targets[:count], flops, ratio, drawn=True)
-        low, high = _open_bounds(drawn, level)
+        # At either end of what is searched the true multiple lies beyond.
+        low, high = _open_bounds(np.where(drawn > 0, drawn, -np.inf), level)
     if not np.isfinite(multiple):
         notes.append(
             Note(
@@ -232,6 +240,7 @@ def equivalent(first: Fit, second: Fit, flops: float, ratio: float | None = None
         level,
         tuple(dict.fromkeys(notes)),
         first.target,
+        resampled=bool(len(first.draws) and len(second.draws)),
     )
 
 
@@ -399,6 +408,11 @@ def _open_bounds(samples: Floats, level: float) -> tuple[float | None, float | N
     tail = 0.5 * (1 - level)
     ends = [known[round(share * (len(known) - 1))] for share in (tail, 1 - tail)]
     return _finite(ends[0]), _finite(ends[1])
+
+
+def _open(low: float | None, high: float | None, resampled: bool) -> dict[str, bool]:
+    """Which ends lie beyond all that was searched; none where no interval is known."""
+    return {"low": resampled and low is None, "high": resampled and high is None}
 
 
 def _finite(value: float) -> float | None:

@@ -137,3 +137,33 @@ def test_an_outer_power_belongs_to_the_slope() -> None:
 def test_a_surface_is_no_curve_along_another_column() -> None:
     with pytest.raises(InputError, match="flops"):
         crossing(recipe("steep", **STEEP), recipe("flat", **FLAT), along="step")
+
+
+@pytest.mark.parametrize("reach", [2.0, 3.0, 5.0])
+def test_bounds_of_a_crossing_do_not_change_sides_with_the_reach(reach: float) -> None:
+    """Curves that meet some decades out, in some resamples sooner and in some never: at every
+    reach the low end is what the resamples say, and the high end is open."""
+    found = crossing(
+        recipe("steep", 0.10, **(STEEP | {"A": 1500.0, "B": 1500.0})),
+        recipe("flat", 0.10, **FLAT),
+        reach=reach,
+    )
+    far = crossing(
+        recipe("steep", 0.10, **(STEEP | {"A": 1500.0, "B": 1500.0})),
+        recipe("flat", 0.10, **FLAT),
+        reach=8.0,
+    )
+    assert far.low is not None
+    if far.low < found.searched[1]:
+        assert found.low == pytest.approx(far.low, rel=0.1)
+    else:
+        assert found.low is None
+    assert found.high is None or found.high == pytest.approx(far.high, rel=0.1)
+    assert found.to_json()["open"] == {"low": found.low is None, "high": found.high is None}
+
+
+def test_an_end_at_the_limit_of_the_search_is_open() -> None:
+    """A recipe with a far lower floor needs next to no compute for the other's loss."""
+    low = STEEP | {"E": 0.5, "A": 2.0, "B": 2.0}
+    found = equivalent(recipe("steep", 0.01, **STEEP), recipe("low", 0.01, **low), 1e10)
+    assert (found.low, found.to_json()["open"]["low"]) == (None, True)
