@@ -120,17 +120,24 @@ def _draws(fields: Fields, law: Law) -> Floats:
     if not np.isfinite(draws).all():
         raise ValueError("draws holds a number that is not finite")
     for i, parameter in enumerate(law.parameters):
-        low, high = _RANGES.get(parameter.transform, (-np.inf, np.inf))
+        low, high = _range(law, parameter.name)
         if len(draws) and not (low <= draws[:, i].min() and draws[:, i].max() <= high):
             raise ValueError(f"draws of {parameter.name} leave {low:g} to {high:g}")
     return draws
+
+
+def _range(law: Law, name: str) -> tuple[float, float]:
+    """Within which a parameter lies; a level of the target lies where that does."""
+    if name in law.levels:
+        return -np.inf, np.inf
+    return _RANGES.get(law.parameter(name).transform, (-np.inf, np.inf))
 
 
 def _fit(fields: Fields, law: Law, draws: Floats, then: Fit | None) -> Fit:
     objective = fields.fields("objective")
     values, domain = fields.fields("values"), fields.fields("domain")
     metrics = fields.fields("metrics")
-    ranges = {p.name: _RANGES.get(p.transform, (-np.inf, np.inf)) for p in law.parameters}
+    ranges = {name: _range(law, name) for name in law.parameter_names}
     holdout = fields.fields("holdout") if "holdout" in fields else None
     return Fit(
         law_id=law.id,

@@ -97,6 +97,7 @@ class Design:
         free = len(law.parameters) - len(options.fixed)
         rows, notes = usable(law, observations, needed, objective.log, free)
         columns, target = read(rows, names)
+        law = _leveled(law, target, options)
         weights = None
         if options.weights:
             weights = of_mean_one(rows.numbers(options.weights))
@@ -258,6 +259,16 @@ def _ranged(law: Law, ranges: Mapping[str, tuple[float, float]]) -> Law:
                 f"Leave --range {name} out, or pin it by --fix.",
             )
     return law.starting(ranges)
+
+
+def _leveled(law: Law, target: Floats, options: FitOptions) -> Law:
+    """The law whose levels of the target are free where the target leaves 0 to 1: rewards go below
+    zero, and scores above one."""
+    low, high = float(np.min(target)), float(np.max(target))
+    if not law.levels or (low >= 0 and high <= 1):
+        return law
+    names = [name for name in law.levels if name not in options.ranges]
+    return law.with_levels(names, low - (high - low), high + (high - low))
 
 
 def _among(law: Law, observations: Table, options: FitOptions) -> tuple[Law, list[Note]]:

@@ -7,7 +7,7 @@ numpy's arithmetic is enough; derivatives follow from it by the complex step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -213,6 +213,9 @@ class Law:
     `plateaus` of a link are its lower one, the rise from there to the upper one and the steepness,
     by the names of their parameters.
 
+    `levels` are parameters that are values of the target, and lie where it does: between 0 and 1 as
+    long as it does so.
+
     A `monotone` law rises or falls throughout: runs that turn around are refused by it.
 
     `unverified` are coefficients that nobody has confirmed: shown with that mark, and refused for
@@ -251,6 +254,7 @@ class Law:
     aliases: tuple[str, ...] = ()
     monotone: bool = True
     plateaus: tuple[str, str, str] | None = None
+    levels: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -274,6 +278,14 @@ class Law:
             for item in self.parameters
         )
         return replace(self, parameters=parameters) if ranges else self
+
+    def with_levels(self, names: Sequence[str], low: float, high: float) -> Law:
+        """The law with these parameters anywhere, and starting between two values."""
+        parameters = tuple(
+            replace(item, low=low, high=high, transform="identity") if item.name in names else item
+            for item in self.parameters
+        )
+        return replace(self, parameters=parameters)
 
     @property
     def parameter_names(self) -> tuple[str, ...]:

@@ -29,7 +29,9 @@ LAWS = (
             " and takes .02 as the error of A when recipes are compared.",
             "A, x_mid and B are not apart until the runs have passed x_mid.",
             "--x gpu_hours, or flops.",
+            "R_0 and A lie between 0 and 1 unless a reward does not; then they lie anywhere.",
         ),
+        levels=("R_0", "A"),
         family="reinforcement learning",
     ),
     Law(
