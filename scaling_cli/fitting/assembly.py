@@ -91,6 +91,9 @@ def assemble(problem: Problem, optimum: Optimum, draws: Draws) -> Fit:
     noise = optimum.noise
     if noise is None:
         noise = noise_of(missed, len(surface.free))
+    quality = metrics(target, predicted, surface.weights)
+    if not np.isfinite([noise, *quality.values()]).all():
+        raise design.no_number()
     drawn = problem.frame.raw(surface, draws.refits)
     drawn = drawn[np.isfinite(drawn).all(axis=1)]
     notes = [
@@ -115,7 +118,7 @@ def assemble(problem: Problem, optimum: Optimum, draws: Draws) -> Fit:
         draws=drawn,
         level=problem.options.level,
         noise=noise,
-        metrics=metrics(target, predicted, surface.weights),
+        metrics=quality,
         domain=domain({name: column[kept] for name, column in design.columns.items()}),
         columns=design.names,
         seed=problem.options.seed,
@@ -235,4 +238,6 @@ def metrics(target: Floats, prediction: Floats, weights: Floats | None = None) -
 
 def domain(columns: Mapping[str, Floats]) -> dict[str, tuple[float, float]]:
     """Smallest and largest value of each column, compute and ratio included."""
-    return {name: (float(np.min(v)), float(np.max(v))) for name, v in with_derived(columns).items()}
+    found = with_derived(columns)
+    known = {name: values for name, values in found.items() if np.isfinite(values).all()}
+    return {name: (float(np.min(v)), float(np.max(v))) for name, v in known.items()}

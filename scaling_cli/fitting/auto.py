@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_cli.compute import SIX_ND
-from scaling_cli.errors import InputError
+from scaling_cli.errors import FitError, InputError
 from scaling_cli.fitting import assembly, diagnostics, problem, record
 from scaling_cli.fitting.assembly import Draws, Optimum, Problem, assemble
 from scaling_cli.fitting.objective import DEFAULT_OBJECTIVE, MAD, Objective
@@ -466,6 +466,8 @@ def fit(
 
     scales = ladder.scales()
     ground = survey(ladder, scales)
+    if not np.isfinite(ground.theta).all():
+        raise FitError(f"{RECIPE} finds no finite forecast on these {len(rows)} runs")
     belief, folds = backtested(ground, scales, widths if is_cross_entropy(wanted) else NO_PRIOR)
     final = solution_at(ground, scales, belief.mean_width)
     surface = ground.rows.surface(scales, ground.noise)

@@ -338,15 +338,18 @@ def usable(
     """The rows that have every column that the law needs: `names` maps its variables, and
     `target`, to columns. Counts are positive, a target where its log is taken."""
     mask = np.ones(len(observations), dtype=bool)
+    curve = law.family == "training curve"  # their columns are of a run's steps
+    if "rate_drops" in law.variables or (
+        curve and any(np.isnan(observations.numbers(column)).all() for column in names.values())
+    ):
+        raise FitError(
+            f"law {law.id} reads the learning rate of every step, not a run's final point",
+            "Ask `scalefit curve --run RUN`.",
+        )
     if positive_target:
         _refuse_negative(observations, names.get("target", "loss"))
     for name, column in names.items():
         values = observations.numbers(column)
-        if np.isnan(values).all() and law.family == "training curve":
-            raise FitError(
-                f"law {law.id} reads the learning rate of every step, not a run's final point",
-                "Ask `scalefit curve --run RUN`.",
-            )
         if np.isnan(values).all():
             raise FitError(
                 f"law {law.id} needs the column {column}, which none of the"

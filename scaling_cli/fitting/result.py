@@ -416,11 +416,20 @@ class Fit(Shown):
             f"{self.target} = {self.law.formula}: {self.n_runs} runs, {share(self.level)} intervals"
         )
 
+    @property
+    def derived(self) -> dict[str, float]:
+        """Further coefficients that the law gives, those that are numbers."""
+        if not self.law.derived:
+            return {}
+        try:
+            with np.errstate(all="ignore"):
+                further = self.law.derived(dict(self.values) | dict(self.constants))
+        except ArithmeticError:
+            return {}
+        return {name: value for name, value in further.items() if np.isfinite(value)}
+
     def to_json(self) -> dict[str, Any]:
         """The contract's `fit` object."""
-        derived = (
-            self.law.derived(dict(self.values) | dict(self.constants)) if self.law.derived else {}
-        )
         return {
             "fit_id": self.fit_id,
             "law": self.name,
@@ -437,7 +446,7 @@ class Fit(Shown):
                 for name, item in self.parameters.items()
             },
             "constants": dict(self.constants),
-            "derived": derived,
+            "derived": self.derived,
             "metrics": dict(self.metrics),
             "noise": self.noise,
             "drift": self.drift,

@@ -18,7 +18,7 @@ NOTHING = 1e-6  # a parameter at its bound and below this is zero but for the so
 
 
 def fit_table(fitted: Fit) -> Listing:
-    derived = fitted.to_json()["derived"]
+    derived = fitted.derived
     rows: list[tuple[str, ...]] = [
         (name, *_estimate(name, item, fitted.notes)) for name, item in fitted.parameters.items()
     ]
