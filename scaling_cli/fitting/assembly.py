@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling_cli.compute import SIX_ND, Accounting, measure
 from scaling_cli.fitting import diagnostics
 from scaling_cli.fitting.objective import MAD
 from scaling_cli.fitting.problem import Design, FitOptions, Frame
@@ -17,9 +18,13 @@ from scaling_cli.fitting.result import Fit, with_derived
 from scaling_cli.fitting.surface import Surface
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats
+from scaling_cli.table import Table
 from scaling_cli.version import VERSION
 
 FEW = 8  # degrees of freedom below which the fit goes through too many rows for a median
+LEAST_COMPUTES = 3  # runs that know their FLOPs, from which these can be told by their size
+MISSED_COMPUTE = 0.1  # relative, of the median run; a budget would be overrun by as much
+NO_FLOPS = 200.0  # the costs of models over 6 N D lie within this factor; beyond are no FLOPs
 HARDLY = 0.01  # of the largest weight: a run below it does not move the fit
 
 Index = NDArray[np.int64]
@@ -96,8 +101,10 @@ def assemble(problem: Problem, optimum: Optimum, draws: Draws) -> Fit:
         raise design.no_number()
     drawn = problem.frame.raw(surface, draws.refits)
     drawn = drawn[np.isfinite(drawn).all(axis=1)]
+    compute, compute_notes = compute_of(design.rows)
     notes = [
         *design.notes,
+        *compute_notes,
         *_residual_notes(problem, kept, missed, noise, predicted),
         *_draw_notes(problem, drawn, draws),
         *_value_notes(problem, optimum, values),
@@ -119,7 +126,8 @@ def assemble(problem: Problem, optimum: Optimum, draws: Draws) -> Fit:
         level=problem.options.level,
         noise=noise,
         metrics=quality,
-        domain=domain({name: column[kept] for name, column in design.columns.items()}),
+        domain=domain({name: column[kept] for name, column in design.columns.items()}, compute),
+        compute=compute,
         columns=design.names,
         seed=problem.options.seed,
         data_digest=design.rows.digest(),
@@ -236,8 +244,41 @@ def metrics(target: Floats, prediction: Floats, weights: Floats | None = None) -
     return found
 
 
-def domain(columns: Mapping[str, Floats]) -> dict[str, tuple[float, float]]:
+def compute_of(rows: Table) -> tuple[Accounting, list[Note]]:
+    """How these runs count their compute, and what is to be said of it."""
+    columns = [rows.columns.get(name) for name in ("params", "tokens", "flops")]
+    known = [column for column in columns if column is not None]
+    if len(known) < 3:
+        return SIX_ND, []
+    there = np.all([np.isfinite(column) & (column > 0) for column in known], axis=0)
+    if np.sum(there) < LEAST_COMPUTES:
+        return SIX_ND, []
+    params, tokens, flops = (column[there] for column in known)
+    compute, missed = measure(params, tokens, flops)
+    if compute == SIX_ND:
+        return compute, []
+    times = flops / SIX_ND.flops(params, tokens)
+    said = (
+        f"flops is {np.min(times):.3g} to {np.max(times):.3g} times 6 params tokens in these runs"
+    )
+    if missed <= MISSED_COMPUTE:
+        message = f"{said}: budgets and distances are counted in {compute}."
+        return compute, [Note.of("flops_not_6nd", message)]
+    if np.ptp(np.log(np.quantile(times, [0.05, 0.95]))) > np.log(NO_FLOPS):
+        message = f"{said}, which no training costs: budgets are counted in 6 params tokens."
+        return SIX_ND, [Note.of("flops_not_6nd", message)]
+    message = (
+        f"{said}, and does not follow from params and tokens (a sum of powers of params misses"
+        f" half of them by {missed:.0%} or more): no split of a budget can be recommended. If"
+        " models differ in experts or shape, fit them apart, or map params to the active ones."
+    )
+    return SIX_ND, [Note.of("flops_unclear", message)]
+
+
+def domain(
+    columns: Mapping[str, Floats], compute: Accounting = SIX_ND
+) -> dict[str, tuple[float, float]]:
     """Smallest and largest value of each column, compute and ratio included."""
-    found = with_derived(columns)
+    found = with_derived(columns, compute)
     known = {name: values for name, values in found.items() if np.isfinite(values).all()}
     return {name: (float(np.min(v)), float(np.max(v))) for name, v in known.items()}

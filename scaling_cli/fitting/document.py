@@ -39,7 +39,6 @@ def to_document(fit: Fit) -> dict[str, Any]:
             "version": fit.version,
             "data_digest": fit.data_digest,
             "values": dict(fit.values),
-            "compute": fit.compute.to_json(),
             "then": to_document(fit.then) if fit.then else None,
             "holdout_rows": [dict(row) for row in fit.holdout_rows],
             "draws": fit.draws.tolist(),

@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from scaling_cli.compute import SIX_ND
 from scaling_cli.errors import FitError, InputError
 from scaling_cli.fitting import assembly, problem
 from scaling_cli.fitting.assembly import Draws, Optimum, Problem, assemble
@@ -39,7 +38,6 @@ LOPSIDED = 2.0  # one side of the optimum reaching this much further (in ln para
 ENVELOPE_POINTS = 1500  # log-spaced compute, Hoffmann et al. 2022, section 3.1
 LEAST_ENVELOPE_RUNS = 3
 SLOPES = (-1.5, 1.5)
-FLOPS_TOLERANCE = 0.05  # compute may differ this much from 6 params tokens by rounding
 
 
 @dataclass(frozen=True)
@@ -236,17 +234,6 @@ def _refuse(law: Law, options: FitOptions) -> None:
 def _rows(law: Law, observations: Table) -> tuple[Table, list[Note]]:
     names = {name: name for name in ("params", "flops", "loss")}
     rows, notes = problem.usable(law, observations, names, True, least=LEAST_SIZES)
-    if "tokens" in rows.columns:
-        ratio = rows.columns["flops"] / SIX_ND.flops(rows.columns["params"], rows.columns["tokens"])
-        if np.nanmax(np.abs(np.log(ratio)), initial=0.0) > FLOPS_TOLERANCE:
-            notes.append(
-                Note(
-                    "flops_not_6nd",
-                    "warning",
-                    f"flops is {np.nanmin(ratio):.2f} to {np.nanmax(ratio):.2f} times 6 params"
-                    " tokens in these runs; a split printed by `optimal` takes 6 params tokens.",
-                )
-            )
     return rows, notes
 
 

@@ -313,7 +313,7 @@ class Fit(Shown):
 
     def distance(self, columns: Mapping[str, Floats]) -> Floats:
         """How far each row lies outside the fitted runs [rows], as `distance_outside`."""
-        return distance_outside(self.domain, columns)
+        return distance_outside(self.domain, columns, self.compute)
 
     def predict(self, inputs: Mapping[str, float]) -> Prediction:
         """The target at one point, with its interval and how far it lies from the data.
@@ -374,7 +374,7 @@ class Fit(Shown):
         ratios: list[tuple[str, float]] = []
         if {"params", "tokens"} <= point.keys():
             ratios = [("tokens_per_param", point["tokens"] / point["params"])]
-            point.setdefault("flops", SIX_ND.flops(point["params"], point["tokens"]))
+            point.setdefault("flops", self.compute.flops(point["params"], point["tokens"]))
         if "flops" in self.domain and "flops" in point:
             beyond = self._outside("flops", point["flops"])
             if beyond:
@@ -447,6 +447,7 @@ class Fit(Shown):
             },
             "constants": dict(self.constants),
             "derived": self.derived,
+            "compute": self.compute.to_json(),
             "metrics": dict(self.metrics),
             "noise": self.noise,
             "drift": self.drift,
@@ -513,12 +514,14 @@ class FailedFit:
 
 
 def distance_outside(
-    domain: Mapping[str, tuple[float, float]], columns: Mapping[str, Floats]
+    domain: Mapping[str, tuple[float, float]],
+    columns: Mapping[str, Floats],
+    compute: Accounting = SIX_ND,
 ) -> Floats:
     """How far each row lies outside a design [rows]: the root of the summed squares of the log
     distances by which it leaves the range of a column, of the ratio, or the compute above."""
     squares = np.zeros(len(next(iter(columns.values()))))
-    for name, values in with_derived(columns).items():
+    for name, values in with_derived(columns, compute).items():
         if name not in domain or domain[name][0] <= 0:
             continue
         low, high = np.log(domain[name])
@@ -528,11 +531,11 @@ def distance_outside(
     return distance
 
 
-def with_derived(columns: Mapping[str, Floats]) -> dict[str, Floats]:
+def with_derived(columns: Mapping[str, Floats], compute: Accounting = SIX_ND) -> dict[str, Floats]:
     """The columns with the compute and the ratio of params and tokens, where there are both."""
     found = dict(columns)
     if {"params", "tokens"} <= columns.keys():
-        found["flops"] = SIX_ND.flops(columns["params"], columns["tokens"])
+        found["flops"] = compute.flops(columns["params"], columns["tokens"])
         found["tokens_per_param"] = columns["tokens"] / columns["params"]
     return found
 

@@ -422,3 +422,27 @@ def test_a_prediction_refuses_what_the_law_does_not_read() -> None:
     with pytest.raises(InputError, match="chinchilla reads no unique_tokens"):
         fitted.predict(FAR | {"unique_tokens": 1e9})
     assert fitted.predict(FAR | {"flops": 1e22}).inputs == FAR
+
+
+def test_splits_keep_a_budget_of_the_compute_that_runs_measure() -> None:
+    """A head that no parameter counts: 6 N D (1 + 3e7 / N), up to 7 times 6 N D."""
+    params = np.tile(np.geomspace(5e6, 2e8, 7), 4)
+    flops = np.repeat(np.geomspace(3e17, 1e19, 4), 7)
+    tokens = flops / (6 * params + 1.8e8)
+    loss = 1.2 + 70 * params**-0.31 + 290 * tokens**-0.3
+    rows = runs(params=params, tokens=tokens, flops=flops, loss=loss)
+    for name in ("chinchilla", "auto"):
+        fitted = fitter(name)(rows, QUICK, {})
+        assert "flops_not_6nd" in codes(fitted, "warning")
+        assert fitted.domain["flops"] == pytest.approx((3e17, 1e19))
+        split = allocate_fit(fitted, 1e19)
+        assert split.params is not None
+        assert split.tokens is not None
+        assert (6 * split.params + 1.8e8) * split.tokens == pytest.approx(1e19, rel=0.01)
+        again = Fit.from_document(fitted.to_document())
+        assert again.compute == fitted.compute
+    mixed = flops * np.random.default_rng(0).choice([1.0, 3.0, 9.0], 28)
+    unclear = fit(LAW, rows.with_columns(flops=mixed), QUICK)
+    assert "flops_unclear" in codes(unclear, "severe")
+    assert allocate_fit(unclear, 1e19).params is None
+    assert not codes(fit(LAW, runs(**ladder()), QUICK)) & {"flops_unclear", "flops_not_6nd"}
