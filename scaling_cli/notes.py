@@ -178,6 +178,44 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "Nothing, if it belongs to a profiler or a graph; else log scalars.",
         ),
         _warning(
+            "counter_joined",
+            "A counter of steps begins again, with each epoch or session; the parts are put behind"
+            " one another.",
+            "Log a step that goes on, or name one: `[columns] step`.",
+        ),
+        _warning(
+            "names_numbered",
+            "Several rows of a table of runs have one name (its seeds, say). Each row is a run.",
+            "Nothing; or name a column of ids: `[run] id`.",
+        ),
+        _warning(
+            "step_by_order",
+            "No known name tells the step; a column that rises from row to row is taken for it.",
+            "Name the step: `[columns] step`.",
+        ),
+        _info(
+            "own_step",
+            "The run logged a step of its own, which counts; the logger's count of its calls does"
+            " not.",
+            "Nothing; to take another counter: `[columns] step`.",
+        ),
+        _warning(
+            "header_again",
+            "The header of a table stands again among its rows, and is passed over there.",
+            "Nothing.",
+        ),
+        _info(
+            "not_runs",
+            "Tables or JSON lines in the folder hold no loss, no size, no tokens and no step: data,"
+            " and no runs. They are passed over.",
+            "Nothing; if they are runs, map their columns by `[columns]`.",
+        ),
+        _info(
+            "own_store",
+            "A folder is a store of scalefit, whose runs are in it already; it is passed over.",
+            "Nothing.",
+        ),
+        _warning(
             "no_step_column",
             "The points of a history have no step; they are numbered in the order of the tokens or"
             " of the file.",
@@ -330,6 +368,34 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "Runs have no finite loss, or no column is known as the loss; they are left out of"
             " fits.",
             'Name it in scalefit.toml: `[columns] loss = "..."`.',
+        ),
+        _info(
+            "loss_chosen",
+            "Several losses were logged, and a held-out one is taken.",
+            "Nothing; to take another: `[columns] loss`.",
+        ),
+        _warning(
+            "loss_of_training",
+            "The training loss is taken, though held-out losses were logged: of several data sets,"
+            " so that none stands for all.",
+            "Name the one that counts: `[columns] loss`.",
+        ),
+        _warning(
+            "params_active",
+            "A model of experts logged all its parameters and those that a token passes through."
+            " All are N; those that a token passes through cost compute.",
+            "To fit the active ones as N: `[columns] params`.",
+        ),
+        _info(
+            "params_chosen",
+            "Parameters were logged with and without embeddings; the first count as N.",
+            "To fit the others: `[columns] params`.",
+        ),
+        _warning(
+            "not_rising",
+            "A metric is called as tokens or compute are, and does not rise over the run: it"
+            " counts what one step takes. It is not read.",
+            "Map the metric that counts what was seen so far.",
         ),
         _warning(
             "tokens_batch_unclear",

@@ -16,19 +16,33 @@ from scaling_cli.compute import SIX_ND
 from scaling_cli.ending import ENDED, PLANNED, ending
 from scaling_cli.errors import InputError
 from scaling_cli.expressions import as_number, parse
+from scaling_cli.losses import is_held_out, is_loss, of_parts, of_the_whole, of_training
 from scaling_cli.mapping import Mapping, questioned
 from scaling_cli.names import OwnNames
 from scaling_cli.notes import Note, gather
 from scaling_cli.records import Floats, Run, Series
-from scaling_cli.spelling import near
+from scaling_cli.spelling import near, spelled, unfiled
+from scaling_cli.steps import STEP_IS, on_own_step, own_rank
 
 # Config keys that may stand for these deep in a nested config (`model.n_params`); for the others
 # a key such as `data.tokens` or `log.step` more often means something else.
 _NESTED = frozenset(COLUMNS) - {"step", "loss", "tokens", "flops", "lr"}
 _DERIVED = {"step", "tokens", "flops"}  # found also where nothing is called so
 _MEANS = {name: column.name for column in COLUMNS.values() for name in column.names}
+# The same in one spelling; a single letter is a name only as it is written.
+_SPELLED = {
+    spelled(name): column.name
+    for column in reversed(COLUMNS.values())
+    for name in column.names
+    if len(name) > 1
+}
+_FORMS = {
+    column.name: tuple(dict.fromkeys(spelled(name) for name in column.names if len(name) > 1))
+    for column in COLUMNS.values()
+}
 # Between two logged points these grow in proportion to the step.
 _LINEAR = {*COLUMNS["tokens"].names, *COLUMNS["flops"].names}
+_LINEAR_FORMS = {spelled(name) for name in _LINEAR if len(name) > 1} | {"consumed samples"}
 _BATCH = ("global_train_batch_size", "global_batch_size", "train_batch_size", "batch_size")
 _LENGTH = (
     "max_sequence_length",
@@ -40,7 +54,14 @@ _LENGTH = (
     "block_size",
 )
 _FIGURES = re.compile(r"\s*[+-]?[.,]?\d")  # how a text begins that is meant as a number
-_MULTIPLIERS = ("gradient_accumulation_steps", "grad_accum", "world_size", "num_devices")
+_ACCUMULATION = ("gradient_accumulation_steps", "grad_accum", "accumulate_grad_batches")
+_DEVICES = ("world_size", "num_devices", "n_gpus", "num_gpus")
+# The batch that one device takes in one pass, and the sizes of batches that are logged.
+_MICRO = ("per_device_train_batch_size", "micro_batch_size", "device_batch_size")
+_LOGGED_BATCH = {"global batch size", "batch size"}
+_SAMPLES = {"consumed samples", "consumed train samples", "samples seen", "consumed sequences"}
+_RISING = ("tokens", "flops")  # what is seen so far: it never falls while a run trains
+_HISTORY = 3  # points from which on a counter that does not rise is none
 
 
 @dataclass(frozen=True)
@@ -113,6 +134,16 @@ def sample(series: Series, at: Any, linear: bool) -> Floats:
     return np.where(inside, np.interp(at, steps, values), held)
 
 
+def on_mapped_step(run: Run, mapping: Mapping) -> Run:
+    """The run on the step that the mapping names, where that is a metric of it."""
+    named = mapping.columns.get("step")
+    return run if named is None or named not in run.series else on_own_step(run, named)
+
+
+def _is_linear(name: str) -> bool:
+    return name in _LINEAR or unfiled(name) in _LINEAR_FORMS
+
+
 def resolve(
     run: Run, mapping: Mapping | None = None, refused: Collection[tuple[str, str]] = ()
 ) -> Resolved:
@@ -132,7 +163,7 @@ class _Resolver:
     def __init__(
         self, run: Run, mapping: Mapping, refused: Collection[tuple[str, str]] = ()
     ) -> None:
-        self.run, self.mapping = run, mapping
+        self.run, self.mapping = on_mapped_step(run, mapping), mapping
         self.refused = set(refused)
         self.done: dict[str, Column | None] = {}
         self.unknown: dict[str, tuple[str, ...]] = {}
@@ -143,11 +174,16 @@ class _Resolver:
         # Most runs have 5 to 10 of all columns, and each would be sought by all its names.
         present = {*self.run.series, *self.slashed, *self.run.config, *self.own.endings}
         sought = {_MEANS[name] for name in present & _MEANS.keys()} | _DERIVED
+        forms = {*map(unfiled, self.run.series), *self.forms, *map(spelled, self.run.config)}
+        sought |= {_SPELLED[form] for form in forms & _SPELLED.keys()}
+        if any(map(is_loss, (*self.run.series, *self.run.config))):
+            sought.add("loss")
         sought.update(self.mapping.columns)
         names = dict.fromkeys([*COLUMNS, *self.mapping.columns])
         found = {name: self.column(name) for name in names if name in sought}
         columns = {name: column for name, column in found.items() if column is not None}
-        notes = (*questioned(tuple(self.mapping.columns)), *self.notes, *self.doubts.values())
+        asked = questioned(tuple(self.mapping.columns))
+        notes = (*asked, *self.notes, *self.doubts.values(), *self.choices(columns))
         return Resolved(columns, self.unknown, notes, frozenset(self.refused))
 
     def column(self, name: str) -> Column | None:
@@ -213,7 +249,7 @@ class _Resolver:
             return Column(text, np.asarray(value).item())
         steps = min(series, key=lambda s: len(s.steps)).steps
         inputs = {
-            name: sample(c.values, steps, name in _LINEAR)
+            name: sample(c.values, steps, _is_linear(name))
             if isinstance(c.values, Series)
             else c.values
             for name, c in columns.items()
@@ -230,7 +266,7 @@ class _Resolver:
         return self.logged(name) or self.raw(name, nested=True)
 
     def logged(self, name: str) -> Column | None:
-        if name not in self.run.series and name in self.step_names and self.run.series:
+        if name not in self.run.series and self.is_step(name) and self.run.series:
             return Column("step", self.axis)
         return self.raw(name)
 
@@ -254,6 +290,10 @@ class _Resolver:
         """What the source may have called the steps that its series now stand at."""
         return {*COLUMNS["step"].names, self.mapping.columns.get("step")}
 
+    def is_step(self, name: str) -> bool:
+        """Whether a name that no metric has is what the source called its steps."""
+        return name in self.step_names or own_rank(name) is not None
+
     @cached_property
     def axis(self) -> Series:
         steps, *others = (series.steps for series in self.run.series.values())
@@ -265,30 +305,119 @@ class _Resolver:
     def slashed(self) -> dict[str, str]:
         return {name.replace(".", "/"): name for name in self.run.series}
 
+    @cached_property
+    def forms(self) -> dict[str, str]:
+        """The metrics by their spelling, and by that without a trainer's folder."""
+        known = {unfiled(name): name for name in reversed(self.run.series)}
+        return known | {spelled(name): name for name in reversed(self.run.series)}
+
+    @cached_property
+    def settings(self) -> dict[str, str]:
+        return {spelled(key): key for key in reversed(self.run.config)}
+
     def default(self, name: str) -> Column | None:
         if name not in COLUMNS:
             return None
         if name == "step" and self.run.series:
             return Column("step", self.axis)
         names = COLUMNS[name].names
-        for column in self.candidates(name, names):
+        candidates = self.losses(names) if name == "loss" else self.candidates(name, names)
+        for column in candidates:
             if not self.refuses(name, column):
                 return column
         self.notes += self.unread(name, names)
         if name == "tokens":
             return self.tokens()
-        if name == "flops" and self.column("params") and self.column("tokens"):
-            return self.computed(SIX_ND.formula, ("params", "tokens"))
+        if name == "flops" and self.column("tokens"):
+            size = next((n for n in ("params_active", "params") if self.column(n)), None)
+            if size is not None:
+                formula = SIX_ND.formula.replace("params", size)
+                return self.computed(formula, (size, "tokens"))
         return None
+
+    def losses(self, names: tuple[str, ...]) -> Iterator[Column]:
+        """A held-out loss before the training loss, whatever loggers call them; of metrics, then
+        of settings."""
+        numbers = [key for key in self.run.config if self.numeric_key(key)]
+        for held, prefix in ((self.run.series, ""), (dict.fromkeys(numbers), "config.")):
+            named = [name for name in names if name in held]
+            named += [self.slashed[n] for n in names if n in self.slashed and not prefix]
+            judged = [name for name in named if is_held_out(name)]
+            parts = of_parts(held)
+            for key in dict.fromkeys(
+                [
+                    *judged,
+                    *of_the_whole(held),
+                    *(parts if len(parts) == 1 and not prefix else ()),
+                    *named,
+                    *(of_training(held) if not prefix else ()),
+                ]
+            ):
+                values = self.run.config[key] if prefix else self.run.series[key]
+                if prefix or self.has_numbers(key):
+                    yield Column(prefix + key, values)
+            for key in named:  # all NaN: it diverged at once, or was never evaluated
+                yield Column(prefix + key, self.run.config[key] if prefix else self.run.series[key])
+
+    def has_numbers(self, metric: str) -> bool:
+        return bool(np.isfinite(self.run.series[metric].values).any())
+
+    def choices(self, columns: dict[str, Column]) -> Iterator[Note]:
+        """What was taken for a column where more than one name could have been meant."""
+        loss = columns.get("loss")
+        if loss is not None and "loss" not in self.mapping.columns:
+            yield from self.other_losses(loss)
+        size, active = columns.get("params"), columns.get("params_active")
+        if size is not None and active is not None and "params" not in self.mapping.columns:
+            message = (
+                f"N is {size.origin}, all parameters; {active.origin}, those that a token passes"
+                f" through, are kept as params_active and counted for compute. To fit them as N:"
+                f' [columns] params = "{active.origin}"'
+            )
+            yield Note.of("params_active", message)
+        rest = columns.get("params_non_embedding")
+        if size is not None and rest is not None and "params" not in self.mapping.columns:
+            message = (
+                f"N is {size.origin}; {rest.origin}, without embeddings, is kept beside it. To fit"
+                f' it as N: [columns] params = "{rest.origin}"'
+            )
+            yield Note.of("params_chosen", message)
+
+    def other_losses(self, loss: Column) -> Iterator[Note]:
+        if not isinstance(loss.values, Series):
+            return
+        others = [n for n in self.run.series if n != loss.origin and is_loss(n)]
+        parts = [name for name in others if is_held_out(name)]
+        if is_held_out(loss.origin):
+            if others:
+                message = (
+                    f"the loss is {loss.origin}, held out; also logged: {_listed(others, 4)}. To"
+                    f' take another: [columns] loss = "{others[0]}"'
+                )
+                yield Note.of("loss_chosen", message)
+        elif parts:
+            message = (
+                f"the loss is {loss.origin}, of the training data, though held-out losses are"
+                f' there: {_listed(parts, 4)}. To take one: [columns] loss = "{parts[0]}"'
+            )
+            yield Note.of("loss_of_training", message)
 
     def candidates(self, name: str, names: tuple[str, ...]) -> Iterator[Column]:
         for alias in names:
             metric = alias if alias in self.run.series else self.slashed.get(alias)
             if metric is not None:
                 yield Column(metric, self.run.series[metric])
+        for form in _FORMS[name]:
+            if form in self.forms and self.forms[form] not in names:
+                metric = self.forms[form]
+                yield Column(metric, self.run.series[metric])
         for alias in names:
             if alias in self.run.config and as_number(self.run.config[alias]) is not None:
                 yield Column(f"config.{alias}", self.run.config[alias])
+        for form in _FORMS[name]:
+            key = self.settings.get(form)
+            if key is not None and key not in names and self.numeric_key(key):
+                yield Column(f"config.{key}", self.run.config[key])
         if name in _NESTED:
             column = self.nested_key([alias for alias in names if len(alias) > 2])
             if column is not None and as_number(column.values) is not None:
@@ -314,38 +443,95 @@ class _Resolver:
         return None
 
     def refuses(self, name: str, column: Column) -> bool:
-        if (name, column.origin) not in self.refused:
-            if COLUMNS[name].unit not in ("count", "FLOPs"):
-                return False
-            if not column.negative:
-                return False
-            self.refused.add((name, column.origin))
+        known = (name, column.origin) in self.refused
+        if not known and not (COLUMNS[name].unit in ("count", "FLOPs") and column.negative):
+            return name in _RISING and self.does_not_rise(name, column)
+        self.refused.add((name, column.origin))
         message = f"{column.origin} has negative values in its source, so it is not read as {name}"
         self.notes.append(Note(f"negative_{name}", "warning", message))
         return True
 
+    def does_not_rise(self, name: str, column: Column) -> bool:
+        """Whether it counts what one step takes, rather than what was seen so far."""
+        if not isinstance(column.values, Series) or len(column.values.values) < _HISTORY:
+            return False
+        values = column.values.values[np.isfinite(column.values.values)]
+        if not len(values) or values[-1] > values[0]:
+            return False
+        message = f"{column.origin} does not rise over the run, so it is not read as {name}"
+        self.notes.append(Note.of("not_rising", message))
+        return True
+
     def tokens(self) -> Column | None:
-        """Tokens from the step and the batch, where no name says them."""
+        """Tokens from what was consumed, or from the step and the batch, where no name says them.
+
+        No product with a count of epochs or of rows: those are no steps.
+        """
         if self.column("step") is None:
+            return None
+        length = next(filter(self.numeric_key, _LENGTH), None)
+        consumed = next((self.forms[form] for form in _SAMPLES if form in self.forms), None)
+        if length is not None and consumed is not None:
+            text = f"{_quoted(consumed)} * config.{length}"
+            return self.computed(text, parse(text).names)
+        if self.run.config.get(STEP_IS) is not None:
+            return None
+        if any(note.code == "step_counts_rows" for note in self.run.notes):
             return None
         if self.column("batch_tokens") is not None:
             batch = self.done["batch_tokens"]
             assert batch is not None
+            if isinstance(batch.values, Series) and np.ptp(batch.values.values):
+                return self.summed(batch, 1.0, "")
             column = self.computed("step * batch_tokens", ("step", "batch_tokens"))
             return Column(f"step * {_quoted(batch.origin)}", column.values)
-        pair = [next(filter(self.numeric_key, names), None) for names in (_BATCH, _LENGTH)]
-        if pair[0] is None or pair[1] is None:
+        if length is None:
             return None
-        text = f"step * config.{pair[0]} * config.{pair[1]}"
-        left_out = [
-            key for key in _MULTIPLIERS if (as_number(self.run.config.get(key)) or 1.0) != 1.0
-        ]
-        if left_out and not pair[0].startswith("global"):
+        logged = next((self.forms[form] for form in _LOGGED_BATCH if form in self.forms), None)
+        if logged is not None and self.has_numbers(logged):
+            times = as_number(self.run.config[length]) or 0.0
+            column = Column(logged, self.run.series[logged])
+            return self.summed(column, times, f" * config.{length}")
+        batch_name = next(filter(self.numeric_key, (*_BATCH, *_MICRO)), None)
+        return None if batch_name is None else self.from_batch(batch_name, length)
+
+    def summed(self, batch: Column, times: float, factor: str) -> Column:
+        """Tokens where the batch was logged and may have changed: the sum over the steps."""
+        series = batch.values
+        between = np.diff(series.steps, prepend=0)
+        seen = np.cumsum(between * np.nan_to_num(series.values)) * times
+        return Column(
+            f"sum over steps of {_quoted(batch.origin)}{factor}", Series(series.steps, seen)
+        )
+
+    def from_batch(self, batch: str, length: str) -> Column:
+        """Tokens from the step and a configured batch, which may be that of one device or pass."""
+        text = f"step * config.{batch} * config.{length}"
+        ramp = [key for key in self.run.config if "rampup" in key and self.run.config[key]]
+        if not batch.startswith("global"):
+            several = [self.factor(names) for names in (_ACCUMULATION, _DEVICES)]
+            counted = [name for name in several if name is not None]
+            text += "".join(f" * config.{name}" for name in counted)
+            if batch in _MICRO and several[1] is None:
+                counted.append("a number of devices that is not logged")
+            if counted:
+                message = (
+                    f"tokens = {text}: see whether {batch} is the whole batch or that of one pass"
+                    f" on one device, as {', '.join(counted)} suggest; if it is the whole, map"
+                    f' tokens: [columns] tokens = "step * config.{batch} * config.{length}"'
+                )
+                self.notes.append(Note("tokens_batch_unclear", "warning", message))
+        if ramp:
             message = (
-                f"tokens = {text} leaves out {', '.join(left_out)}; map tokens if it should not"
+                f"tokens = {text} knows nothing of {ramp[0]}, by which the batch grew at first"
             )
             self.notes.append(Note("tokens_batch_unclear", "warning", message))
         return self.computed(text, parse(text).names)
+
+    def factor(self, names: Sequence[str]) -> str | None:
+        """The first of the settings that multiplies a batch."""
+        values = ((name, as_number(self.run.config.get(name))) for name in names)
+        return next((name for name, value in values if value is not None and value != 1.0), None)
 
     def numeric_key(self, key: str) -> bool:
         return as_number(self.run.config.get(key)) is not None
@@ -362,6 +548,7 @@ def finals(runs: Sequence[Run], mapping: Mapping | None = None, strict: bool = T
     any loss; else each such run has a note, as where only some runs are without.
     """
     mapping = mapping or Mapping()
+    runs = [on_mapped_step(run, mapping) for run in runs]
     resolved = _resolve_all(runs, mapping)
     if strict:
         _check(runs, mapping, resolved)
@@ -393,7 +580,7 @@ def points(run: Run, mapping: Mapping | None = None) -> dict[str, Floats]:
     if loss is None or not isinstance(loss.values, Series):
         return {name: column.at([0]) for name, column in columns.items()}
     steps = loss.values.steps
-    return {name: column.at(steps, name in _LINEAR) for name, column in columns.items()}
+    return {name: column.at(steps, _is_linear(name)) for name, column in columns.items()}
 
 
 def _mixtures(mapped: dict[str, dict[str, int]]) -> Iterator[Note]:
@@ -490,7 +677,7 @@ def _final(run: Run, resolved: Resolved, rule: str, notes: tuple[Note, ...]) -> 
     step, target = last, None
     if loss is not None and isinstance(loss.values, Series) and len(loss.values.steps):
         step, target = _final_point(loss.values, rule)
-    values = {n: float(column.at([step], n in _LINEAR)[0]) for n, column in columns.items()}
+    values = {n: float(column.at([step], _is_linear(n))[0]) for n, column in columns.items()}
     if target is not None:
         values["loss"] = target
     if run.series:
@@ -498,7 +685,7 @@ def _final(run: Run, resolved: Resolved, rule: str, notes: tuple[Note, ...]) -> 
     elif "step" in values:
         values["steps"] = values["step"]
     summary = {
-        name: float(sample(series, np.array([step]), name in _LINEAR)[0])
+        name: float(sample(series, np.array([step]), _is_linear(name))[0])
         for name, series in run.series.items()
         if len(series.steps)
     }

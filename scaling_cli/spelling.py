@@ -1,9 +1,10 @@
-"""Names that look like the one that was asked for."""
+"""Names as people spell them: in one form, and those that look like the one asked for."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 LOOSE = 0.45  # of names in a list that is too long to be shown
 SLIP = 0.8  # `parms` and `param` for `params`, `token` for `tokens`; not `alpha` for `beta`
@@ -41,3 +42,25 @@ def near_names(name: str, names: Iterable[str], cutoff: float = 0.6) -> list[str
     return found + [
         k for k in known if tail and tail in re.split(r"[./]", k.lower()) and k not in found
     ]
+
+
+_SEPARATORS = re.compile(r"[\s_\-./:]+")
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
+# Where a trainer files its counters.
+_FOLDERS = {
+    "train", "trainer", "training", "progress", "stats", "metrics", "general", "counters",
+    "throughput", "perf", "state", "misc", "info", "monitor", "global", "log",
+}  # fmt: skip
+
+
+@lru_cache(maxsize=1 << 14)
+def spelled(name: str) -> str:
+    """A name in lower case, one space for whatever parts its words: `Eval/CrossEntropy_loss`."""
+    return _SEPARATORS.sub(" ", _CAMEL.sub(" ", name)).strip().lower()
+
+
+@lru_cache(maxsize=1 << 14)
+def unfiled(name: str) -> str:
+    """The same without a folder of counters: `tokens seen` for `train/tokens_seen`."""
+    first, _, rest = spelled(name).partition(" ")
+    return rest if first in _FOLDERS and rest else spelled(name)

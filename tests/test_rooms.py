@@ -29,7 +29,9 @@ SHARED = {
     "remote",
     "selection",
     "shown",
+    "losses",
     "spelling",
+    "steps",
 }
 # room -> the rooms that it may import besides itself
 ALLOWED = {
@@ -48,6 +50,8 @@ ALLOWED = {
     "selection": set(),
     "workers": {"errors"},
     "records": {"notes"},
+    "losses": {"spelling"},
+    "steps": {"columns", "notes", "records", "spelling"},
     "expressions": {"errors", "quantities"},
     "spelling": set(),
     "shown": {"errors", "quantities"},

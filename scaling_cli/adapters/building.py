@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as Table
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -11,15 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_cli.columns import COLUMNS
 from scaling_cli.errors import InputError
 from scaling_cli.expressions import as_number
 from scaling_cli.notes import Note
+from scaling_cli.quantities import has_one_comma, read_quantity
 from scaling_cli.records import Floats, Run, Series, Status
+from scaling_cli.steps import Points
 
-Points = dict[str, tuple[NDArray[np.int64], Floats]]  # metric -> steps and values as logged
-
-STEP_NAMES = COLUMNS["step"].names
 NUMBER_WORDS = {
     "nan": float("nan"),
     "infinity": float("inf"),
@@ -42,23 +40,6 @@ def moment(seconds: float) -> str:
         return ""
 
 
-def join(arrays: Sequence[tuple[NDArray[np.int64], Floats]]) -> tuple[NDArray[np.int64], Floats]:
-    """One metric's points from several parts."""
-    steps, values = zip(*arrays, strict=True)
-    return np.concatenate(steps), np.concatenate(values)
-
-
-def drop_from(points: Points, firsts: Table[str, int]) -> int:
-    """Drop each metric's points from a step on, since a restart logged them again; counts them."""
-    dropped = 0
-    for metric in points.keys() & firsts.keys():
-        steps, values = points[metric]
-        kept = steps < firsts[metric]
-        dropped += len(steps) - int(kept.sum())
-        points[metric] = steps[kept], values[kept]
-    return dropped
-
-
 def flattened(row: Table[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """The values of nested tables, their keys joined by dots."""
     for key, value in row.items():
@@ -75,6 +56,8 @@ class Logged:
     numbers: dict[str, tuple[list[int], list[float]]] = field(default_factory=dict)
     texts: dict[str, set[str]] = field(default_factory=dict)
     others: dict[str, None] = field(default_factory=dict)
+    # Texts that are numbers, each with its step: points if they change, a setting if they do not.
+    written: dict[str, tuple[list[int], list[str]]] = field(default_factory=dict)
 
     def add(self, step: int, key: str, value: Any) -> None:
         if value is None:
@@ -82,6 +65,9 @@ class Logged:
         number = NUMBER_WORDS.get(value.strip().lower()) if isinstance(value, str) else value
         if number is None:
             self.texts.setdefault(key, set()).add(value)
+            steps, texts = self.written.setdefault(key, ([], []))
+            steps.append(step)
+            texts.append(value)
             return
         number = as_number(number)
         if number is None:
@@ -92,20 +78,67 @@ class Logged:
         values.append(number)
 
     def points(self) -> Points:
+        """The points of each metric; also of one whose numbers were written as texts."""
+        self._read_written()
         return {
             key: (np.array(steps, dtype=np.int64), np.array(values, dtype=np.float64))
             for key, (steps, values) in self.numbers.items()
         }
 
+    def _read_written(self) -> None:
+        for key, (steps, texts) in self.written.items():
+            known = numbers_of(self.texts.get(key, ()))
+            if known is None or (len(known) == 1 and key not in self.numbers):
+                continue
+            at, values = self.numbers.setdefault(key, ([], []))
+            at += steps
+            values += [known[text] for text in texts]
+            order = sorted(range(len(at)), key=at.__getitem__) if at != steps else range(len(at))
+            self.numbers[key] = [at[i] for i in order], [values[i] for i in order]
+            del self.texts[key]
+        self.written = {}
+
     def constants(self) -> dict[str, str]:
         return {key: next(iter(found)) for key, found in self.texts.items() if len(found) == 1}
 
     def notes(self) -> list[Note]:
+        self._read_written()
+        notes = [decimal_comma(key, found) for key, found in self.texts.items()]
         changing = [key for key, found in self.texts.items() if len(found) > 1] + list(self.others)
+        known = [note for note in notes if note is not None]
         if not changing:
-            return []
+            return known
         message = f"neither numbers nor constant text, left out: {', '.join(changing)}"
-        return [Note("text_left_out", "info", message)]
+        return [Note("text_left_out", "info", message), *known]
+
+
+def numbers_of(texts: Iterable[str]) -> dict[str, float] | None:
+    """The number that each of the texts writes (`12.5k`, `1,048,576`, `"10.5"`); None unless all
+    do, blanks aside."""
+    known: dict[str, float] = {}
+    found = list(texts)
+    grouped = any(text.count(",") > 1 for text in found)
+    for text in found:
+        number = NUMBER_WORDS.get(text.strip().lower())
+        number = read_quantity(text) if number is None else number
+        number = read_quantity(text, counts=True) if number is None and grouped else number
+        if number is None and text.strip():
+            return None
+        known[text] = float("nan") if number is None else number
+    return known or None
+
+
+def decimal_comma(key: str, texts: Iterable[str]) -> Note | None:
+    """A note on texts that are numbers with a decimal comma."""
+    found = [text for text in texts if text.strip()]
+    odd = next((text for text in found if has_one_comma(text)), None)
+    if odd is None or not all(has_one_comma(t) or read_quantity(t) is not None for t in found):
+        return None
+    message = (
+        f"{key} holds texts such as {odd.strip()!r}; decimal commas are not read: write"
+        f" {odd.strip().replace(',', '.')}"
+    )
+    return Note.of("decimal_comma", message)
 
 
 def make_series(steps: NDArray[np.int64], values: Floats) -> tuple[Series, int, int]:
@@ -126,6 +159,14 @@ def make_series(steps: NDArray[np.int64], values: Floats) -> tuple[Series, int, 
     return series, dropped, int(np.isnan(values).sum())
 
 
+def _differ(steps: NDArray[np.int64], values: Floats) -> bool:
+    """Whether some step was logged with more than one value."""
+    order = np.argsort(steps, kind="stable")
+    same = steps[order][1:] == steps[order][:-1]
+    one, other = values[order][1:][same], values[order][:-1][same]
+    return bool(np.any((one != other) & ~(np.isnan(one) & np.isnan(other))))
+
+
 def make_run(
     adapter: str,
     run_id: str,
@@ -144,7 +185,7 @@ def make_run(
             continue
         name = storable(logged)
         series[name], dropped, non_finite = make_series(steps, values)
-        if dropped:
+        if dropped and not name.startswith("_") and _differ(steps, values):
             repeated[name] = dropped
         if non_finite:
             broken[name] = non_finite

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_cli.adapters import console_rows
-from scaling_cli.adapters.building import Points, make_run, plain_number
+from scaling_cli.adapters.building import make_run, plain_number
 from scaling_cli.adapters.console_forms import FORMS, LN_2, SETTINGS, Form
 from scaling_cli.adapters.console_lines import (
     STEP,
@@ -37,6 +37,7 @@ from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
 from scaling_cli.quantities import counted
 from scaling_cli.records import Floats, Run
+from scaling_cli.steps import Points
 
 name = "console"
 only_histories = True  # no file of it is a table of settings

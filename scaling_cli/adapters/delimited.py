@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from scaling_cli.adapters.files import read_bytes, stem_of, suffix_of
+from scaling_cli.adapters.files import read_bytes, stem_of, suffix_of, utf16
 from scaling_cli.adapters.shapes import Column, RawTable, text_column
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping
@@ -53,6 +53,7 @@ def _load(path: Path, source: str) -> RawTable:
     from pyarrow import csv as pacsv
 
     data = read_bytes(path, source)
+    utf16(data, source)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -111,6 +112,12 @@ def _load(path: Path, source: str) -> RawTable:
         notes.append(
             Note("truncated", "warning", f"{source}: its last row is cut off and left out")
         )
+    arrow, again = _without_headers(arrow, header)
+    if again:
+        rows = arrow.num_rows
+        told = ", ".join(map(str, again[:3])) + (", ..." if len(again) > 3 else "")
+        message = f"{source}: the header stands again in row {told}, as after a restart"
+        notes.append(Note.of("header_again", message))
     if not rows:
         raise InputError(f"{source} has a header and no rows", "Give a table with a row a point.")
     texts = {
@@ -119,6 +126,27 @@ def _load(path: Path, source: str) -> RawTable:
         if not column.startswith("\0")
     }
     return RawTable(name, source, stem_of(path), texts, rows, _typed, 2, notes)
+
+
+def _without_headers(arrow: Any, header: list[str]) -> tuple[Any, list[int]]:
+    """The table without rows that repeat its header, and their numbers."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from scaling_cli.arrow import from_texts
+
+    named = [i for i, field in enumerate(header) if field]
+    if not named:
+        return arrow, []
+    repeats = pc.is_in(arrow.column(named[0]), value_set=from_texts([header[named[0]]]))
+    if not pc.any(repeats).as_py():
+        return arrow, []
+    for i in named[1:]:
+        trimmed = pc.utf8_trim_whitespace(arrow.column(i))
+        repeats = pc.and_(repeats, pc.is_in(trimmed, value_set=from_texts([header[i]])))
+    chunks = repeats.combine_chunks() if isinstance(repeats, pa.ChunkedArray) else repeats
+    rows = [i for i, repeated in enumerate(chunks.to_pylist()) if repeated]
+    return (arrow.filter(pc.invert(repeats)), [row + 2 for row in rows]) if rows else (arrow, [])
 
 
 def _typed(texts: Any) -> Column:

@@ -7,6 +7,7 @@ they are.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -29,6 +30,9 @@ _SUFFIXES = (".gz", ".zst", ".zstd")
 # bomb packs 1000 times (gzip) or 30,000 times (zstd).
 _MOST_TIMES, _ALWAYS_ALLOWED = 250, 1 << 28
 _PIECE = 1 << 20
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_LOG = "_log"  # of a store: its commits, `1.json` and so on
+_COMMIT = re.compile(r"\d+\.json|_checkpoints")
 # Loggers give every run's file the same name and part the runs by folder.
 _GENERIC = {"metrics", "log", "logs", "history", "progress", "train", "results", "output", "data"}
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:")
@@ -63,6 +67,7 @@ class SourceFiles:
     def __init__(self) -> None:
         self._copies: tempfile.TemporaryDirectory[str] | None = None
         self._elsewhere: dict[Path, tuple[Any, str]] = {}  # copy -> file system, its path there
+        self.stores: list[str] = []  # folders that are stores of our own, and passed over
 
     def __enter__(self) -> SourceFiles:
         return self
@@ -81,7 +86,7 @@ class SourceFiles:
             elif is_url(source) and not path.exists():
                 yield from self._find_elsewhere(source)
             elif path.is_dir():
-                for file in _walk(path, set()):
+                for file in _walk(path, set(), self.stores):
                     yield Found(file, file.as_posix(), path), read_head(file, file.as_posix())
             elif path.exists():
                 yield Found(path, path.as_posix(), path), read_head(path, path.as_posix())
@@ -161,20 +166,35 @@ def read_bytes(path: Path, source: str) -> bytes:
     return _unpacked(data, codec, source) if codec else data
 
 
+def utf16(data: bytes, source: str) -> None:
+    """InputError where a text is in UTF-16, as PowerShell's `>` writes it."""
+    if data.startswith(_UTF16):
+        raise InputError(
+            f"{source} is UTF-16 text, as PowerShell's > writes it",
+            "Save it as UTF-8: Get-Content FILE | Set-Content -Encoding utf8 NEW.",
+        )
+
+
 @contextmanager
 def reading(path: Path, source: str) -> Iterator[BinaryIO]:
-    """The file, opened; what the system refuses is said in our words."""
+    """The file, opened, and unpacked where it is a gzip or zstd; what the system refuses is said in
+    our words."""
     try:
         with path.open("rb") as file:
-            yield file
+            codec = _codec(file.read(4))
+            file.seek(0)
+            yield io.BytesIO(_unpacked(file.read(), codec, source)) if codec else file
     except OSError as error:
         raise UnreachableError(f"{source} cannot be read: {error.strerror}") from error
 
 
 def read_head(path: Path, source: str) -> bytes:
     """The first bytes, unpacked where the file is a gzip or zstd."""
-    with reading(path, source) as file:
-        return _unpacked_head(file.read(_HEAD))
+    try:
+        with path.open("rb") as file:
+            return _unpacked_head(file.read(_HEAD))
+    except OSError as error:
+        raise UnreachableError(f"{source} cannot be read: {error.strerror}") from error
 
 
 def suffix_of(path: Path) -> str:
@@ -272,10 +292,20 @@ def _kept(names: Collection[str]) -> list[str]:
         for part in (path, *path.parents)[:-1]:
             inside.setdefault(part.parent, set()).add(part.name)
     out = {folder / name for folder, found in inside.items() for name in _passed_over(found)}
+    logs = [folder for folder in inside if folder.name == _LOG]
+    out |= {log.parent for log in logs if any(map(_COMMIT.fullmatch, inside[log]))}
     return [n for n in names if out.isdisjoint((path := PurePosixPath(n), *path.parents))]
 
 
-def _walk(folder: Path, visited: set[str]) -> Iterator[Path]:
+def _is_store(folder: Path) -> bool:
+    log = folder / _LOG
+    try:
+        return any(map(_COMMIT.fullmatch, os.listdir(log)))
+    except OSError:
+        return False
+
+
+def _walk(folder: Path, visited: set[str], stores: list[str]) -> Iterator[Path]:
     real = os.path.realpath(folder)
     if real in visited:
         return
@@ -285,11 +315,15 @@ def _walk(folder: Path, visited: set[str]) -> Iterator[Path]:
         entries = sorted(os.scandir(folder), key=lambda entry: (entry.is_symlink(), entry.name))
     except OSError as error:
         raise UnreachableError(f"{folder} cannot be read: {error.strerror}") from error
-    passed_over = _passed_over([entry.name for entry in entries])
+    names = [entry.name for entry in entries]
+    if _LOG in names and _is_store(folder):
+        stores.append(folder.as_posix())
+        return
+    passed_over = _passed_over(names)
     for entry in entries:
         if entry.name in passed_over:
             continue
         if entry.is_dir():
-            yield from _walk(Path(entry.path), visited)
+            yield from _walk(Path(entry.path), visited, stores)
         elif entry.is_file():
             yield Path(entry.path)

@@ -9,10 +9,20 @@ from pathlib import PurePath
 
 import numpy as np
 
+from scaling_cli.columns import COLUMNS
 from scaling_cli.errors import InputError
+from scaling_cli.losses import is_loss
 from scaling_cli.notes import Note
 from scaling_cli.records import Run
+from scaling_cli.spelling import spelled, unfiled
+from scaling_cli.steps import STEP_IS, own_rank
 
+_TELLING = {
+    form
+    for column in ("params", "params_non_embedding", "params_active", "tokens", "flops", "loss")
+    for name in COLUMNS[column].names
+    for form in (unfiled(name), spelled(name))
+}
 Passed = dict[str, tuple[str, Run | bytes]]  # run_key -> its file; the run, or its digest later
 
 
@@ -55,7 +65,15 @@ def _join_meta(
 ) -> list[tuple[str, Run]]:
     found = [(source, run, rows.get(run.run_id) or rows.get(run.name)) for source, run in joined]
     undescribed += [run.run_id for _, run, row in found if row is None]
-    return [(source, _described(run, row)) for source, run, row in found]
+    return [(source, _described(_with_settings(run, row), row)) for source, run, row in found]
+
+
+def _with_settings(run: Run, row: Run | None) -> Run:
+    """The run without the advice to give a table of settings, if it was given one."""
+    if row is None:
+        return run
+    plain = Note.of("sampled", "a chart export holds sampled points; ingest the runs for them all")
+    return replace(run, notes=tuple(plain if n.code == "sampled" else n for n in run.notes))
 
 
 def _described(run: Run, row: Run | None) -> Run:
@@ -70,6 +88,18 @@ def _described(run: Run, row: Run | None) -> Run:
         tags=run.tags or row.tags,
         created_at=run.created_at or row.created_at,
         notes=(*run.notes, *row.notes),
+    )
+
+
+def tells_of_training(run: Run, mapped: Iterable[str | None] = ()) -> bool:
+    """Whether a run has a loss, a size, tokens or a step, by the names that loggers give them or
+    by those of a mapping."""
+    names = [*run.series, *run.config]
+    steps = run.series and run.config.get(STEP_IS) != "rows"
+    known = set(mapped) | {f"config.{name}" for name in mapped if name is not None}
+    return bool(steps) or any(
+        name in known or is_loss(name) or unfiled(name) in _TELLING or own_rank(name) is not None
+        for name in names
     )
 
 

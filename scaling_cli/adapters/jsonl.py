@@ -7,8 +7,10 @@ that holds anything else is read again line by line, which takes seven times as 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +19,34 @@ from numpy.typing import NDArray
 
 from scaling_cli.adapters.building import (
     NUMBER_WORDS,
-    STEP_NAMES,
     Logged,
-    Points,
     constants_to_config,
     flattened,
     make_run,
+    numbers_of,
     storable,
 )
-from scaling_cli.adapters.files import read_bytes, stem_of, suffix_of
-from scaling_cli.adapters.shapes import Column, Labels, one_array, typed_column
+from scaling_cli.adapters.files import read_bytes, stem_of, suffix_of, utf16
+from scaling_cli.adapters.shapes import TIME, Column, Labels, one_array, typed_column
 from scaling_cli.errors import InputError
+from scaling_cli.expressions import as_number
+from scaling_cli.losses import is_loss
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
-from scaling_cli.records import Run
+from scaling_cli.quantities import read_quantity
+from scaling_cli.records import Floats, Run
+from scaling_cli.spelling import unfiled
+from scaling_cli.steps import (
+    CALLS,
+    STEP_IS,
+    Points,
+    counters,
+    epoch_column,
+    own_rank,
+    settings_differ,
+    step_names,
+    unrolled,
+)
 
 name = "jsonl"
 
@@ -42,6 +58,9 @@ _MOST_NESTED = 64
 _LARGEST_STEP = 2**62
 _BRACKETS = b"[]{}"
 _NO_BRACKETS = bytes(set(range(256)) - set(_BRACKETS))
+_ARRAY = re.compile(rb"\s*\[\s*\{")
+_BEHIND = re.compile(rb"(?<=[\s|:])\{\".*\}\s*$")
+_KEY_OF_NUMBER = re.compile(rb"\"([^\"]{1,80})\"\s*:\s*-?[\d.]")
 _SIGNS = bytes.maketrans(_BRACKETS, b"\x01\xff\x01\xff")
 
 
@@ -49,18 +68,28 @@ def recognises(path: Path, head: bytes) -> bool:
     suffix = suffix_of(path)
     if suffix in (".jsonl", ".ndjson"):
         return b"\0" not in head
-    if suffix not in (".json", ".log", ".txt", "") or not head.lstrip().startswith(b"{"):
+    if suffix not in (".json", ".log", ".txt", ".out", "") or b"\0" in head:
         return False
+    if _ARRAY.match(head):
+        return _knows(_KEY_OF_NUMBER.findall(head[:_SAMPLE]))
     lines = [line for line in head.split(b"\n") if line.strip()]
-    return len(lines) > 1 and lines[1].lstrip().startswith(b"{") and _object(lines[0]) is not None
+    if len(lines) > 1 and head.lstrip().startswith(b"{") and lines[1].lstrip().startswith(b"{"):
+        return _object(lines[0]) is not None
+    if suffix == ".json":
+        return False
+    told = (_object_behind(line) for line in lines if _BEHIND.search(line))
+    return sum(row is not None and _knows(row) for row in told) > 1
 
 
 def read(path: Path, source: str, mapping: Mapping) -> Iterator[Run]:
     data = read_bytes(path, source).removeprefix(b"\xef\xbb\xbf")
+    utf16(data, source)
     stem = stem_of(path)
-    runs = _columnar_runs(data, source, stem, mapping)
+    is_array = _ARRAY.match(data) is not None and suffix_of(path) not in (".jsonl", ".ndjson")
+    runs = None if is_array else _columnar_runs(data, source, stem, mapping)
     if runs is None:
-        rows, notes = _rows(data, source)
+        loose = suffix_of(path) in (".log", ".txt", ".out", "")
+        rows, notes = _array(data, source) if is_array else _rows(data, source, loose)
         runs = list(_runs(rows, source, stem, mapping))
         if runs and notes:
             runs[0] = replace(runs[0], notes=(*notes, *runs[0].notes))
@@ -75,13 +104,47 @@ def _object(line: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _rows(data: bytes, source: str) -> tuple[list[tuple[int, dict[str, Any]]], list[Note]]:
+def _object_behind(line: bytes) -> dict[str, Any] | None:
+    """The object that ends a line of a log, behind the time and the name of the logger."""
+    found = _BEHIND.search(line)
+    return None if found is None else _object(line[found.start() :])
+
+
+def _knows(names: Iterable[Any]) -> bool:
+    """Whether some name is known as a step's or a loss's."""
+    texts = (name.decode("utf-8", "replace") if isinstance(name, bytes) else name for name in names)
+    return any(own_rank(text) is not None or is_loss(text) or text in CALLS for text in texts)
+
+
+def _array(data: bytes, source: str) -> tuple[list[tuple[int, dict[str, Any]]], list[Note]]:
+    """The objects of a JSON array, numbered from one."""
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{source} is no whole JSON array: {error}",
+            "Write it to its end, or one object a line.",
+        ) from error
+    rows = [(n, row) for n, row in enumerate(found, 1) if isinstance(row, dict)]
+    if not rows:
+        raise InputError(f"{source} is an array without objects", "Give an object for each row.")
+    return rows, []
+
+
+def _rows(
+    data: bytes, source: str, loose: bool = False
+) -> tuple[list[tuple[int, dict[str, Any]]], list[Note]]:
+    """The objects with the numbers of their lines; of a log (`loose`) those that end its lines."""
     lines = [(n, line) for n, line in enumerate(data.split(b"\n"), 1) if line.strip()]
     if not lines:
         raise InputError(f"{source} is empty", "Give a JSON object on each line.")
     rows, notes = [], []
     for place, (number, line) in enumerate(lines):
         row = _object(line)
+        if row is None and loose:
+            row = _object_behind(line)
+            if row is None:
+                continue
         if row is not None:
             rows.append((number, row))
         elif place == len(lines) - 1 and rows:
@@ -92,6 +155,8 @@ def _rows(data: bytes, source: str) -> tuple[list[tuple[int, dict[str, Any]]], l
                 f"{source}: line {number} is not a JSON object",
                 "Mend or drop that line; each line holds one object {...}.",
             )
+    if not rows:
+        raise InputError(f"{source}: no line holds a JSON object", "Give one on each line.")
     return rows, notes
 
 
@@ -101,23 +166,29 @@ class _Draft:
 
     config: dict[str, Any] = field(default_factory=dict)
     rows: list[tuple[int, dict[str, Any]]] = field(default_factory=list)  # line number, fields
+    stepless: int = 0
+
+    def takes_up(self, row: dict[str, Any]) -> bool:
+        """Whether a line without a step goes on with the line before, rather than being settings:
+        it holds a metric, and none that the step before has."""
+        if not self.rows:
+            return False
+        before = self.rows[-1][1]
+        keys = [k for k, v in row.items() if as_number(v) is not None and not isinstance(v, str)]
+        metrics = [k for k in keys if is_loss(k) or any(k in known for _, known in self.rows[-99:])]
+        return bool(metrics) and not any(before.get(key) is not None for key in metrics)
 
 
 def _runs(
     rows: list[tuple[int, dict[str, Any]]], source: str, stem: str, mapping: Mapping
 ) -> Iterator[Run]:
-    id_names, step_names = _wanted(mapping)
     flat = [(number, dict(flattened(row)), _is_config(row)) for number, row in rows]
+    id_names = _id_names(mapping)
+    steps = _steps_of((key for _, row, _ in flat for key in row), mapping)
     ids = [_identity(row, id_names) for _, row, _ in flat]
     has_config = any(is_config for *_, is_config in flat)
-    has_step = any(_first(row, step_names) is not None for _, row, _ in flat)
-    named = [i for i in ids if i is not None]
-    one_row_each = (
-        not has_config
-        and len(set(named)) == len(named)
-        and (len(named) == len(flat) if has_step else len(named) in (0, len(flat)))
-    )
-    if one_row_each:
+    has_step = any(_first(row, steps) is not None for _, row, _ in flat)
+    if _is_row_each([row for _, row, _ in flat], ids, has_config, has_step):
         width = len(str(len(flat)))
         for count, ((_, row, _), identity) in enumerate(zip(flat, ids, strict=True), 1):
             run_id = f"{stem}-{count:0{width}}" if identity is None else identity
@@ -134,19 +205,64 @@ def _runs(
     for (number, row, is_config), identity in zip(flat, ids, strict=True):
         current = identity or current
         draft = drafts.setdefault(current or stem, _Draft())
-        if is_config or (has_step and _first(row, step_names) is None):
+        if not is_config and (not has_step or _first(row, steps) is not None):
+            draft.rows.append((number, row))
+        elif is_config or not draft.takes_up(row):
             draft.config |= _settings(row)
         else:
             draft.rows.append((number, row))
-    runs = [_history(draft, run_id, source, step_names) for run_id, draft in drafts.items()]
+            draft.stepless += 1
+    runs = [_history(draft, run_id, source, steps) for run_id, draft in drafts.items()]
     yield from constants_to_config(runs)
 
 
-def _wanted(mapping: Mapping) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What a run's id and a step may be called, the likeliest first."""
-    id_names = filter(None, (mapping.id, (mapping.id or "").removeprefix("config.")))
-    step_names = filter(None, (mapping.columns.get("step"),))
-    return (*id_names, *_ID_NAMES), (*step_names, *STEP_NAMES)
+def _is_row_each(
+    rows: list[dict[str, Any]], ids: list[str | None], has_config: bool, has_step: bool
+) -> bool:
+    """Whether each line is a run of its own: each has an id that no other has, or their settings
+    differ and nothing counts them."""
+    named = [identity for identity in ids if identity is not None]
+    if has_config or len(set(named)) < len(named):
+        return False
+    if has_step:
+        return len(named) == len(rows)
+    if named:
+        return len(named) == len(rows)
+    return len(rows) == 1 or not _is_one_history(rows)
+
+
+def _is_one_history(rows: list[dict[str, Any]]) -> bool:
+    """Whether lines without a known step are points of one history."""
+    numbers = _numbers(rows)
+    if settings_differ(numbers) or not any(is_loss(key) for row in rows for key in row):
+        return False
+    for key in dict.fromkeys(key for row in rows for key in row):
+        texts = [row[key] for row in rows if isinstance(row.get(key), str)]
+        if len(texts) == len(set(texts)) == len(rows) and not all(map(TIME.match, texts)):
+            return numbers_of(texts) is not None  # names of runs, unless they are numbers
+    return True
+
+
+def _numbers(rows: list[dict[str, Any]]) -> dict[str, Floats]:
+    """The fields that hold numbers and nothing else [lines], NaN where a line has none."""
+    numbers: dict[str, Floats] = {}
+    for key in dict.fromkeys(key for row in rows for key in row):
+        held = [row.get(key) for row in rows]
+        if all((isinstance(v, int | float) and not isinstance(v, bool)) or v is None for v in held):
+            values = [as_number(value) for value in held]
+            numbers[key] = np.array([np.nan if v is None else v for v in values])
+    return numbers
+
+
+def _id_names(mapping: Mapping) -> tuple[str, ...]:
+    """What a run's id may be called, the likeliest first."""
+    mapped = filter(None, (mapping.id, (mapping.id or "").removeprefix("config.")))
+    return (*mapped, *_ID_NAMES)
+
+
+def _steps_of(names: Iterable[str], mapping: Mapping) -> tuple[str, ...]:
+    """Those of the names that may be the step, the likeliest first."""
+    return tuple(step_names(dict.fromkeys(names), mapping.columns.get("step")))
 
 
 def _settings(row: dict[str, Any]) -> dict[str, Any]:
@@ -176,15 +292,76 @@ def _plain(value: Any) -> Any:
     return value if number is None else number
 
 
-def _history(draft: _Draft, run_id: str, source: str, step_names: tuple[str, ...]) -> Run:
+def _history(draft: _Draft, run_id: str, source: str, steps: tuple[str, ...]) -> Run:
     logged = Logged()
-    step_name = next((n for n in step_names if any(n in row for _, row in draft.rows)), None)
+    rows = [row for _, row in draft.rows]
+    step_name, notes, counts = _axis(rows, steps, source)
+    step = 0
+    at: list[int] = []
     for count, (number, row) in enumerate(draft.rows, 1):
-        step = count if step_name is None else _whole(row.get(step_name), source, number, step_name)
+        told = None if step_name is None else row.get(step_name)
+        if step_name is None:
+            step = count
+        elif told is not None:
+            step, total = _whole(told, source, number, step_name)
+            draft.config |= {} if total is None else {"total_steps": total}
+        at.append(step)
+    at, joined = _one_counter(at, rows, step_name)
+    for step, row in zip(at, rows, strict=True):
         for key, value in row.items():
             if key != step_name and key not in _ID_NAMES:
                 logged.add(step, key, value)
-    return _made(run_id, source, logged, draft.config, step_name, len(draft.rows))
+    lost = sum(row.get(step_name) is None for row in rows) if step_name else 0
+    if lost:
+        message = f"{lost} lines have no {step_name} and stand at that of the line before"
+        notes.append(Note("rows_without_step", "warning", message))
+    config = draft.config | ({} if counts is None else {STEP_IS: counts})
+    made = _made(run_id, source, logged, config, step_name, len(draft.rows))
+    return replace(made, notes=(*made.notes, *notes, *joined))
+
+
+def _axis(
+    rows: list[dict[str, Any]], steps: tuple[str, ...], source: str
+) -> tuple[str | None, list[Note], str | None]:
+    """The field that is the step of these lines, with a note where it is no known one; and what it
+    counts if that is no step."""
+    present = [n for n in steps if any(row.get(n) is not None for row in rows)]
+    if present:
+        whole = (n for n in present if all(row.get(n) is not None for row in rows))
+        return next(whole, present[0]), [], None
+    if len(rows) < 2:
+        return None, [], "rows"
+    numbers = _numbers(rows)
+    found = counters(numbers)
+    if len(found) > 1:
+        raise InputError(
+            f"{source}: its lines are points of a history, and more than one field may be their"
+            f" step: {', '.join(found)}",
+            f'Name it in scalefit.toml: [columns] step = "{found[0]}"',
+        )
+    if found:
+        message = (
+            f"{found[0]} rises from line to line and no setting differs, so it is taken for the"
+            ' step; if it is not, name the step: [columns] step = "..."'
+        )
+        return found[0], [Note.of("step_by_order", message)], None
+    epoch = epoch_column(numbers)
+    if epoch is not None:
+        message = f"no line has a step, so the points stand at their {epoch}"
+        return epoch, [Note.of("no_step_column", message)], "epoch"
+    return None, [], "rows"
+
+
+def _one_counter(
+    at: list[int], rows: list[dict[str, Any]], step_name: str | None
+) -> tuple[list[int], list[Note]]:
+    """The steps of the lines; those that begin again with each epoch go on."""
+    if step_name is None or all(a <= b for a, b in pairwise(at)):
+        return at, []
+    told = [next((row[k] for k in row if unfiled(k) == "epoch"), None) for row in rows]
+    epochs = None if any(as_number(e) is None for e in told) else np.array(told, dtype=np.float64)
+    joined, notes = unrolled(np.array(at, dtype=np.float64), epochs, step_name)
+    return (at if joined is None else joined.astype(np.int64).tolist()), notes
 
 
 def _made(
@@ -201,13 +378,21 @@ def _made(
         message = f"no line has a step, so its {rows} points are numbered in order"
         notes.insert(0, Note("no_step_column", "warning", message))
     constant = {_config_key(key): value for key, value in logged.constants().items()}
-    points = logged.points() if points is None else points
+    points = logged.points() | (points or {})
     return make_run(name, run_id, source, {**constant, **config}, points, notes)
 
 
-def _whole(value: Any, source: str, number: int, step_name: str) -> int:
+def _whole(value: Any, source: str, number: int, step_name: str) -> tuple[int, int | None]:
+    """A step, and of `10/200` the total too."""
+    total = None
+    if isinstance(value, str):
+        told, _, rest = value.partition("/")
+        whole = read_quantity(told, counts=True)
+        end = read_quantity(rest, counts=True) if rest else None
+        value = value if whole is None or (rest and end is None) else whole
+        total = None if end is None else int(end)
     if isinstance(value, (int, float)) and abs(value) < _LARGEST_STEP and value == int(value):
-        return int(value)
+        return int(value), total
     raise InputError(
         f"{source}: line {number}: {step_name} {value!r} is not a whole number",
         'Mend that line, or name the step in the mapping: [columns] step = "..."',
@@ -221,9 +406,9 @@ def _columnar_runs(data: bytes, source: str, stem: str, mapping: Mapping) -> lis
     if parsed is None:
         return None
     columns, has_config = parsed
-    id_names, step_names = _wanted(mapping)
-    id_columns = [columns[name] for name in dict.fromkeys(id_names) if name in columns]
-    step_columns = [columns[name] for name in step_names if name in columns]
+    id_columns = [columns[n] for n in dict.fromkeys(_id_names(mapping)) if n in columns]
+    steps_named = _steps_of(columns, mapping)
+    step_columns = [columns[name] for name in steps_named]
     rows = len(has_config)
     if len(id_columns) > 1 or not step_columns or any(c.kind != "text" for c in id_columns):
         return None
@@ -241,7 +426,7 @@ def _columnar_runs(data: bytes, source: str, stem: str, mapping: Mapping) -> lis
     config: dict[int, dict[str, Any]] = {}
     for row in np.flatnonzero(is_config).tolist():
         found = _object(data[starts[lines[row]] : ends[lines[row]]])
-        if found is None:
+        if found is None or (not has_config[row] and has_step[:row].any()):
             return None
         config.setdefault(int(ids.code[row]), {}).update(_settings(dict(flattened(found))))
     order, bounds = ids.grouped
@@ -249,17 +434,21 @@ def _columnar_runs(data: bytes, source: str, stem: str, mapping: Mapping) -> lis
     for code, run_id in enumerate(ids.names):
         held = order[bounds[code] : bounds[code + 1]]
         held = held[~is_config[held]]
-        named = (n for n in step_names if n in columns and columns[n].filled[held].any())
-        step_name = next(named, None)
+        named = [n for n in steps_named if columns[n].filled[held].any()]
+        step_name = next((n for n in named if columns[n].filled[held].all()), None)
         steps = np.arange(1, len(held) + 1)
+        if step_name is None and len(held):
+            return None
         if step_name is not None:
             told = columns[step_name]
-            if not told.numeric or not told.filled[held].all():
+            if not told.numeric:
                 return None
             steps = told.values[held]
             if not np.all((steps == np.round(steps)) & (np.abs(steps) < _LARGEST_STEP)):
                 return None
             steps = steps.astype(np.int64)
+            if bool((np.diff(steps) < 0).any()):
+                return None
         logged, points = Logged(), {}
         for key, column in columns.items():
             here = column.filled[held]
@@ -268,6 +457,7 @@ def _columnar_runs(data: bytes, source: str, stem: str, mapping: Mapping) -> lis
             values = column.values[held[here]]
             if column.kind == "text":
                 logged.texts[key] = set(values.tolist())
+                logged.written[key] = (steps[here].tolist(), values.tolist())
             elif column.kind == "other":
                 logged.others[key] = None
             else:

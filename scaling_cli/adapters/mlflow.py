@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 
 from scaling_cli.adapters import sqlite
-from scaling_cli.adapters.building import NUMBER_WORDS, Points, make_run, moment, storable
+from scaling_cli.adapters.building import NUMBER_WORDS, make_run, moment, storable
 from scaling_cli.adapters.files import Found, read_bytes
 from scaling_cli.errors import InputError
 from scaling_cli.expressions import as_number
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
 from scaling_cli.records import Run
+from scaling_cli.steps import Points
 
 name = "mlflow"
 

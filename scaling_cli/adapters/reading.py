@@ -9,7 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from scaling_cli.adapters.files import Found, SourceFiles, read_head
-from scaling_cli.adapters.joining import Passed, _digest, _join_meta, _join_run_tables, _unique
+from scaling_cli.adapters.joining import (
+    Passed,
+    _digest,
+    _join_meta,
+    _join_run_tables,
+    _unique,
+    tells_of_training,
+)
 from scaling_cli.adapters.registry import (
     Adapter,
     FileAdapter,
@@ -18,16 +25,19 @@ from scaling_cli.adapters.registry import (
     _recognised,
     _service,
     adapters,
+    said_of,
 )
 from scaling_cli.adapters.service import Request, Unchanged
 from scaling_cli.adapters.unknown import hint, not_known
-from scaling_cli.errors import InputError
+from scaling_cli.errors import InputError, UnreachableError
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note, gather
 from scaling_cli.progress import Progress
+from scaling_cli.quantities import counted
 from scaling_cli.records import Run
 from scaling_cli.remote import without_secrets
 from scaling_cli.selection import Selection
+from scaling_cli.steps import on_own_step
 
 # Bytes of files that are read before their runs are handed on: 1 to 2 s of CSV or event files.
 PIECE_BYTES = 1 << 25
@@ -37,6 +47,7 @@ _PROBE_BYTES = 1 << 14  # what tells a history from a table: some 100 rows, in 1
 
 
 _LOOKED_AT = 1 << 12  # bytes of a file that no adapter knows
+_TABLES = ("csv:", "jsonl:", "parquet:")  # what may hold anything
 
 
 Part = dict[str, list[Found]]  # files by the name of their adapter
@@ -94,7 +105,8 @@ def stream(
             else:
                 noted += [(item.run_id, note) for note in item.notes]
                 progress.arrived(1, _rows(item))
-                yield Ingested((item if group is None else replace(item, group=group),))
+                run = on_own_step(item, mapped_step(asked.mapping))
+                yield Ingested((run if group is None else replace(run, group=group),))
     if noted:
         yield Ingested((), gather(noted))
 
@@ -133,10 +145,15 @@ def _read_pieces(
     noted: list[tuple[str, str, Note]] = []  # with the run's key, for their order
     undescribed: list[str] = []
     passed: Passed = {}
+    data: dict[str, None] = {}  # files in folders that hold tables and no runs
+    walked: set[str] = set()
     named = [str(path) for path in paths]
     rows = None if meta is None else _meta_rows(meta, mapping)
     with SourceFiles() as door:
         files = _by_adapter(door.find(named), forced, mapping, notes)
+        if door.stores:
+            notes.append(_own_stores(door.stores))
+        walked |= {f.source for found_files in files.values() for f in found_files if f.walked}
         door.fetch(file for found_files in files.values() for file in found_files)
         for piece in _pieces(_parts(files, mapping)):
             for key, (source, run) in passed.items():
@@ -148,6 +165,7 @@ def _read_pieces(
                 read += in_part
                 lost += lost_in_part
             joined = _join_run_tables(read, joining)
+            joined = _without_data(joined, walked, mapping, data)
             if rows is not None:
                 joined = _join_meta(joined, rows, undescribed)
             found = sorted(_unique(joined, passed), key=lambda run: run.run_key)
@@ -160,6 +178,8 @@ def _read_pieces(
             ]
             yield Ingested(tuple(found))
     notes += (*gather(("", note) for note in lost), *joining)
+    if data:
+        notes.append(_passed_as_data(list(data)))
     if not passed:
         told = "".join(f"; {note.message}" for note in notes)
         raise InputError(
@@ -258,7 +278,7 @@ def _by_adapter(
         if real in seen:
             continue
         seen.add(real)
-        adapter = _recognised(file, head, forced, mapping)
+        adapter = _recognised(file, head, forced, mapping, notes)
         if not head and not (file.walked and isinstance(adapter, FolderAdapter)):
             if not file.walked:
                 raise InputError(f"{file.source} is empty", "Give a file that holds runs.")
@@ -293,13 +313,20 @@ def _read(
                 if isinstance(item, Note):
                     lost.append(item)
                 else:
-                    together.setdefault(item.source, []).append(item)
+                    run = on_own_step(item, mapped_step(mapping))
+                    together.setdefault(run.source, []).append(run)
             read += [(PurePath(source), source, runs) for source, runs in together.items()]
         else:
             for file in found_files:
                 try:
-                    runs = list(adapter.read(file.path, file.source, mapping))
-                except InputError as error:
+                    runs = [
+                        on_own_step(run, mapped_step(mapping))
+                        for run in adapter.read(file.path, file.source, mapping)
+                    ]
+                except UnreachableError:
+                    raise
+                except Exception as caught:
+                    error = said_of(adapter, file.source, caught)
                     if not file.walked:
                         raise
                     # One bad file of a folder does not keep the others out.
@@ -307,6 +334,40 @@ def _read(
                 else:
                     read.append((PurePath(file.source), file.source, runs))
     return read, lost
+
+
+def mapped_step(mapping: Mapping) -> str | None:
+    return mapping.columns.get("step")
+
+
+def _without_data(
+    joined: Sequence[tuple[str, Run]], walked: set[str], mapping: Mapping, data: dict[str, None]
+) -> list[tuple[str, Run]]:
+    """The runs without those of files in a folder that tell of no training: tables of other data.
+    Their files are added to `data`."""
+    names = {*mapping.columns, *mapping.columns.values(), mapping.id}
+    telling = {source for source, run in joined if tells_of_training(run, names)}
+    kept = []
+    for source, run in joined:
+        if source in telling or source not in walked or not run.run_key.startswith(_TABLES):
+            kept.append((source, run))
+        else:
+            data[source] = None
+    return kept
+
+
+def _passed_as_data(files: list[str]) -> Note:
+    shown = ", ".join(files[:3]) + (", ..." if len(files) > 3 else "")
+    message = (
+        f"{counted(len(files), 'file')} with no loss, no params, no tokens and no step"
+        f" {'is' if len(files) == 1 else 'are'} data and passed over: {shown}"
+    )
+    return Note.of("not_runs", message)
+
+
+def _own_stores(folders: list[str]) -> Note:
+    shown = ", ".join(folders[:3]) + (", ..." if len(folders) > 3 else "")
+    return Note.of("own_store", f"passed over, since it is a store of scalefit: {shown}")
 
 
 def _meta_rows(meta: str, mapping: Mapping) -> dict[str, Run]:

@@ -98,14 +98,39 @@ def _adapter(name: str) -> Adapter:
 
 
 def _recognised(
-    file: Found, head: bytes, forced: Adapter | None, mapping: Mapping
+    file: Found, head: bytes, forced: Adapter | None, mapping: Mapping, notes: list[Note]
 ) -> Adapter | None:
-    """The adapter of a file. What a project's mapping declares goes before what is known."""
+    """The adapter of a file. What a project's mapping declares goes before what is known. An
+    adapter of another package that fails to judge passes the file on, and is named in `notes`."""
     if mapping.console and forced is None:
         console = adapters()["console"]
         if console.reads_with(file.path, head, mapping):  # type: ignore[union-attr]
             return console
-    if forced is not None and (not file.walked or forced.recognises(file.path, head)):
+    if forced is not None and not file.walked:
         return forced
-    known = adapters().values() if forced is None else ()
-    return next((adapter for adapter in known if adapter.recognises(file.path, head)), None)
+    for adapter in adapters().values() if forced is None else (forced,):
+        try:
+            if adapter.recognises(file.path, head):
+                return adapter
+        except Exception as caught:
+            notes.append(Note.of("unreadable", said_of(adapter, file.source, caught).what))
+    return None
+
+
+def said_of(adapter: Adapter, source: str, caught: Exception) -> InputError:
+    """What an adapter raised over a file, as an error that names both. Our own say it already."""
+    if isinstance(caught, InputError):
+        return caught
+    if is_own(adapter):
+        raise caught
+    told = f"{type(caught).__name__}: {caught}".strip().removesuffix(":")
+    return InputError(
+        f"{source}: its adapter {adapter.name!r}, of another package, failed ({told})",
+        "Tell those who made the adapter, or say another format by --as.",
+    )
+
+
+def is_own(adapter: object) -> bool:
+    """Whether an adapter is one of this package."""
+    module = getattr(adapter, "__name__", "") or type(adapter).__module__
+    return str(module).startswith(f"{__package__}.")

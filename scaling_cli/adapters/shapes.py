@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -10,18 +11,39 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_cli.adapters.building import STEP_NAMES, constants_to_config, make_run, whole_steps
+from scaling_cli.adapters.building import (
+    constants_to_config,
+    decimal_comma,
+    make_run,
+    numbers_of,
+    whole_steps,
+)
 from scaling_cli.adapters.wire import Ints
 from scaling_cli.columns import COLUMNS
 from scaling_cli.errors import InputError
+from scaling_cli.losses import is_loss
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
 from scaling_cli.records import Run
+from scaling_cli.spelling import unfiled
+from scaling_cli.steps import (
+    CALLS,
+    STEP_IS,
+    counters,
+    epoch_column,
+    own_rank,
+    rising,
+    settings_differ,
+    step_names,
+    unrolled,
+)
 
 _ID_NAMES = ("run_id", "runid", "run", "run_name", "id", "name", "experiment")
 _METRIC_NAMES = ("metric", "tag", "metric_name", "key", "variable", "name")
 _VALUE_NAMES = ("value", "metric_value")
 _EXTREMES = ("__MIN", "__MAX")
+TIME = re.compile(r"^\s*(\d+ days?,? )?[\dT:.,+Z\s/-]*\s*$")
+_TOKENS = {unfiled(name) for name in COLUMNS["tokens"].names}
 
 
 @dataclass
@@ -110,6 +132,15 @@ class RawTable:
         plain = {column.strip().lower().replace(" ", "_"): column for column in self.arrays}
         return next((plain[n] for n in (n.lower() for n in names) if n in plain), None)
 
+    def replace(self, name: str, known: dict[str, float]) -> None:
+        """Take the texts of a column for the numbers that they write."""
+        cells = self[name]
+        values = [
+            known[text] if here else 0.0
+            for text, here in zip(cells.values, cells.filled, strict=True)
+        ]
+        self._typed[name] = Column("float", np.array(values), cells.filled)
+
     def place(self, row: int) -> str:
         return f"{self.source}: row {row + self.first_row}"
 
@@ -122,9 +153,12 @@ class RawTable:
 
 
 def _runs(table: RawTable, mapping: Mapping) -> Iterator[Run]:
-    step = _step_column(table, mapping)
     if _is_chart_export(table):
         yield from _chart_export(table)
+        return
+    step = _step_column(table, mapping)
+    if _is_runs_table(table):
+        yield from _rows(table, *_names_of_rows(table))
         return
     metric, value = table.named(_METRIC_NAMES), table.named(_VALUE_NAMES)
     run_id = _id_column(table, mapping, metric if value else None)
@@ -132,6 +166,11 @@ def _runs(table: RawTable, mapping: Mapping) -> Iterator[Run]:
         yield from _long(table, run_id, step, metric, value)
         return
     if run_id is None:
+        if step is None:
+            found = _unnamed_history(table)
+            if found is not None:
+                yield from found
+                return
         if step and _is_history(table, step):
             yield from _histories(table, None, _one(table), step)
         else:
@@ -171,11 +210,134 @@ def _distinct(*keys: Any) -> int:
 
 
 def _step_column(table: RawTable, mapping: Mapping) -> str | None:
-    mapped = mapping.columns.get("step", "")
-    for candidate in (mapped, *STEP_NAMES):
-        if candidate in table.arrays and table[candidate].numeric:
-            return candidate
+    found = []
+    for candidate in step_names(table.arrays, mapping.columns.get("step")):
+        if not table[candidate].numeric:
+            _read_written(table, candidate)
+        if table[candidate].numeric:
+            found.append(candidate)
+    if len(found) > 1 and found[0] == mapping.columns.get("step"):
+        return found[0]
+    whole = (candidate for candidate in found if table[candidate].filled.all())
+    return next(whole, next(iter(found), None))
+
+
+def _read_written(table: RawTable, column: str) -> None:
+    """Take the texts of a column of steps for the numbers that they write (`1,000`, `12.5k`)."""
+    cells = table[column]
+    if cells.kind != "text":
+        return
+    texts = set(cells.values[cells.filled].tolist())
+    known = numbers_of(texts)
+    if known is not None:
+        table.replace(column, known)
+        return
+    odd = sorted(text for text in texts if numbers_of([text]) is None)
+    if texts and len(odd) * 2 <= len(texts):
+        row = int(np.flatnonzero(cells.filled & (cells.values == odd[0]))[0])
+        raise InputError(
+            f"{table.place(row)}: {column} holds {odd[0]!r}, which is no number",
+            "Mend or drop that row.",
+        )
+
+
+def _is_runs_table(table: RawTable) -> bool:
+    """Whether it is W&B's table of a project's runs, whose names need not be unique."""
+    return {"Name", "State", "Created"} <= table.arrays.keys() and table.named(("run_id",)) is None
+
+
+def _names_of_rows(table: RawTable) -> tuple[str | None, list[str]]:
+    """The column that names the runs of such a table, and a name for each row that no other has."""
+    column = next(name for name in ("ID", "Name") if name in table.arrays)
+    texts = table.labels(column).texts()
+    if len(set(texts)) == table.rows:
+        return column, texts
+    taken = set(texts)
+    times, names = dict[str, int](), []
+    for text in texts:
+        name = text
+        if texts.count(text) > 1 or not text:
+            while name in taken:
+                times[text] = times.get(text, 0) + 1
+                name = f"{text or table.stem}-{times[text]}"
+            taken.add(name)
+        names.append(name)
+    message = (
+        f"{table.source}: {len(set(texts))} names for {table.rows} runs; each row is a run, and"
+        " those of one name are numbered in the order of the rows"
+    )
+    table.notes.append(Note.of("names_numbered", message))
+    return None, names
+
+
+def _unnamed_history(table: RawTable) -> Iterator[Run] | None:
+    """The rows as one history, where a column that rises says so and no setting differs; None if
+    they are runs."""
+    if table.rows < 2 or not _tells_of_training(table):
+        return None
+    numbers = {c: _floats(table[c]) for c in table.arrays if table[c].numeric}
+    if settings_differ(numbers) or _names_its_rows(table):
+        return None
+    found = counters(numbers)
+    if len(found) > 1:
+        raise InputError(
+            f"{table.source}: its rows are points of a history, and more than one column may be"
+            f" their step: {', '.join(found)}",
+            f'Name it in scalefit.toml: [columns] step = "{found[0]}"',
+        )
+    if found:
+        table.notes.append(_step_by_name(table.source, found[0]))
+        return _histories(table, None, _one(table), found[0])
+    epoch = epoch_column(numbers)
+    if epoch is not None:
+        table.notes.append(_step_by_epoch(table.source, epoch))
+        return _marked(_histories(table, None, _one(table), epoch), "epoch")
+    tokens = rising(numbers, COLUMNS["tokens"].names)
+    if tokens is not None:
+        message = f"{table.source}: it has no step column, so the points are numbered by {tokens}"
+        table.notes.append(Note.of("no_step_column", message))
+        return _marked(_histories(table, None, _one(table), None, tokens), "rows")
     return None
+
+
+def _marked(runs: Iterable[Run], counts: str) -> Iterator[Run]:
+    """The runs, with the setting that says that their steps are none of the trainer's."""
+    for run in runs:
+        yield replace(run, config=run.config | {STEP_IS: counts})
+
+
+def _step_by_name(source: str, name: str) -> Note:
+    message = (
+        f"{source}: {name} rises from row to row and no setting differs, so it is taken for the"
+        f' step of one history; if it is not, name the step: [columns] step = "..."'
+    )
+    return Note.of("step_by_order", message)
+
+
+def _step_by_epoch(source: str, name: str) -> Note:
+    message = f"{source}: it has no step column, so its points stand at their {name}"
+    return Note.of("no_step_column", message)
+
+
+def _floats(column: Column) -> NDArray[np.float64]:
+    return np.where(column.filled, column.values, np.nan).astype(np.float64)
+
+
+def _tells_of_training(table: RawTable) -> bool:
+    """Whether a column is known as a loss or as tokens."""
+    return any(is_loss(name) or unfiled(name) in _TOKENS for name in table.arrays)
+
+
+def _names_its_rows(table: RawTable) -> bool:
+    """Whether a column of texts differs in each row and is no time: names of runs."""
+    for name in table.arrays:
+        cells = table[name]
+        if cells.kind != "text" or not cells.filled.all():
+            continue
+        texts = set(cells.values.tolist())
+        if len(texts) == table.rows and not all(map(TIME.match, texts)):
+            return True
+    return False
 
 
 def _id_column(table: RawTable, mapping: Mapping, metric: str | None) -> str | None:
@@ -195,7 +357,7 @@ def _id_column(table: RawTable, mapping: Mapping, metric: str | None) -> str | N
         # A column `run` or `name` may also count repeats; it names runs if its values differ,
         # or if a step parts the rows of one value.
         unique = len(table.labels(column).names) == table.rows
-        if unique or table.named(STEP_NAMES) is not None:
+        if unique or step_names(table.arrays):
             return column
     return None
 
@@ -206,7 +368,12 @@ def _is_history(table: RawTable, step: str) -> bool:
         if size in table.arrays and len(table.labels(size).names) > 1:
             return False
     column = table[step]
-    return len(np.unique(column.values[column.filled])) * 2 > int(column.filled.sum())
+    told = column.values[column.filled].astype(np.float64)
+    if len(np.unique(told)) * 2 > len(told):
+        return True
+    epoch = next((c for c in table.arrays if unfiled(c) == "epoch" and table[c].numeric), None)
+    epochs = None if epoch is None else _floats(table[epoch])[column.filled]
+    return unrolled(told, epochs, step)[0] is not None  # it begins again with each epoch
 
 
 def _rows(table: RawTable, run_id: str | None, ids: Sequence[str]) -> Iterator[Run]:
@@ -321,11 +488,13 @@ def _histories(
         numbers = np.where(has_step, table[step].values, 0).astype(np.float64)
         steps = whole_steps(numbers, table.place)
     if not has_step.all():
-        message = f"{table.source}: {int((~has_step).sum())} rows have no {step} and are left out"
-        table.notes.append(Note("rows_without_step", "warning", message))
+        steps, has_step = _with_the_row_before(table, ids, steps, has_step, str(step))
+    if run_id is None and len(ids.names) == 1 and len(steps):
+        steps = _one_counter(table, steps, has_step, str(step or order_by))
     order, bounds = ids.grouped
     columns = {c: table[c] for c in table.arrays if c not in (run_id, step)}
     left_out: dict[str, None] = {}
+    commas: dict[Note | None, None] = {}
     runs = []
     for code, identity in enumerate(ids.names):
         rows = order[bounds[code] : bounds[code + 1]]
@@ -347,7 +516,14 @@ def _histories(
                     config[_config_key(column)] = cells.cell(int(held[-1]))
                     continue
                 if cells.kind == "text":
-                    left_out[column] = None
+                    texts = cells.values[held].tolist()
+                    known = numbers_of(set(texts))
+                    if known is None:
+                        left_out[column] = None
+                        commas |= dict.fromkeys([decimal_comma(column, set(texts))])
+                        continue
+                    values = np.array([known[text] for text in texts], dtype=np.float64)
+                    points[column] = steps[held], values
                     continue
             at = run_steps if len(held) == len(rows) else steps[held]
             points[column] = (at, cells.values[held].astype(np.float64, copy=False))
@@ -357,7 +533,42 @@ def _histories(
             f"{table.source}: text that changes within a run is left out: {', '.join(left_out)}"
         )
         table.notes.append(Note("text_left_out", "info", message))
+    table.notes += [note.about(table.source) for note in commas if note is not None]
     yield from constants_to_config(runs)
+
+
+def _with_the_row_before(
+    table: RawTable, ids: Labels, steps: Ints, has_step: Any, step: str
+) -> tuple[Ints, Any]:
+    """Rows without a step stand at the step of their run's row before; those with none before
+    them are left out."""
+    last = np.full(len(ids.names), -1)
+    steps, known = steps.copy(), has_step.copy()
+    for row, code in enumerate(ids.code.tolist()):
+        if has_step[row]:
+            last[code] = row
+        elif last[code] >= 0:
+            steps[row], known[row] = steps[last[code]], True
+    joined, lost = int((known & ~has_step).sum()), int((~known).sum())
+    told = []
+    if joined:
+        told.append(f"{joined} rows have no {step} and stand at that of the row before")
+    if lost:
+        told.append(f"{lost} rows have no {step} and none before them, and are left out")
+    message = f"{table.source}: {'; '.join(told)}"
+    table.notes.append(Note("rows_without_step", "warning", message))
+    return steps, known
+
+
+def _one_counter(table: RawTable, steps: Ints, has_step: Any, step: str) -> Ints:
+    """The steps of one history; those that begin again with each epoch go on."""
+    if not has_step.all() or bool((np.diff(steps) >= 0).all()):
+        return steps
+    epoch = next((c for c in table.arrays if unfiled(c) == "epoch" and table[c].numeric), None)
+    epochs = None if epoch is None else _floats(table[epoch])
+    joined, notes = unrolled(steps.astype(np.float64), epochs, step)
+    table.notes += [note.about(table.source) for note in notes]
+    return steps if joined is None else joined.astype(np.int64)
 
 
 def _part_by_group(table: RawTable, run_id: str | None, ids: Labels, step: str | None) -> Labels:
@@ -462,14 +673,14 @@ def _chart_export(table: RawTable) -> Iterator[Run]:
     )
     for run, metrics in columns.items():
         own = metrics.pop("_step", None)
-        step = own or (axis if axis in STEP_NAMES else None)
+        step = own or (axis if axis in CALLS or own_rank(axis) is not None else None)
         if step is not None and not table[step].numeric:
             raise InputError(f"{table.source}: {step} is no number", "Export the chart again.")
         numeric = {m: table[c] for m, c in metrics.items() if table[c].numeric}
+        if step != axis and table[axis].numeric:
+            numeric[axis] = table[axis]  # what the chart was drawn over, such as the tokens
         if step is None:
             steps, filled = np.arange(1.0, table.rows + 1), np.ones(table.rows, bool)
-            if table[axis].numeric:
-                numeric[axis] = table[axis]
         else:
             filled = table[step].filled
             steps = np.where(filled, table[step].values, 0).astype(np.float64)
@@ -479,4 +690,6 @@ def _chart_export(table: RawTable) -> Iterator[Run]:
             for metric, cells in numeric.items()
             if len(held := np.flatnonzero(cells.filled & filled))
         }
+        if step is None:
+            points = {m: p for m, p in points.items() if m == axis or len(p[0])}
         yield make_run(table.adapter, run, table.source, {}, points, [note])

@@ -20,15 +20,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_cli.adapters.building import (
-    Points,
-    drop_from,
-    first_text,
-    join,
-    make_run,
-    moment,
-    plain_number,
-)
+from scaling_cli.adapters.building import first_text, make_run, moment, plain_number
 from scaling_cli.adapters.crc32c import FRONT, crc32c, masked
 from scaling_cli.adapters.files import Found, reading, run_folder
 from scaling_cli.adapters.wire import (
@@ -46,6 +38,7 @@ from scaling_cli.adapters.wire import (
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats, Run, Status
+from scaling_cli.steps import Points, drop_from, join
 
 name = "tensorboard"
 

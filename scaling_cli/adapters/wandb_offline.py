@@ -17,21 +17,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from scaling_cli.adapters.building import (
-    Logged,
-    Points,
-    drop_from,
-    flattened,
-    join,
-    make_run,
-    moment,
-)
+from scaling_cli.adapters.building import Logged, flattened, make_run, moment
 from scaling_cli.adapters.files import Found, reading
 from scaling_cli.adapters.wandb_runs import settings
 from scaling_cli.adapters.wire import PAD, Bytes, Ints, alike, at, inner, message, text, walk
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats, Run, Status
+from scaling_cli.steps import Points, in_sessions, join
 
 name = "wandb-offline"
 
@@ -41,7 +34,8 @@ _FILE_HEADER = 7
 _CHUNK_HEADER = struct.Struct("<IHB")  # checksum, length, which part of a record
 _WHOLE, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 # Fields of a Record, and of the records in it
-_KINDS = _HISTORY, _SUMMARY, _CONFIG, _RUN, _EXIT = 2, 3, 5, 17, 18
+_KINDS = _HISTORY, _SUMMARY, _CONFIG, _METRIC, _RUN, _EXIT = 2, 3, 5, 12, 17, 18
+_STEP_METRIC = 4  # of a MetricRecord: what define_metric said of the step
 _KEY, _NESTED_KEY, _VALUE = 1, 2, 16
 _LONGEST_NUMBER = 32  # characters; JSON of a double takes 24
 
@@ -75,20 +69,14 @@ def apart(files: Sequence[Found]) -> list[list[Found]]:
 
 def _run(run_key: str, parts: Sequence[_File]) -> Run:
     """One run from the files of its sessions, in the order of their starts."""
-    points: Points = {}
     config: dict[str, Any] = {}
     notes: list[Note] = []
-    again = 0
     for part in parts:
-        new = part.points()
-        again += drop_from(points, {metric: int(p[0].min()) for metric, p in new.items()})
-        for metric, found in new.items():
-            points[metric] = join([points[metric], found]) if metric in points else found
         config |= part.settings()
         notes += part.notes()
-    if again:
-        message = f"{again} points from before a restart were logged again and are replaced"
-        notes.append(Note("restarted", "info", message))
+    declared = list(dict.fromkeys(name for part in parts for name in part.declared))
+    points, joining = in_sessions([part.points() for part in parts], declared)
+    notes += joining
     last = parts[-1]
     run = make_run(name, last.run_id, last.source, config, points, notes)
     return replace(
@@ -115,6 +103,7 @@ class _File:
         self.known = False  # whether it holds any record of a run
         self.status: Status = "unfinished"
         self.config: dict[str, Any] = {}
+        self.declared: list[str] = []  # metrics that are the step of others, as the run says
         self.summary: dict[tuple[str, ...], bytes] = {}
         self.media: set[tuple[str, ...]] = set()
         self.arrays: dict[tuple[str, ...], list[tuple[Ints, Floats]]] = {}
@@ -206,6 +195,9 @@ class _File:
             self.status = "failed" if record.get(1, [0])[-1] else "finished"
         elif kind == _CONFIG:
             self.configure(record)
+        elif kind == _METRIC:
+            named = text(record, _STEP_METRIC)
+            self.declared += [named] if named and named not in self.declared else []
         else:
             self.known = True
             self.run_id = text(record, 1) or self.run_id

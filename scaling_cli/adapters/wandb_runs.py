@@ -38,3 +38,21 @@ def settings(
 def _prefixes(key: str) -> Iterator[str]:
     """`a.b.c` -> a, a.b, a.b.c"""
     return accumulate(key.split("."), lambda path, part: f"{path}.{part}")
+
+
+def declared_steps(raw: Any) -> list[str]:
+    """The metrics that `define_metric` declared as the step of others, from a server's config: a
+    list of records whose fields go by their numbers (1 a metric's name, 5 the place of its step
+    metric in the list, from one on)."""
+    told = raw.get("_wandb") if isinstance(raw, dict) else None
+    value = told.get("value", told) if isinstance(told, dict) else None
+    records = value.get("m") if isinstance(value, dict) else None
+    records = [record for record in records if isinstance(record, dict)] if records else []
+    found: dict[str, None] = {}
+    for record in records:
+        place = record.get("5")
+        if isinstance(place, int) and 0 < place <= len(records):
+            named = records[place - 1].get("1")
+            if isinstance(named, str):
+                found[named] = None
+    return list(found)

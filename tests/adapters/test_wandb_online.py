@@ -120,7 +120,7 @@ def test_a_project_comes_whole_through_what_may_go_wrong(server: Server, tmp_pat
     answer = told(ingest(tmp_path / "s", "wandb:lab/ladder"))
     assert (answer["runs"], answer["new"]) == (120, 120)
     assert server.pages == [100, 20]
-    assert {note["code"] for note in answer["warnings"]} == {"non_finite"}
+    assert {note["code"] for note in answer["warnings"]} == {"loss_chosen", "non_finite"}
     store = open_store(tmp_path / "s")
     series = store.series()
     for run, record in zip(runs, store.runs(), strict=True):
