@@ -108,7 +108,7 @@ _ALL = (
     Column(
         "flops",
         "FLOPs",
-        "training compute, C; 6 N D unless the source or the mapping says otherwise",
+        "training compute, C; 6 N D where neither the source nor the mapping gives it",
         ("total_flos", "train/total_flos", "total_training_flops", "training_flops"),
         (1e17, 1e22),
     ),
@@ -153,7 +153,7 @@ _ALL = (
     Column(
         "loss",
         "nats per token",
-        "the target; nats per token unless the mapping says otherwise",
+        "the target; nats per token where the mapping names no other unit",
         (
             "eval/loss",
             "val/loss",

@@ -25,8 +25,7 @@ WORDS = {
     " come the intervals",
     "interval": "the range in which a value lies with the probability of its level; of a"
     " prediction: the value of one new run",
-    "level": "the share of cases that an interval is meant to cover: 90 % unless --level says"
-    " otherwise",
+    "level": "the share of cases that an interval is meant to cover: 90 %, or what --level says",
     "budget": "compute that may be spent on one training run, in FLOPs",
     "split": "how a budget is divided between parameters and tokens",
     "frontier": "the lowest loss that each budget can reach, over all splits",

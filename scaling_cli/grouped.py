@@ -127,7 +127,7 @@ def _fit_groups(
     chosen: Procedure, groups: Sequence[tuple[Group, Table]], options: FitOptions, mapped: Mapper
 ) -> list[Fit | FailedFit]:
     """The procedure fitted to each group, or to all at once where a parameter is tied."""
-    bent = "--tie" if options.tied else "--recipe paper" if options.recipe == PAPER else ""
+    bent = "--tie" if options.tied else "--procedure paper" if options.recipe == PAPER else ""
     if bent and chosen.id in procedures.PROCEDURES:
         raise InputError(
             f"{bent} is for a law, and {chosen.id} is a procedure", f"Give --law {chosen.law.id}."

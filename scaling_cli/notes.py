@@ -333,7 +333,7 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
         _warning(
             "column_name_near",
             "The mapping names a column that nobody reads, and that looks like a canonical one.",
-            "Correct the name in `[columns]`; a column of your own may be called otherwise.",
+            "Correct the name in `[columns]`; a column of your own needs another name.",
         ),
         _warning(
             "columns_lost",
@@ -413,7 +413,7 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
         _warning(
             "duplicate_runs",
             "Runs have all the numbers of another run: copies make the intervals too narrow.",
-            "Remove the copies by --where, or log what tells them apart (a seed).",
+            "Remove the copies by --where, or log what differs between them (a seed).",
         ),
         _info(
             "end_unknown",

@@ -377,6 +377,6 @@ def _meta_rows(meta: str, mapping: Mapping) -> dict[str, Run]:
             if rows.setdefault(key, row) is not row:
                 raise InputError(
                     f"{row.source}: two rows are named {key!r}",
-                    "Names tell runs apart only if they differ: rename one, or keep its row alone.",
+                    "Two runs need two names: rename one, or keep its row alone.",
                 )
     return rows

@@ -467,7 +467,7 @@ def _repeated_rows(table: RawTable, run_id: str, ids: Labels, step: str | None) 
             first = table.first_row
             raise InputError(
                 f"{table.source}: run {identity!r} stands in rows {row + first} and"
-                f" {kept + first} with different {loss}, and no column tells the step",
+                f" {kept + first} with different {loss}, and no column says the step",
                 "Add a step column, or make the run ids differ.",
             )
     message = f"{table.source}: {table.rows - len(last)} rows repeat a run; its last row counts"

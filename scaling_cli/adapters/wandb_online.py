@@ -203,7 +203,7 @@ def _listed(
                 return
             except ValueError:  # the client's word for it
                 raise InputError(
-                    f"W&B knows no project {place.path}, or this API key may not see it",
+                    f"W&B has no project {place.path}, or this API key may not see it",
                     "Write wandb:ENTITY/PROJECT as in the project's URL.",
                 ) from None
             except Exception as error:

@@ -43,7 +43,7 @@ def judge(run: Subject, settings: Settings) -> Finding:
     told = f" and the run itself up to step {upto}" if known is None else f" by {settings['fit']}"
     text = (
         f"loss {number(last)} at step {int(steps[-1])}: most of the last {POINTS} points are {side}"
-        f" the {percent(settings['level'], 0)} band ({expected} there), foreseen from"
+        f" the {percent(settings['level'], 0)} band ({expected} there), predicted from"
         f" {counted(len(foreseen.siblings), 'finished run')}{told}."
     )
     details = {"low": float(low[-1]), "high": float(high[-1]), "final": foreseen.final}
@@ -52,11 +52,11 @@ def judge(run: Subject, settings: Settings) -> Finding:
 
 RULE = Rule(
     "course",
-    "The loss is on the course foreseen by a curve law",
+    "The loss stays on the course that a curve law predicts",
     judge,
     (
         Setting("fit", "text", "a file of `scalefit curve --law`; without it, the group's runs"),
-        Setting("share", "number", "share of the steps so far that the forecast is told", SHARE),
+        Setting("share", "number", "share of the steps so far that it predicts from", SHARE),
         Setting("level", "number", "central share of the band", LEVEL),
     ),
 )

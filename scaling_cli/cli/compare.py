@@ -42,10 +42,10 @@ def compare(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Rank laws by how well they foresee larger runs.
+    """Rank laws by how well they predict larger runs.
 
     Each law is fitted below a cut and scored on the runs above it, and the cut is moved. What is
-    ranked is the held-out error; where the runs cannot tell laws apart, that is said.
+    ranked is the held-out error; where the runs cannot separate two laws, that is said.
 
     Example: scalefit compare --laws auto,chinchilla,skaling --by recipe
     """

@@ -67,7 +67,7 @@ def curve(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Foresee the rest of a run, or the same run otherwise.
+    """Forecast the rest of a run, or of the same run with other settings.
 
     From its own losses, its schedule, and the finished runs of its group (--where narrows them).
     Another schedule, length or size is answered from the finished runs. With --law a curve law

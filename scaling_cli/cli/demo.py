@@ -55,7 +55,7 @@ def _demo(store: str, as_json: bool) -> None:
     step(
         f'fit --law auto,chinchilla,skaling --by recipe --where "{LADDER}" --holdout "{HOLDOUT}"',
         "The large target runs are kept out of the fits; the report shows how well each law"
-        " foresaw them.",
+        " predicts them.",
     )
     results = project.fit(["auto", "chinchilla", "skaling"], ["recipe"], LADDER, HOLDOUT, save=True)
     fits = [item for item in results if not isinstance(item, FailedFit)]

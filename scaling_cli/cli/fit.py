@@ -83,7 +83,12 @@ def fit(
     ] = None,
     recipe: Annotated[
         str,
-        typer.Option("--recipe", help="robust, or paper: as the law's paper did.", metavar="NAME"),
+        typer.Option(
+            "--procedure",
+            "--recipe",
+            help="How to fit: robust, or paper, as the law's paper did.",
+            metavar="NAME",
+        ),
     ] = "robust",
     tie: Annotated[
         str | None,

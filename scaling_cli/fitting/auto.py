@@ -540,7 +540,7 @@ def _recipe_notes(
                 "prior_gave_way",
                 "warning",
                 f"These runs are unlike the language models that the prior comes from: {why};"
-                f" the prior has given way, its standard deviation from {WIDTHS[0, 0]:.2f} to"
+                f" the prior was widened, its standard deviation from {WIDTHS[0, 0]:.2f} to"
                 f" {belief.mean_width[0, 0]:.2f} in the log of the exponents and from"
                 f" {WIDTHS[0, 1]:.2f} to {belief.mean_width[0, 1]:.2f} in that of E.",
             )

@@ -99,7 +99,7 @@ def _ratio_notes(log_params: Floats, log_tokens: Floats) -> list[Note]:
     if spread < NARROW_SPREAD or abs(correlation) > COLLINEAR:
         message = (
             f"params and tokens move together (correlation {correlation:.3f}, tokens per param"
-            f" within a factor of {np.exp(2 * spread):.2g}): their terms cannot be told apart, so"
+            f" within a factor of {np.exp(2 * spread):.2g}): their terms cannot be separated, so"
             " no split of a budget can be recommended. Add runs at other ratios."
         )
         return [Note("collinear_design", "severe", message)]

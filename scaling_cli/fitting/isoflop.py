@@ -73,7 +73,7 @@ def fit_isoflop(
                 "noise_unknown",
                 "warning",
                 "No budget has four sizes: how far a loss lies from its parabola by chance cannot"
-                " be told, and there is no interval.",
+                " be known, and there is no interval.",
             )
         )
         options, noise = replace(options, resamples=0), 0.0

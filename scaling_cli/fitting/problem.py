@@ -57,11 +57,11 @@ def _objective(law: Law, options: FitOptions) -> Objective:
     if law.paper is None:
         raise InputError(
             f"how the paper of law {law.id} fitted it is not recorded",
-            f"Use --recipe {ROBUST}, or name an --objective.",
+            f"Use --procedure {ROBUST}, or name an --objective.",
         )
     if options.objective:
         raise InputError(
-            f"--recipe paper minimises {law.paper.objective}", "Leave --objective out."
+            f"--procedure paper minimises {law.paper.objective}", "Leave --objective out."
         )
     return get_objective(law.paper.objective)
 

@@ -62,7 +62,7 @@ PROCEDURES: dict[str, Procedure] = {
     for item in (
         Procedure(
             auto.RECIPE,
-            "Forecast of larger runs: the law under a prior that gives way to the runs",
+            "Forecast of larger runs: a law with a prior that widens where the runs disagree",
             auto.LAW,
             auto.fit,
             about=auto.ABOUT,

@@ -252,7 +252,8 @@ def _check(law: Law, options: FitOptions) -> None:
     tied = options.tied
     if options.recipe == PAPER and law.paper and law.paper.staged:
         raise InputError(
-            f"the paper's procedure for {law.id} ties no parameters", "Leave --tie or --recipe out."
+            f"the paper's procedure for {law.id} ties no parameters",
+            "Leave --tie or --procedure out.",
         )
     problem.check_names(law, tied)
     for name in tied:

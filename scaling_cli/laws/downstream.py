@@ -165,7 +165,7 @@ LAWS = (
         target="bleu",
         objective="squared",
         caveats=(
-            "Only where the pretraining data are like the task: otherwise BLEU falls or wanders"
+            "Only where the pretraining data are like the task: elsewhere BLEU falls or wanders"
             " while the cross-entropy (power_offset over tokens) still improves.",
             "A and alpha trade off: only predictions are identified.",
         ),

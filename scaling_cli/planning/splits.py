@@ -182,7 +182,7 @@ def with_repeats(law: Law, published: Published) -> tuple[Law, Published]:
             if REPEATED in other.variables and entry.name.startswith(f"{published.name}_"):
                 return other, entry
     raise InputError(
-        f"{published.name} is of {law.id}, which does not know of repeated tokens",
+        f"{published.name} is of {law.id}, which takes repeated tokens for new ones",
         "Use --published muennighoff2023_repeats, or fit data_constrained to runs that repeat.",
     )
 

@@ -45,7 +45,7 @@ def _section(law: Law) -> Iterator[str]:
     yield "- parameters: " + "; ".join(f"`{p.name}`, {p.meaning}" for p in law.parameters)
     yield f"- objective: `{law.objective}`"
     if law.paper:
-        yield f"- `--recipe paper`: `{law.paper.objective}`, {law.paper.method}"
+        yield f"- `--procedure paper`: `{law.paper.objective}`, {law.paper.method}"
     yield f"- source: {law.source}; {law.evidence}"
     if law.aliases:
         yield f"- also known as: {', '.join(f'`{name}`' for name in law.aliases)}"

@@ -26,7 +26,7 @@ def curve_table(forecast: Forecast) -> Listing:
         )
         for i in chosen
     )
-    told = f"told of steps up to {forecast.seen}" if forecast.seen else "told of no step of its own"
+    told = f"from its steps up to {forecast.seen}" if forecast.seen else "from no step of its own"
     siblings = counted(len(forecast.siblings), "finished run")
     rests = f"rests on {siblings}" if forecast.siblings else "alone"
     title = f"{forecast.run_id}: {told}, {rests}"
@@ -60,7 +60,7 @@ def _told_apart(specs: Sequence[str]) -> tuple[list[str], str]:
 
 
 def schedule_table(plan: SchedulePlan) -> Listing:
-    """One line a schedule, the lowest foreseen loss first."""
+    """One line a schedule, the lowest predicted loss first."""
     names, common = _told_apart([item.schedule for item in plan.candidates])
     rows = tuple(
         (

@@ -36,7 +36,7 @@ def fit_table(fitted: Fit) -> Listing:
     reach = f", {power(low)} to {power(high)} FLOPs" if low and high else ""
     lines = [
         fitted.law.formula,
-        f"{counted(fitted.n_runs, 'run')}{reach}; recipe {fitted.recipe},"
+        f"{counted(fitted.n_runs, 'run')}{reach}; procedure {fitted.recipe},"
         f" objective {fitted.objective} {number(fitted.objective_value)};"
         f" r2 {number(fitted.metrics['r2'])}, mape {percent(fitted.metrics['mape'])},"
         f" noise {percent(fitted.noise) if fitted.log else number(fitted.noise)}",
@@ -151,7 +151,7 @@ def comparison_table(compared: Comparison) -> Listing:
     ]
     lines += [f"{item.law_id} is not ranked: {item.message}" for item in compared.failed]
     headers = ("law", "free", "error", "bias", "covered", "by fold", "behind best", "")  # fmt: skip
-    title = f"Which law foresees larger runs: {group_name(compared.group)}"
+    title = f"Which law predicts larger runs best: {group_name(compared.group)}"
     return Listing(title, headers, rows, lines=(*lines, *compared.notes))
 
 

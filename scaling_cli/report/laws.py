@@ -43,7 +43,7 @@ def law_tables(law: Law, about: Sequence[str] = ()) -> list[Listing]:
         f"{law.target} = {law.formula}",
         *(f"{name}: {meaning(name)}" for name in names),
         *(about or [f"objective: {law.objective}"]),
-        *([f"recipe paper: {law.paper.objective}, {law.paper.method}"] if law.paper else []),
+        *([f"procedure paper: {law.paper.objective}, {law.paper.method}"] if law.paper else []),
         f"source: {law.source}",
         f"form: {law.evidence}",
         f"example: scalefit fit {example(law)}",

@@ -19,7 +19,7 @@ HIDDEN = 0.05  # of the steps at the beginning, whose fall would flatten all the
 
 
 def text_plot(curve: Curve, forecast: Forecast) -> str:
-    """Logged losses as `o`, what was foreseen as `-` inside its band of `:`; loss over steps."""
+    """Logged losses as `o`, what is predicted as `-` inside its band of `:`; loss over steps."""
     first = HIDDEN * forecast.steps[-1]
     seen = (curve.steps >= first) & (curve.steps <= forecast.steps[-1])
     ahead = (forecast.steps > forecast.seen) & (forecast.steps >= first)
@@ -49,7 +49,7 @@ def text_plot(curve: Curve, forecast: Forecast) -> str:
     lines.append(" " * 9 + "+" + "-" * WIDTH)
     left, right = count(first), f"step {count(float(forecast.steps[-1]))}"
     lines.append(" " * 10 + left + right.rjust(WIDTH - len(left)))
-    lines.append(" " * 10 + f"o logged, - foreseen, : {share(forecast.level)} of what may come")
+    lines.append(" " * 10 + f"o logged, - predicted, : {share(forecast.level)} of what may come")
     return "\n".join(lines)
 
 
@@ -76,7 +76,7 @@ def figure_bytes(curve: Curve, forecast: Forecast, path: str) -> bytes:
         linewidth=0,
         label=f"{share(forecast.level)} band",
     )
-    axes.plot(forecast.steps[ahead], forecast.loss[ahead], label="foreseen")
+    axes.plot(forecast.steps[ahead], forecast.loss[ahead], label="predicted")
     late = curve.loss[curve.steps >= HIDDEN * forecast.steps[-1]]
     top = max([*late, *forecast.high[ahead]], default=None)
     title = visible(forecast.run_id).replace("$", r"\$")  # no formula

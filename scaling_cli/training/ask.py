@@ -194,7 +194,7 @@ def predict_rest(
         agree = 0
     asked_for = replace(
         own.until(agree),
-        run_id=f"{own.run_id} otherwise",
+        run_id=f"{own.run_id} with other settings",
         schedule=planned,
         params=own.params if params is None else params,
         notes=planned.notes,
@@ -203,7 +203,7 @@ def predict_rest(
         note = Note(
             "other_run",
             "info",
-            f"{own.run_id} tells of this only up to step {agree}; the rest rests on finished runs"
+            f"{own.run_id} speaks for this only up to step {agree}; the rest rests on finished runs"
             + (", it among them." if own.finished else "."),
         )
         asked_for = replace(asked_for, notes=(*asked_for.notes, note))

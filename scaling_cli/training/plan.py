@@ -274,7 +274,7 @@ def _notes(
         yield Note(
             "usual_is_lower",
             "info",
-            f"{ahead[0].schedule} is foreseen lower, but is no member of the families within the"
+            f"{ahead[0].schedule} is predicted lower, but is no member of the families within the"
             " range of the fitted runs.",
         )
     yield known.error_note()

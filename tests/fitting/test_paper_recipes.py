@@ -1,4 +1,4 @@
-"""`--recipe paper`: each law fitted as its own paper did."""
+"""`--procedure paper`: each law fitted as its own paper did."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_the_commands_say_which_recipe(tmp_path: Path, monkeypatch: pytest.Monke
         return json.loads(result.stdout)
 
     scalefit("ingest", "grid.csv")
-    (paper,) = scalefit("fit", "--law", "farseer", "--recipe", "paper", "-o", "fit.json")["fits"]
+    (paper,) = scalefit("fit", "--law", "farseer", "--procedure", "paper", "-o", "fit.json")["fits"]
     assert (paper["law"], paper["recipe"]) == ("farseer", "paper")
     (read,) = load_fits(Path("fit.json"))
     assert read.recipe == "paper"
