@@ -264,7 +264,7 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
         ),
         _warning(
             "several_runs",
-            "A file holds several runs in turn, told apart by the steps that begin again.",
+            "A file holds several runs in turn: each begins where the steps begin again.",
             "Nothing, if they are runs of their own; else name each run's file.",
         ),
         _warning(
