@@ -560,10 +560,12 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "The solver stopped before it reached the optimum.",
             "Give starting ranges by --range, or a law of fewer parameters.",
         ),
-        _info(
+        Kind(
             "not_identified",
-            "A parameter by itself is known only within a factor of ten; others make up for it."
-            " Predictions near the runs are not affected.",
+            ("info", "warning"),
+            "A parameter by itself is known only within a factor of ten, as others make up for it:"
+            " predictions near the runs are not affected. A warning: the runs say nothing of it,"
+            " and it has no interval.",
             "Do not read the parameter by itself; add runs over a wider range.",
         ),
         Kind(
@@ -653,6 +655,12 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
         ),
     ),
     "Predictions and splits": (
+        _severe(
+            "beside_the_runs",
+            "The runs lie on a line, as those of one size or of one ratio of tokens to params, and"
+            " the point that is asked for lies beside it: the prediction there has no interval.",
+            "Add runs that leave the line: other sizes, ratios or budgets.",
+        ),
         Kind(
             "extrapolation",
             ("info", "warning"),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from scaling_cli.compute import SIX_ND, Accounting, measure
 from scaling_cli.fitting import diagnostics
+from scaling_cli.fitting.identified import Explored, unknown
 from scaling_cli.fitting.objective import MAD
 from scaling_cli.fitting.problem import Design, FitOptions, Frame
 from scaling_cli.fitting.result import Fit, with_derived
@@ -54,6 +55,7 @@ class Optimum:
 
     `starts` are the share of the starts that end there and their number. `noise` and `value` are
     the procedure's own; the robust scale of the residuals and the objective's sum without.
+    `precision` [free] is that of a prior on the coordinates.
     """
 
     surface: Surface
@@ -62,6 +64,7 @@ class Optimum:
     starts: tuple[float, int] | None = None
     noise: float | None = None
     value: float | None = None
+    precision: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ def assemble(problem: Problem, optimum: Optimum, draws: Draws) -> Fit:
     with np.errstate(all="ignore"):
         residuals = surface.residuals(optimum.theta[None])[0]
         prediction = law.predict(**values, **problem.frame.constants, **design.columns)
+        derivatives = surface.residuals_and_jacobian(optimum.theta[None])[1][0]
     if not (np.isfinite(residuals).all() and np.isfinite([*raw, *prediction]).all()):
         raise design.no_number()
     kept = np.arange(len(design.target)) if problem.kept is None else problem.kept
@@ -107,8 +111,9 @@ def assemble(problem: Problem, optimum: Optimum, draws: Draws) -> Fit:
         *compute_notes,
         *_residual_notes(problem, kept, missed, noise, predicted),
         *_draw_notes(problem, drawn, draws),
-        *_value_notes(problem, optimum, values),
+        *_value_notes(problem, optimum, values, derivatives),
     ]
+    unsure = unknown(surface, derivatives, noise, optimum.precision)
     if design.rows.n_runs == 1 or len(drawn) < diagnostics.LEAST_FOUND * draws.wanted:
         drawn = drawn[:0]
     weighted = surface.weighted(surface.objective.rho(residuals))
@@ -132,12 +137,14 @@ def assemble(problem: Problem, optimum: Optimum, draws: Draws) -> Fit:
         seed=problem.options.seed,
         data_digest=design.rows.digest(),
         version=VERSION,
-        notes=tuple(notes),
+        notes=(*notes, *diagnostics.unknown_notes(unsure)),
+        unknown=unsure,
+        explored=Explored.by(law, {n: column[kept] for n, column in design.columns.items()}, notes),
     )
     if not len(drawn):
         return result
     low, high = result.interval(drawn)
-    return result.with_notes(diagnostics.interval_notes(law, low, high))
+    return result.with_notes(diagnostics.interval_notes(law, low, high, unsure))
 
 
 def _residual_notes(
@@ -168,12 +175,12 @@ def _draw_notes(problem: Problem, drawn: Floats, draws: Draws) -> list[Note]:
     return diagnostics.resample_notes(len(drawn), draws.wanted, draws.short, draws.failed)
 
 
-def _value_notes(problem: Problem, optimum: Optimum, values: Mapping[str, float]) -> list[Note]:
+def _value_notes(
+    problem: Problem, optimum: Optimum, values: Mapping[str, float], derivatives: Floats
+) -> list[Note]:
     """How the optimum was found, and which parameters ended at an end."""
     surface, options = optimum.surface, problem.options
-    with np.errstate(all="ignore"):
-        _, derivatives = surface.residuals_and_jacobian(optimum.theta[None])
-    gone = vanished(problem.design, surface, optimum.theta, derivatives[0])
+    gone = vanished(problem.design, surface, optimum.theta, derivatives)
     notes = diagnostics.vanished_notes(gone)
     at_limit = np.stack(surface.limits) - optimum.theta
     at_limit = np.abs(at_limit) <= diagnostics.AT_BOUND * np.minimum(1.0, np.ptp(at_limit, axis=0))

@@ -23,6 +23,7 @@ from scaling_cli.compute import SIX_ND
 from scaling_cli.errors import FitError, InputError
 from scaling_cli.fitting import assembly, diagnostics, problem, record
 from scaling_cli.fitting.assembly import Draws, Optimum, Problem, assemble
+from scaling_cli.fitting.identified import settled
 from scaling_cli.fitting.objective import DEFAULT_OBJECTIVE, MAD, Objective
 from scaling_cli.fitting.problem import Design, FitOptions, Frame
 from scaling_cli.fitting.record import Fold, Record
@@ -462,6 +463,7 @@ def fit(
     names = {"params": "params", "tokens": "tokens", "target": wanted}
     rows, notes = problem.usable(LAW, observations, names, positive_target=True)
     columns, target = problem.read(rows, names)
+    columns = settled(LAW, columns)
     ladder = Ladder(**columns, target=target, owner=rows.owner_numbers())
 
     scales = ladder.scales()
@@ -488,6 +490,7 @@ def fit(
         bool(final.converged[0]),
         noise=noise_at(ground, scales, final.theta),
         value=float(np.sum(ground.weights * surface.objective.rho(residuals)) / ground.noise**2),
+        precision=prior(ground.floor, belief.mean_width).precision[0],
     )
     fitted = assemble(asked, optimum, Draws(draws, options.resamples))
     return replace(fitted, drift=DRIFT, record=Record("flops", OTHERS, folds=tuple(folds)))

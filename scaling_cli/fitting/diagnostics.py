@@ -68,7 +68,7 @@ def design_notes(law: Law, columns: Mapping[str, Floats], runs: float, free: int
         )
     notes += _unit_notes(columns)
     for name in law.variables:
-        count = _distinct(columns[name])
+        count = distinct(columns[name])
         if count < MIN_SIZES and not _is_indicator(columns[name]):
             notes.append(
                 Note(
@@ -233,14 +233,14 @@ def turn(x: Floats, y: Floats) -> float | None:
     """
     order = np.argsort(x, kind="stable")
     logs, y = np.log(x[order]), y[order]
-    if _distinct(x) < 2 * LEAST_SIDE:
+    if distinct(x) < 2 * LEAST_SIDE:
         return None
     bend, slope, _ = np.polyfit(logs, y, 2)
     places = [float(logs[np.argmin(y)]), float(logs[np.argmax(y)])]
     places += [float(-slope / (2 * bend))] if bend else []
     for place in places:
         left, right = logs <= place, logs >= place
-        if min(_distinct(np.exp(logs[left])), _distinct(np.exp(logs[right]))) < LEAST_SIDE:
+        if min(distinct(np.exp(logs[left])), distinct(np.exp(logs[right]))) < LEAST_SIDE:
             continue
         before, after = (_significance(logs[side], y[side]) for side in (left, right))
         if before * after < 0 and min(abs(before), abs(after)) > 1:
@@ -260,7 +260,7 @@ def _significance(x: Floats, y: Floats) -> float:
     return slope / max(error, np.finfo(float).tiny) / critical
 
 
-def _distinct(values: Floats) -> int:
+def distinct(values: Floats) -> int:
     """How many sizes there are: what lies within 2 % of the first of a cluster belongs to it."""
     values = np.sort(values)
     count, first = 0, 0
@@ -273,7 +273,7 @@ def _distinct(values: Floats) -> int:
 
 def sizes(columns: Mapping[str, Floats]) -> dict[str, int]:
     """How many distinct values each column [rows] has, as `few_sizes` counts them."""
-    return {name: _distinct(values) for name, values in columns.items()}
+    return {name: distinct(values) for name, values in columns.items()}
 
 
 def _is_indicator(values: Floats) -> bool:
@@ -395,12 +395,14 @@ def resample_notes(
     return [Note("resamples_failed", severity, f"Of the resamples, {said}; {end}")]
 
 
-def interval_notes(law: Law, low: Floats, high: Floats) -> list[Note]:
-    """Parameters whose interval [parameters] spans more than a factor of ten."""
+def interval_notes(law: Law, low: Floats, high: Floats, unknown: Sequence[str]) -> list[Note]:
+    """Parameters whose interval [parameters] spans more than a factor of ten; of what is `unknown`
+    there is none."""
     wide = [
         parameter.name
         for i, parameter in enumerate(law.parameters)
         if parameter.transform in ("log", "negative")
+        and parameter.name not in unknown
         and not max(abs(low[i]), abs(high[i])) <= WIDE * min(abs(low[i]), abs(high[i]))
     ]
     if not wide:
@@ -413,6 +415,17 @@ def interval_notes(law: Law, low: Floats, high: Floats) -> list[Note]:
             f" {WIDE:.0f}); predictions near the data are not affected.",
         )
     ]
+
+
+def unknown_notes(names: Sequence[str]) -> list[Note]:
+    """Parameters of which the runs say nothing at all."""
+    if not names:
+        return []
+    message = (
+        f"The runs say nothing of {', '.join(names)}: the values are where the search ended, and"
+        " have no interval."
+    )
+    return [Note("not_identified", "warning", message)]
 
 
 def outlier_notes(

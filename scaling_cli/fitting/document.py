@@ -14,6 +14,7 @@ from scaling_cli.compute import SIX_ND, Accounting
 from scaling_cli.documents import DocumentKind, Fields, as_finite, finite
 from scaling_cli.errors import InputError
 from scaling_cli.fitting.basis import Basis
+from scaling_cli.fitting.identified import Explored, Line
 from scaling_cli.fitting.record import Record
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import Law, get_law
@@ -169,8 +170,22 @@ def _fit(fields: Fields, law: Law, draws: Floats, then: Fit | None) -> Fit:
         ),
         compute=_compute(fields.fields("compute")) if "compute" in fields else SIX_ND,
         record=_record(fields.fields("record")) if "record" in fields else None,
+        unknown=tuple(fields.texts("unknown")) if "unknown" in fields else (),
+        explored=_explored(fields.fields("explored")) if "explored" in fields else None,
         rests_on=Basis.read(fields.fields("rests_on")) if "rests_on" in fields else None,
     )
+
+
+def _explored(fields: Fields) -> Explored:
+    columns = tuple(fields.texts("columns"))
+    lines = []
+    for item in fields.objects("lines"):
+        parts = [float(part) for part in item.items("direction")]
+        if len(parts) != len(columns) or not np.isfinite(parts).all():
+            raise ValueError("explored has a direction that is not of its columns")
+        low, high = item.number("low"), item.number("high")
+        lines.append(Line(tuple(parts), low, high, bool(item.raw("seen"))))
+    return Explored(columns, tuple(lines))
 
 
 def _or_nan(fields: Fields, name: str) -> float:

@@ -37,7 +37,6 @@ WIDE = 8.0  # sizes further than this factor from the optimum bend the parabola 
 LOPSIDED = 2.0  # one side of the optimum reaching this much further (in ln params) shifts it
 ENVELOPE_POINTS = 1500  # log-spaced compute, Hoffmann et al. 2022, section 3.1
 LEAST_ENVELOPE_RUNS = 3
-SLOPES = (-1.5, 1.5)
 
 
 @dataclass(frozen=True)
@@ -323,9 +322,8 @@ def _power(
         lines = lines.reshape(-1, 2)
     squares = float(np.sum((log_params - intercept - slope * x) ** 2))
     noise = float(np.sqrt(squares / max(1, len(x) - 2)))
-    free_law = law.starting({"a": SLOPES})  # a line's slope may be of either sign
     design = Design(
-        free_law,
+        law,
         rows,
         {"flops": "flops", "target": "params"},
         {"flops": flops},
@@ -335,13 +333,13 @@ def _power(
         get_objective("squared_log"),
         tuple(notes),
     )
-    frame = Frame.around(free_law, design.columns, options)
+    frame = Frame.around(law, design.columns, options)
     surface = frame.surface(design)
 
     def coordinates(line: Floats) -> Floats:
         """Intercepts and slopes [batch, 2] -> the surface's coordinates [batch, 2]."""
         values = {"G": np.exp(line[:, 0]), "a": line[:, 1]}
-        return surface.encode(free_law.to_scaled(values, frame.scales))
+        return surface.encode(law.to_scaled(values, frame.scales))
 
     optimum = Optimum(
         surface, coordinates(np.array([[intercept, slope]]))[0], noise=noise, value=squares

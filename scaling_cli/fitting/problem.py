@@ -10,6 +10,7 @@ import numpy as np
 from scaling_cli.columns import COLUMNS, is_positive
 from scaling_cli.errors import FitError, InputError
 from scaling_cli.fitting import diagnostics
+from scaling_cli.fitting.identified import settled
 from scaling_cli.fitting.objective import Objective, get_objective
 from scaling_cli.fitting.result import PROCEDURES, ROBUST
 from scaling_cli.fitting.surface import Surface, on_scale
@@ -98,6 +99,7 @@ class Design:
         rows, notes = usable(law, observations, needed, objective.log, free)
         columns, target = read(rows, names)
         law = _leveled(law, target, options)
+        columns = settled(law, columns)
         weights = None
         if options.weights:
             weights = of_mean_one(rows.numbers(options.weights))

@@ -13,6 +13,7 @@ from scaling_cli.compute import SIX_ND, Accounting
 from scaling_cli.documents import finite
 from scaling_cli.errors import InputError
 from scaling_cli.fitting.basis import Basis
+from scaling_cli.fitting.identified import Explored
 from scaling_cli.fitting.objective import OBJECTIVES
 from scaling_cli.fitting.record import Record
 from scaling_cli.fitting.targets import is_share
@@ -29,6 +30,8 @@ ROBUST, PAPER = PROCEDURES = (
 CHAINED = 4000  # draws of a law and its link: the 5 % point is good to a thirtieth of a deviation
 NOISE_POINTS = 41  # quantile points of the noise that is folded into a prediction interval
 OUTSIDE_FACTOR = 1.05  # a value this far past the data counts as outside
+# Doubts about directions that the runs did not explore.
+OF_DIRECTIONS = ("few_sizes", "collinear_design", "single_budget_design")
 STORE_CHANGED = "store_changed"  # the note on a saved fit of runs that are not those of today
 FAR_DECADES = 1.0  # an extrapolation beyond this is a warning
 
@@ -143,7 +146,9 @@ class Fit(Shown):
     `flops` and `tokens_per_param` included. `then` is a link from what the law predicts to a score:
     `curve` and `band` are the score's. `predicted_finals` names the runs that had not ended, with
     the foreseen `loss` that each entered by and its relative `spread`. `rests_on` says which runs
-    of a store it was made of, None where there was no store.
+    of a store it was made of, None where there was no store. Of the
+    parameters in `unknown` the runs say nothing; `explored` is set where they leave a direction
+    open to ask in.
     """
 
     law_id: str
@@ -174,6 +179,8 @@ class Fit(Shown):
     predicted_finals: tuple[Mapping[str, Any], ...] = ()
     compute: Accounting = SIX_ND
     rests_on: Basis | None = None
+    unknown: tuple[str, ...] = ()
+    explored: Explored | None = None
 
     @cached_property
     def law(self) -> Law:
@@ -223,7 +230,7 @@ class Fit(Shown):
         drawn = np.ptp(self.draws, axis=0) > 0  # not what is fixed, or what no run speaks of
         return {
             name: Estimate(self.values[name], float(low[i]), float(high[i]))
-            if drawn[i]
+            if drawn[i] and name not in self.unknown
             else Estimate(self.values[name], None, None)
             for i, name in enumerate(names)
         }
@@ -259,10 +266,18 @@ class Fit(Shown):
         return {name: values}
 
     def band(self, columns: Mapping[str, Floats]) -> tuple[Floats, Floats] | None:
-        """Bounds [rows] within which a new run falls with probability `level`; None if unknown.
+        """Bounds [rows] within which a new run falls with probability `level`; None if unknown, and
+        NaN where a row lies beside what the runs explored.
 
         The resamples give the uncertainty of the law, the residuals that of one run.
         """
+        bounds = self._band(columns)
+        if bounds and self.explored:
+            beside = self.explored.beside(columns)
+            return np.where(beside, np.nan, bounds[0]), np.where(beside, np.nan, bounds[1])
+        return bounds
+
+    def _band(self, columns: Mapping[str, Floats]) -> tuple[Floats, Floats] | None:
         if not len(self.draws) or (self.then and not len(self.then.draws)):
             return None
         if self.then:
@@ -337,10 +352,10 @@ class Fit(Shown):
             self.group,
             _read(self.law, inputs, self.columns),
             center,
-            float(bounds[0][0]) if bounds else None,
-            float(bounds[1][0]) if bounds else None,
+            _known(bounds[0][0]) if bounds else None,
+            _known(bounds[1][0]) if bounds else None,
             self.level,
-            (*self.distance_notes(at), *self._link_notes(columns), *self.severe_notes),
+            (*self.distance_notes(at), *self._link_notes(columns), *self.severe_at(at)),
             self.target,
         )
 
@@ -350,6 +365,16 @@ class Fit(Shown):
         return tuple(
             note for note in self.notes if note.severity == "severe" or note.code == STORE_CHANGED
         )
+
+    def severe_at(self, point: Mapping[str, float]) -> tuple[Note, ...]:
+        """What an answer at this point has to say again: of a doubt about a direction that the runs
+        did not explore, nothing where the point lies on their line."""
+        if not self.explored or not set(self.explored.columns) <= point.keys():
+            return self.severe_notes
+        columns = {name: np.array([point[name]]) for name in self.explored.columns}
+        if self.explored.beside(columns)[0]:
+            return (self.explored.note(), *self.severe_notes)
+        return tuple(note for note in self.severe_notes if note.code not in OF_DIRECTIONS)
 
     def _link_notes(self, columns: Mapping[str, Floats]) -> tuple[Note, ...]:
         if not self.then:
@@ -446,6 +471,8 @@ class Fit(Shown):
                 for name, item in self.parameters.items()
             },
             "constants": dict(self.constants),
+            "unknown": list(self.unknown),
+            "explored": self.explored.to_json() if self.explored else None,
             "derived": self.derived,
             "compute": self.compute.to_json(),
             "metrics": dict(self.metrics),
@@ -511,6 +538,10 @@ class FailedFit:
             "holdout": None,
             "warnings": [item.to_json() for item in (note, *self.notes)],
         }
+
+
+def _known(bound: float) -> float | None:
+    return float(bound) if np.isfinite(bound) else None
 
 
 def distance_outside(

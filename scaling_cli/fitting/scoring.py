@@ -18,7 +18,9 @@ def score_holdout(fitted: Fit, held_out: Table) -> Fit:
     columns, target = read(rows, names)
     prediction = fitted.curve(columns)
     error = (prediction - target) / np.where(target == 0, np.nan, target)
-    band = fitted.band(columns)
+    nothing = np.full(len(target), np.nan)
+    band = fitted.band(columns) or (nothing, nothing)
+    known = np.isfinite(band[0]) & np.isfinite(band[1])
     table = []
     for i, run_id in enumerate(rows.run_ids):
         entry: dict[str, Any] = {
@@ -26,16 +28,16 @@ def score_holdout(fitted: Fit, held_out: Table) -> Fit:
             **{name: float(columns[name][i]) for name in columns},
             "observed": float(target[i]),
             "predicted": float(prediction[i]),
-            "low": float(band[0][i]) if band else None,
-            "high": float(band[1][i]) if band else None,
+            "low": float(band[0][i]) if known[i] else None,
+            "high": float(band[1][i]) if known[i] else None,
             "error": float(error[i]),
         }
         table.append(entry)
-    inside = np.mean((band[0] <= target) & (target <= band[1])) if band else np.nan
+    inside = (band[0] <= target) & (target <= band[1])
     summary = {
         "n": len(rows),
         "mape": float(np.nanmean(np.abs(error))),
         "bias": float(np.nanmean(error)),
-        "coverage": float(inside) if band else None,
+        "coverage": float(np.mean(inside[known])) if known.any() else None,
     }
     return fitted.with_holdout(summary, table)

@@ -25,7 +25,7 @@ def _law(law_id: str, title: str, source: Source, *caveats: str) -> Law:
             Parameter(
                 "G", "params at one FLOP", 0.05, 20.0, centre={"flops": "-a"}, of_target=True
             ),
-            Parameter("a", "exponent of compute", 0.1, 1.5),
+            Parameter("a", "exponent of compute", 0.1, 1.5, transform="identity"),
         ),
         predict=lambda G, a, flops: G * flops**a,
         optimum=_split,

@@ -204,7 +204,7 @@ def allocate_fit(fitted: Fit, budget_flops: float, constraints: Constraints = FR
     if blocking:  # the terms cannot be told apart, so neither can splits at other ratios
         split = replace(split, cost_of_double=None, cost_of_half=None, valley=None)
     point: dict[str, float] = {"params": params, "tokens": tokens, **constraints.at}
-    notes = [*split.notes, *fitted.distance_notes(point), *fitted.severe_notes]
+    notes = [*split.notes, *fitted.distance_notes(point), *fitted.severe_at(point)]
     split = replace(split, decades_beyond=fitted.decades_beyond(budget_flops))
     if len(fitted.draws):
         bounds, doubts = _params_range(fitted, point, line)
@@ -215,7 +215,7 @@ def allocate_fit(fitted: Fit, budget_flops: float, constraints: Constraints = FR
             split = replace(split, tokens_range=(high, low))
         if split.loss is not None:
             band = fitted.band({name: np.array([value]) for name, value in point.items()})
-            if band is not None:
+            if band is not None and np.isfinite(band).all():
                 split = replace(split, loss_range=(float(band[0][0]), float(band[1][0])))
     return replace(split, notes=tuple(notes))
 
