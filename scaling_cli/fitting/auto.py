@@ -40,7 +40,7 @@ from scaling_cli.table import Mask, Table
 RECIPE = "auto"
 LAW = get_law("skaling")
 NAMES = LAW.parameter_names  # all free, all logged: the solver's coordinates in this order
-E, ALPHA, BETA, K = (NAMES.index(name) for name in ("E", "alpha", "beta", "k"))
+E, A, ALPHA, BETA, K = (NAMES.index(name) for name in ("E", "A", "alpha", "beta", "k"))
 HELD = [ALPHA, BETA, K, E]  # the coordinates that a prior holds; A and B are free
 
 # What ladders of language models have in common (23 tables of 8 sources): k alpha and k beta lie
@@ -57,6 +57,10 @@ FLOOR_SHARE = 0.70
 # whose floor lies near their losses.
 WIDTHS = np.array([[0.15, 0.08], [0.25, 0.12], [0.4, 0.2], [0.8, 0.8]])
 SHARPNESS, EARNED = 32.0, 1 / 8
+# Runs whose logs stay this near to one line, as those of one ratio of tokens to params, know the
+# sum of the two terms alone: A is held by such a standard deviation at what the first fit found,
+# and B takes up the rest. Free, both trade along a bent valley in which 75 % of refits never end.
+ONE_LINE, ON_ONE_LINE = 0.03, 0.1
 FLAT = 10.0  # standard deviation of the logs of A and B where a density must have one
 WEAK = np.array([[0.8, 0.4]])  # of stage 0; E's quantile is a poor guide, so that it is held more
 NO_PRIOR = np.array([[2.0, 2.0]])  # other targets: factors of 7, to keep the solver on earth
@@ -116,6 +120,13 @@ class Ladder:
     def sizes(self) -> dict[str, Floats]:
         return {"params": self.params, "tokens": self.tokens}
 
+    @property
+    def on_one_line(self) -> bool:
+        """Whether the logs of params and tokens never leave a line, so that only the sum of the two
+        terms is in the runs."""
+        logs = np.log(np.stack([self.params, self.tokens]))
+        return len(self) > 1 and float(np.linalg.eigvalsh(np.cov(logs))[0]) < ONE_LINE**2
+
     def take(self, rows: Index) -> Ladder:
         return Ladder(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
@@ -149,6 +160,13 @@ class Ground:
     def floor(self) -> float:
         """The centre of the prior on ln E."""
         return float(np.log(FLOOR_SHARE * self.lowest))
+
+    def prior(self, widths: Floats) -> Prior:
+        """The priors of `widths` [problems, 2], by which this ladder is fitted."""
+        held = prior(self.floor, widths)
+        if self.rows.on_one_line:
+            held.mean[:, A], held.precision[:, A] = self.theta[A], 1 / ON_ONE_LINE
+        return held
 
 
 @dataclass(frozen=True)
@@ -225,7 +243,7 @@ def survey(ladder: Ladder, scales: Mapping[str, float], starts: Floats | None = 
 
 def solution_at(ground: Ground, scales: Mapping[str, float], widths: Floats) -> Solution:
     """The fit [widths, free] under each of `widths` [widths, 2], from two starts."""
-    held = prior(ground.floor, widths)
+    held = ground.prior(widths)
     near = np.repeat(ground.theta[None], len(widths), axis=0)
     central = near.copy()
     central[:, HELD] = held.mean[:, HELD]
@@ -260,7 +278,7 @@ def log_evidence(
 ) -> Floats:
     """Log probability of all rows under each of `widths` [widths], but for a constant: Laplace's
     approximation about the fits `theta` [widths, free]."""
-    held = prior(ground.floor, widths)
+    held = ground.prior(widths)
     surface = ground.rows.surface(scales, ground.noise)
     value = objective_values(surface, ground.weights[None] / ground.noise**2, theta, held)
     _, bend = np.linalg.slogdet(curvature(ground, scales, theta, held))
@@ -273,7 +291,7 @@ def log_density(
 ) -> Floats:
     """Log density of the rows `ahead` by the fits `theta` under each of `widths` [widths]: normal,
     with the doubt about the parameters, the noise, and the drift with the distance."""
-    held = prior(ground.floor, widths)
+    held = ground.prior(widths)
     residuals, jacobian = ahead.surface(scales, 1.0).residuals_and_jacobian(theta)
     outside = distance_outside(assembly.domain(ground.rows.sizes), ahead.sizes)
     own = ground.noise**2 + (DRIFT * outside) ** 2
@@ -390,7 +408,7 @@ def _missed(ground: Ground, below: Below, belief: Belief, scales: Mapping[str, f
 def spread_of_refits(ground: Ground, scales: Mapping[str, float], belief: Belief) -> Floats:
     """The covariance [pairs, free, free] that `resample` has under each pair of widths, to first
     order: by the pulls of the rows and the prior's own spread (Huber's sandwich)."""
-    held = prior(ground.floor, belief.widths)
+    held = ground.prior(belief.widths)
     surface = ground.rows.surface(scales, ground.noise)
     residuals, jacobian = surface.residuals_and_jacobian(belief.theta)
     pull = ground.weights / ground.noise**2 * surface.objective.slope(residuals)
@@ -434,7 +452,7 @@ def resample(
     _, owner = np.unique(ground.rows.owner, return_inverse=True)
     runs = int(owner.max()) + 1
     drawn = random.multinomial(runs, np.full(runs, 1 / runs), size=count)[:, owner]
-    held = prior(ground.floor, belief.widths[widths])
+    held = ground.prior(belief.widths[widths])
     held.mean[:, HELD] += random.standard_normal((count, len(HELD))) / held.precision[:, HELD]
     weights = drawn * ground.weights / ground.noise**2
     surface = ground.rows.surface(scales, ground.noise)
@@ -490,7 +508,7 @@ def fit(
         bool(final.converged[0]),
         noise=noise_at(ground, scales, final.theta),
         value=float(np.sum(ground.weights * surface.objective.rho(residuals)) / ground.noise**2),
-        precision=prior(ground.floor, belief.mean_width).precision[0],
+        precision=ground.prior(belief.mean_width).precision[0],
     )
     fitted = assemble(asked, optimum, Draws(draws, options.resamples))
     return replace(fitted, drift=DRIFT, record=Record("flops", OTHERS, folds=tuple(folds)))

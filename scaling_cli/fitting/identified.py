@@ -51,11 +51,18 @@ def unknown(
     return tuple(name for name, out in zip(surface.free, deviation > most, strict=True) if out)
 
 
+def sizes(law: Law) -> tuple[str, ...]:
+    """The variables that stand under powers: those of declared ones, params and tokens."""
+    return tuple(
+        name for name in law.variables if name in law.scaled_columns or name in ("params", "tokens")
+    )
+
+
 def settled(law: Law, columns: Mapping[str, Floats]) -> dict[str, Floats]:
     """The columns [rows], those of a power that hold one size put at that one size: what lies
     between its values is chance, and an exponent would be fitted to nothing else."""
     found = dict(columns)
-    for name in law.scaled_columns:
+    for name in sizes(law):
         values = columns[name]
         if np.min(values) > 0 and diagnostics.distinct(values) == 1:
             found[name] = np.full(len(values), middle(values))
@@ -83,7 +90,7 @@ class Explored:
     @classmethod
     def by(cls, law: Law, columns: Mapping[str, Floats], notes: Sequence[Note]) -> Explored | None:
         """None where the runs part in every direction of the columns of the law's powers."""
-        names = tuple(name for name in law.scaled_columns if np.min(columns[name]) > 0)
+        names = tuple(name for name in sizes(law) if np.min(columns[name]) > 0)
         if not names or len(columns[names[0]]) < 2:
             return None
         logs = np.log(np.stack([columns[name] for name in names]))
