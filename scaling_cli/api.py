@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from scaling_cli import grouped
 from scaling_cli.errors import FitError, InputError, ScalefitError
-from scaling_cli.fitting.backtest import Comparison
+from scaling_cli.fitting.backtest import RESAMPLES, Comparison
 from scaling_cli.fitting.problem import DEFAULT_RESAMPLES, FitOptions
 from scaling_cli.fitting.result import (
     ROBUST,
@@ -196,20 +196,24 @@ def compare(
     by: Names | None = None,
     where: str | None = None,
     holdout: str | None = None,
-    cut: str = "flops",
+    cut: str | None = None,
+    x: str | None = None,
+    y: str | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> Results[Comparison]:
     """Rank laws by how well they predict larger runs: each is fitted below a cut of the column
     `cut` and scored above it, and the cut is moved; or once, on the runs that match `holdout`.
 
-    Without `laws`, `auto` and every law whose columns the runs have. One comparison a group.
+    Without `laws`, `auto` and every law whose columns the runs have; without `cut`, the column `x`
+    of one-variable laws, else compute. `y` is the target. One comparison a group.
     """
+    options = FitOptions(resamples=RESAMPLES, x=x, target=y)
     if isinstance(data, Project):
         _no_columns(columns)
         keys = None if by is None else _names(by)
-        return Results(data.compare(laws, keys, where, holdout, cut))
+        return Results(data.compare(laws, keys, where, holdout, cut, options))
     rows = _rows(data, columns, where)
-    return Results(grouped.compare_groups(rows, laws, _names(by or ()), holdout, cut, None))
+    return Results(grouped.compare_groups(rows, laws, _names(by or ()), holdout, cut, options))
 
 
 @overload

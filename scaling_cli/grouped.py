@@ -93,15 +93,24 @@ def compare_groups(
     laws: Sequence[str] | None,
     by: Sequence[str],
     holdout: str | None,
-    cut: str,
+    cut: str | None,
     options: FitOptions | None,
     ended: Callable[[Table], Table] = lambda rows: rows,
 ) -> list[Comparison]:
     """The laws ranked on each group; without `laws`, `auto` and every law whose columns there are.
-    `ended` leaves of the rows what predictions can be held against.
+    `ended` leaves of the rows what predictions can be held against. Without `cut` it is the column
+    that the options name for one-variable laws, else compute; they read it where none is named.
 
     A group that cannot be cut has no ranking and says why; raises FitError if none can.
     """
+    options = options or FitOptions(resamples=backtest.RESAMPLES)
+    options = replace(options, x=options.x or cut)
+    cut = cut or options.x or "flops"
+    if cut == (options.target or "loss"):
+        raise InputError(
+            f"runs cannot be cut by {cut}, which is what is predicted",
+            "Cut by flops, params, tokens or another column that the laws read.",
+        )
     chosen = laws or procedures.comparable(rows)
     for name in chosen:
         procedures.fitter(name)

@@ -165,6 +165,11 @@ class RunNames:
         """Every name that some run has: fields, config keys, metrics."""
         return list(dict.fromkeys([*RUN_FIELDS, *sorted(self._keys), *sorted(self._metric_names)]))
 
+    def origin(self, name: str) -> str:
+        """Where most runs have a name: `eval/loss`, `config.model.depth`."""
+        origins = Counter(place.origin for place in self._place_in_runs(name) if place)
+        return origins.most_common(1)[0][0] if origins else name
+
     def remarks(self, names: Iterable[str]) -> list[Note]:
         """A note on each of the names that means more than one thing in these runs."""
         found = []

@@ -186,7 +186,7 @@ class Project:
         by: Sequence[str] | None = None,
         where: str | None = None,
         holdout: str | None = None,
-        cut: str = "flops",
+        cut: str | None = None,
         options: FitOptions | None = None,
         once: bool = False,
     ) -> list[Comparison]:

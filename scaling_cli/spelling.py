@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 LOOSE = 0.45  # of names in a list that is too long to be shown
+LIKE = 0.6
 SLIP = 0.8  # `parms` and `param` for `params`, `token` for `tokens`; not `alpha` for `beta`
 
 
@@ -18,30 +19,30 @@ def near(name: str, names: Iterable[str], label: str = "Near names") -> str:
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """`Did you mean a or b? `, of the names that look like `name`, or nothing."""
-    import difflib
-
-    found = difflib.get_close_matches(name, [n for n in names if n != name], 3, LOOSE)
+    found = _close(name, names, LOOSE)
     return f"Did you mean {' or '.join(found)}? " if found else ""
 
 
 def spelled_like(name: str, names: Iterable[str]) -> list[str]:
-    """Those of `names` that `name` may be a slip of the pen for; never `name` itself."""
-    import difflib
-
-    known = [other for other in dict.fromkeys(names) if other != name]
-    return difflib.get_close_matches(name, known, 3, SLIP)
+    """Those of `names`, or of what they end in, that `name` may be a slip of the pen for."""
+    ends = {re.split(r"[./]", other)[-1]: other for other in names}
+    return [ends[end] for end in _close(name, ends, SLIP) if ends[end] != name]
 
 
-def near_names(name: str, names: Iterable[str], cutoff: float = 0.6) -> list[str]:
-    """Those of `names` that look like `name`, the nearest first; never `name` itself."""
-    import difflib
-
-    known = [other for other in dict.fromkeys(names) if other != name]
-    found = difflib.get_close_matches(name, known, 3, cutoff)
+def near_names(name: str, names: Iterable[str]) -> list[str]:
+    """Those of `names` that look like `name` or end in it, the nearest first."""
+    known = list(names)
+    found = _close(name, known, LIKE)
     tail = re.split(r"[./]", name)[-1].lower()
-    return found + [
-        k for k in known if tail and tail in re.split(r"[./]", k.lower()) and k not in found
-    ]
+    ending = [k for k in dict.fromkeys(known) if tail and tail in re.split(r"[./]", k.lower())]
+    return found + [k for k in ending if k not in found and k != name]
+
+
+def _close(name: str, names: Iterable[str], cutoff: float) -> list[str]:
+    import difflib
+
+    known = [other for other in dict.fromkeys(names) if other != name]
+    return difflib.get_close_matches(name, known, 3, cutoff)
 
 
 _SEPARATORS = re.compile(r"[\s_\-./:]+")

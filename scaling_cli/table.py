@@ -35,6 +35,9 @@ class Labels(Protocol):
     def known(self) -> list[str]:
         """The names that can be found."""
 
+    def origin(self, name: str) -> str:
+        """Where the values of a name that can be found come from."""
+
     def remarks(self, names: Iterable[str]) -> list[Note]:
         """Notes on those of the names that could mean more than one thing."""
 
@@ -53,6 +56,9 @@ class Texts:
 
     def known(self) -> list[str]:
         return list(self.values)
+
+    def origin(self, name: str) -> str:
+        return name
 
     def remarks(self, names: Iterable[str]) -> list[Note]:
         return []

@@ -148,6 +148,19 @@ def test_splits_keep_constraints(fitted: scalefit.Fit) -> None:
         scalefit.optimal(fitted)
 
 
+def test_laws_of_one_column_are_compared_along_it() -> None:
+    images = np.geomspace(500, 1e6, 16)
+    noise = np.exp(0.01 * np.random.default_rng(2).standard_normal(16))
+    rows = {"images": [str(int(n)) for n in images], "error": (0.08 + 5 * images**-0.5) * noise}
+    laws = ["power", "power_offset"]
+    for named in ({"cut": "images"}, {"x": "images"}, {"cut": "images", "x": "images"}):
+        (found,) = scalefit.compare(laws, rows, y="error", **named)
+        assert found.by == "images"
+        assert [score.law for score in found.ranking] == ["power_offset", "power"]
+    with pytest.raises(FitError, match="no run has numbers called flops"):
+        scalefit.compare(laws, rows, y="error")
+
+
 def test_errors_name_arguments_as_python_does(fitted: scalefit.Fit) -> None:
     with pytest.raises(InputError) as caught:
         scalefit.predict(fitted, params="7B")

@@ -150,6 +150,20 @@ def test_what_an_option_fixes_is_a_parameter_whatever_the_runs_have() -> None:
     assert found.values["heads"] == 1.0
 
 
+def test_a_formula_says_where_it_reads_and_knows_what_settings_end_in(tmp_path: Path) -> None:
+    heads = [1 + i % 5 for i in range(12)]
+    runs = [
+        run(f"r{i}", {"loss": 2 + 1 / n + i / 100}, **{"net.heads": n}) for i, n in enumerate(heads)
+    ]
+    rows = observe(filled(tmp_path, *runs)).with_columns(tokens=np.ones(12))
+    read = fit(get_law("=E + C/heads"), rows, FitOptions(resamples=0))
+    (note,) = (note for note in read.notes if note.code == "formula_reads")
+    assert note.message == "heads is read from the runs (config.net.heads)."
+    slip = fit(get_law("=E + head/tokens**0"), rows, FitOptions(resamples=0))
+    (note,) = (note for note in slip.notes if note.code == "formula_name_near")
+    assert "did you mean net.heads?" in note.message
+
+
 @pytest.mark.parametrize(("name", "near"), [("param", "params"), ("headz", "heads")])
 def test_a_slip_of_the_pen_in_a_formula_is_questioned(name: str, near: str) -> None:
     law = get_law(f"=E + A/params**a + {name}")

@@ -35,8 +35,16 @@ def compare(
         typer.Option("--holdout", help="Predict these runs alone: one fold.", metavar="EXPR"),
     ] = None,
     cut: Annotated[
-        str, typer.Option("--cut", help="Cut by flops, params or tokens.", metavar="COLUMN")
-    ] = "flops",
+        str | None,
+        typer.Option("--cut", help="Cut by this column; that of --x, or flops.", metavar="COLUMN"),
+    ] = None,
+    x: Annotated[
+        str | None, typer.Option("--x", help="Column of one-variable laws.", metavar="COLUMN")
+    ] = None,
+    y: Annotated[
+        str | None,
+        typer.Option("--y", "--metric", help="The target; the laws' own.", metavar="COLUMN"),
+    ] = None,
     once: OnceOption = False,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
@@ -49,11 +57,13 @@ def compare(
 
     Example: scalefit compare --laws auto,chinchilla,skaling --by recipe
     """
+    from scaling_cli.fitting.backtest import RESAMPLES
+    from scaling_cli.fitting.problem import FitOptions
     from scaling_cli.project import open_project
     from scaling_cli.report.fits import comparison_table
 
-    found = open_project(store, config).compare(
-        names(laws), names(by), where, holdout, cut, once=once
-    )
+    options = FitOptions(resamples=RESAMPLES, x=x, target=y)
+    project = open_project(store, config)
+    found = project.compare(names(laws), names(by), where, holdout, cut, options, once)
     document = {"groups": [item.to_json() for item in found]}
     answer(as_json, document, lambda: [comparison_table(item) for item in found])

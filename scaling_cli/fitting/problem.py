@@ -297,7 +297,7 @@ def _formula_among(law: Law, rows: Table, options: FitOptions) -> tuple[Law, lis
         if len(name) > 2 or name in labels
     ]
     notes = [
-        Note.of("formula_reads", f"{name} is not a column, and is read from the runs' {name}.")
+        Note.of("formula_reads", f"{name} is read from the runs ({rows.labels.origin(name)}).")
         for name in read
     ]
     among = law.among([*rows.columns, *read])
