@@ -17,9 +17,10 @@ from typing import Any
 from scaling_cli.errors import InputError
 from scaling_cli.text import whole
 
-MOST_BYTES = (
-    256 << 20
-)  # of a file that is read whole: fits of 100 groups with 10,000 draws have 100 MB
+# Of a file that is read whole: 100 fits with 10,000 draws each have 100 MB.
+MOST_BYTES = 256 << 20
+# How far beyond the range of its draws a value may lie that they are resamples of, in widths of it.
+AGREES = 3.0
 
 
 def read_file(path: str | Path, most: int = MOST_BYTES) -> bytes:
@@ -137,9 +138,9 @@ class Fields:
 
     def items(self, name: str) -> list[Any]:
         value = self.raw(name)
-        if not isinstance(value, list):
+        if not isinstance(value, list | tuple):
             raise ValueError(f"{self._path(name)} is no list")
-        return value
+        return list(value)
 
     def texts(self, name: str) -> tuple[str, ...]:
         value = self.items(name)

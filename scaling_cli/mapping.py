@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling_cli.columns import COLUMNS, about
+from scaling_cli.documents import read_text
 from scaling_cli.errors import InputError, UnreachableError
 from scaling_cli.expressions import parse
 from scaling_cli.notes import Note
@@ -17,6 +18,9 @@ from scaling_cli.spelling import near, spelled_like
 
 _RUN_KEYS = ("id", "group", "final", "where")
 _FINAL = re.compile(r"last|min|mean:[1-9]\d*")
+
+
+MOST_BYTES = 4 << 20  # of a mapping file, which people write
 
 
 @dataclass(frozen=True)
@@ -83,15 +87,19 @@ def load_mapping(path: str | Path | None) -> Mapping:
     import tomllib
 
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = read_text(path, MOST_BYTES)
     except (FileNotFoundError, IsADirectoryError) as error:
         raise InputError(f"{path} is not a mapping file", "Name a TOML file.") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text", "A mapping is a TOML file.") from error
     except OSError as error:
+        if error.strerror is None:  # no regular file, or one too large
+            raise InputError(
+                f"{path} is not a mapping file: {error}", "Name a TOML file."
+            ) from error
         raise UnreachableError(f"{path} cannot be read: {error.strerror}") from error
     try:
-        document = tomllib.loads(text)
+        document = tomllib.loads(text.replace("\r\n", "\n"))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path} is not TOML: {error}", "Mend the line that it names.") from error
     return _mapping(str(path), document)

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping as Dict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
+from math import isnan
 from typing import Any
 
 import numpy as np
 
-from scaling_cli.checks.base import Bench, Finding, Rule, Subject, Undecided
+from scaling_cli.checks.base import Bench, Finding, Rule, Subject, Undecided, Unjudged
 from scaling_cli.errors import InputError
 from scaling_cli.expressions import parse
 from scaling_cli.mapping import Mapping
@@ -149,8 +150,20 @@ def run_checks(bench: Bench, checks: Sequence[Check], names: Sequence[str] = ())
 
 
 def judge(check: Check, subject: Subject) -> Finding:
+    """The finding of a check on a run. A rule that cannot judge yet skips; one that cannot because
+    what it judges by is damaged fails."""
     try:
-        return check.rule.judge(subject, check.settings)
+        found = check.rule.judge(subject, check.settings)
     except Undecided as error:
-        text = str(error)
-        return Finding("skip", f"{text[0].upper()}{text[1:].rstrip('.')}.")
+        return Finding("skip", _sentence(str(error)))
+    except Unjudged as error:
+        return Finding("fail", f"Cannot judge: {error}.")
+    except ArithmeticError as error:  # a plan of nothing, say
+        return Finding("fail", f"Cannot judge: {error}.")
+    if found.status == "pass" and isinstance(found.observed, float) and isnan(found.observed):
+        return replace(found, status="fail", message=f"Cannot judge: {found.message}")
+    return found
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:].rstrip('.')}."

@@ -6,9 +6,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from scaling_cli.checks.base import Finding, Rule, Setting, Settings, Subject, Undecided
+import numpy as np
+
+from scaling_cli.checks.base import (
+    Finding,
+    Rule,
+    Setting,
+    Settings,
+    Subject,
+    Undecided,
+    Unjudged,
+)
 from scaling_cli.errors import InputError
-from scaling_cli.quantities import number, percent
+from scaling_cli.quantities import MAX_LEVEL, MIN_LEVEL, number, percent
 
 if TYPE_CHECKING:
     from scaling_cli.fitting.result import Fit
@@ -21,7 +31,7 @@ PLAN_TOLERANCE = 0.01  # a run this close to its planned end counts as finished
 def judge(run: Subject, settings: Settings) -> Finding:
     fitted = of_group(run, run.bench.fits(settings["fit"]))
     if not len(fitted.draws):
-        raise Undecided(f"fit {fitted.fit_id} has no resamples, and so no band")
+        raise Unjudged(f"fit {fitted.fit_id} has no resamples, and so no band")
     target, level = fitted.columns["target"], settings["level"]
     inputs = {name: run.number(f"`{name}`") for name in variables(fitted)}
     left = steps_left(run)
@@ -33,8 +43,10 @@ def judge(run: Subject, settings: Settings) -> Finding:
         predicted = replace(fitted, level=level).predict(inputs)
     except InputError as error:
         raise Undecided(str(error)) from None
-    assert predicted.low is not None
-    assert predicted.high is not None
+    if predicted.low is None or predicted.high is None:
+        raise Unjudged(f"fit {fitted.fit_id} gives no band")
+    if not np.isfinite([predicted.low, predicted.high]).all():
+        raise Unjudged(f"the band of fit {fitted.fit_id} has no finite ends")
     observed = run.number(f"`{target}`")
     expected = f"{number(predicted.low)}..{number(predicted.high)}"
     band = f"the {percent(level, 0)} band {expected} of {fitted.fit_id}"
@@ -101,6 +113,6 @@ RULE = Rule(
     judge,
     (
         Setting("fit", "text", "a fit's id or file; without it, the newest fits of the store"),
-        Setting("level", "number", "central share of the band", LEVEL),
+        Setting("level", "number", "central share of the band", LEVEL, MIN_LEVEL, MAX_LEVEL),
     ),
 )

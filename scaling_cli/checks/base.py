@@ -39,15 +39,25 @@ class Undecided(Exception):
     """A rule cannot judge this run; the message says what it lacks. It is a skip, never a pass."""
 
 
+class Unjudged(Exception):
+    """What a rule would judge by is damaged; the message says how. A gate that cannot judge does
+    not let through: it is a fail."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """What a [[check]] table may say to a rule. A number may be written as `2T`; an `expression`
-    is a number, or one over the run's columns and config; `texts` is one text or a list."""
+    is a number, or one over the run's columns and config; `texts` is one text or a list. A number
+    lies within `low` to `high`, where no setting lets everything pass, and is `whole` where it
+    counts."""
 
     name: str
     kind: Kind
     meaning: str
     default: Any = None
+    low: float = -math.inf
+    high: float = math.inf
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,17 +118,35 @@ def _read(setting: Setting, value: Any, where: str) -> Any:
         values = [value] if isinstance(value, str) else value
         if not isinstance(values, list) or not all(isinstance(item, str) for item in values):
             raise InputError(f"{place} is neither a text nor a list of texts", setting.meaning)
+        if not values or not all(item.strip() for item in values):
+            raise InputError(f"{place} names nothing", f"{setting.name}: {setting.meaning}.")
         return values
     if isinstance(value, str):
         if setting.kind == "expression":
             parse(value)
             return value
-        return parse_quantity(value, place) if setting.kind == "number" else value
+        if setting.kind == "number":
+            return _within(setting, parse_quantity(value, place), place)
+        if not value.strip():
+            raise InputError(f"{place} names nothing", f"{setting.name}: {setting.meaning}.")
+        return value
     number = None if isinstance(value, bool) else as_number(value)
     if setting.kind == "text" or number is None or not math.isfinite(number):
         kind = "text" if setting.kind == "text" else "number"
         raise InputError(f"{place} = {value!r} is no {kind}", f"{setting.name}: {setting.meaning}.")
-    return number
+    return _within(setting, number, place)
+
+
+def _within(setting: Setting, number: float, place: str) -> float:
+    if setting.low <= number <= setting.high and (number == int(number) or not setting.whole):
+        return number
+    kind = "a whole number" if setting.whole else "a number"
+    ends = [f"from {setting.low:g}"] if math.isfinite(setting.low) else []
+    ends += [f"to {setting.high:g}"] if math.isfinite(setting.high) else []
+    raise InputError(
+        f"{place} = {number:g} is not {' '.join([kind, *ends])}",
+        f"{setting.name}: {setting.meaning}.",
+    )
 
 
 @dataclass(frozen=True)
@@ -162,8 +190,15 @@ class Subject:
             raise Undecided(f"`{expression}`: {error.what}") from None
         number = as_number(np.broadcast_to(value, 1).tolist()[0])
         if number is None or not math.isfinite(number):
+            if self._is_damaged(expression):
+                raise Unjudged(f"`{expression}` is no finite number at the run's end")
             raise Undecided(f"`{expression}` is no number in this run")
         return number
+
+    def _is_damaged(self, expression: str) -> bool:
+        """Whether something in it was logged, and is no finite number at the run's final point."""
+        found = [self.record.final.get(name, 0.0) for name in parse(expression).names]
+        return not all(math.isfinite(value) for value in found)
 
     def _look_up(self, name: str) -> Any:
         return float(self.step) if name == "steps" else self.row.look_up(name)
@@ -238,6 +273,8 @@ def judge_each(
     for name in metrics or run.losses:
         try:
             found.append(judge(name))
+        except Unjudged as error:
+            raise Unjudged(f"{name}: {error}") from None
         except Undecided as error:
             unable.append(error)
     if not found:
@@ -246,6 +283,8 @@ def judge_each(
 
 
 def finite(series: Series) -> Series:
-    """The series without the points that are no number."""
+    """The series without the points that are no number; Unjudged where none is one."""
     kept = np.isfinite(series.values)
+    if len(kept) and not kept.any():
+        raise Unjudged("no logged value is a finite number")
     return series if kept.all() else Series(series.steps[kept], series.values[kept])

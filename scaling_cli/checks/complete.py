@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scaling_cli.checks.base import Finding, Rule, Setting, Settings, Subject, Undecided
+from scaling_cli.checks.base import Finding, Rule, Setting, Settings, Subject, Undecided, Unjudged
 from scaling_cli.quantities import count
 
 TOLERANCE = 0.01  # the last steps may be unlogged
@@ -16,6 +16,8 @@ def judge(run: Subject, settings: Settings) -> Finding:
         planned = run.planned_steps
     else:
         raise Undecided("no plan: the config names no number of steps, and the check gives none")
+    if not planned > 0:
+        raise Unjudged(f"the plan is {planned:g} {axis}")
     if run.running:
         raise Undecided("the run goes on")
     reached = run.number(axis)
@@ -32,7 +34,7 @@ RULE = Rule(
     (
         Setting("steps", "expression", "planned steps; without it, those that the config names"),
         Setting("tokens", "expression", "planned tokens, in place of steps"),
-        Setting("tolerance", "number", "share of the plan that may be missing", TOLERANCE),
+        Setting("tolerance", "number", "share of it that may be missing", TOLERANCE, 0.0, 0.99),
     ),
     always=True,
 )

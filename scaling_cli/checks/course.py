@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from scaling_cli.checks.base import Finding, Rule, Setting, Settings, Subject, Undecided
+from scaling_cli.checks.base import Finding, Rule, Setting, Settings, Subject, Undecided, Unjudged
 from scaling_cli.errors import ScalefitError
-from scaling_cli.quantities import counted, number, percent
+from scaling_cli.quantities import MAX_LEVEL, MIN_LEVEL, counted, number, percent
 from scaling_cli.training.ask import ask
 
 LEVEL = 0.99  # as for the final loss: one healthy run in a hundred is outside
@@ -36,6 +36,8 @@ def judge(run: Subject, settings: Settings) -> Finding:
     steps, loss = curve.steps[-POINTS:], curve.loss[-POINTS:]
     at = np.searchsorted(foreseen.steps, steps)
     low, high = foreseen.low[at], foreseen.high[at]
+    if not (np.isfinite(low).all() and np.isfinite(high).all() and np.isfinite(loss).all()):
+        raise Unjudged("the last points or their band hold what is no finite number")
     above, below = float(np.mean(loss > high)), float(np.mean(loss < low))
     last, expected = float(loss[-1]), f"{number(float(low[-1]))}..{number(float(high[-1]))}"
     left = max(above, below) > 0.5
@@ -56,7 +58,7 @@ RULE = Rule(
     judge,
     (
         Setting("fit", "text", "a file of `scalefit curve --law`; without it, the group's runs"),
-        Setting("share", "number", "share of the steps so far that it predicts from", SHARE),
-        Setting("level", "number", "central share of the band", LEVEL),
+        Setting("share", "number", "share of the steps that it predicts from", SHARE, 0.01, 0.99),
+        Setting("level", "number", "central share of the band", LEVEL, MIN_LEVEL, MAX_LEVEL),
     ),
 )

@@ -56,8 +56,8 @@ RULE = Rule(
     judge,
     (
         METRIC,
-        Setting("rise", "number", "largest rise, as a share of the best level", RISE),
-        Setting("window", "number", "points whose median is a level", WINDOW),
+        Setting("rise", "number", "largest rise, as a share of the best level", RISE, 0.0, 10.0),
+        Setting("window", "number", "points whose median is a level", WINDOW, 1, 1e6, whole=True),
     ),
     always=True,
 )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 
-from scaling_cli.checks.base import Finding, Rule, Setting, Settings, Subject, Undecided
+from scaling_cli.checks.base import Finding, Rule, Setting, Settings, Subject, Undecided, Unjudged
 from scaling_cli.quantities import count, number
 
 
 def judge(run: Subject, settings: Settings) -> Finding:
     name, high, low = settings["metric"], settings["max"], settings["min"]
+    if high is not None and low is not None and low > high:
+        raise Unjudged(f"min {low:g} is above max {high:g}")
     place, step = "at the end", None
     axis = next((axis for axis in ("tokens", "step") if settings[axis] is not None), None)
     if axis is None:

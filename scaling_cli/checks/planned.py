@@ -43,7 +43,7 @@ RULE = Rule(
         Setting("flops", "expression", "compute of the whole run, FLOPs"),
         Setting("params", "expression", "parameters"),
         Setting("batch_tokens", "expression", "tokens of a step, on average"),
-        Setting("tolerance", "number", "largest relative difference", TOLERANCE),
+        Setting("tolerance", "number", "largest relative difference", TOLERANCE, 0.0, 1.0),
     ),
     one_of=(*QUANTITIES, "batch_tokens"),
 )

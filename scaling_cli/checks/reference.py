@@ -14,6 +14,7 @@ from scaling_cli.checks.base import (
     Settings,
     Subject,
     Undecided,
+    Unjudged,
     finite,
 )
 from scaling_cli.quantities import count, percent
@@ -50,6 +51,8 @@ def judge(run: Subject, settings: Settings) -> Finding:
             f"not enough points: {int(compared.sum())} of {name} at tokens in common,"
             f" {BLOCKS * MIN_PER_BLOCK} are needed"
         )
+    if not all((values > 0).all() for values in (mine.values, *(v for _, v in curves))):
+        raise Unjudged(f"{name} has values that are not above zero")
     logs = [np.interp(tokens[compared], places, np.log(values)) for places, values in curves]
     differences = np.log(mine.values[compared]) - np.mean(logs, axis=0)
     excess = float(differences.mean())
@@ -86,8 +89,8 @@ RULE = Rule(
     (
         Setting("run", "texts", "run id of the reference, or several whose mean is one", REQUIRED),
         Setting("metric", "text", "the metric compared", "loss"),
-        Setting("tolerance", "number", "relative difference that is accepted", TOLERANCE),
-        Setting("share", "number", "share of the tokens in common, the last", SHARE),
-        Setting("level", "number", "p-value below which it is a regression", LEVEL),
+        Setting("tolerance", "number", "relative difference that is accepted", TOLERANCE, 0.0, 1.0),
+        Setting("share", "number", "share of the tokens in common, the last", SHARE, 0.01, 1.0),
+        Setting("level", "number", "p-value below which it is a regression", LEVEL, 0.001, 0.5),
     ),
 )

@@ -13,7 +13,6 @@ from scaling_cli.checks.base import (
     Setting,
     Settings,
     Subject,
-    finite,
 )
 from scaling_cli.quantities import number, percent
 from scaling_cli.records import Floats, Series
@@ -30,9 +29,9 @@ FLOOR = 0.01  # of the peak: rates below it are compared on this scale
 def judge(run: Subject, settings: Settings) -> Finding:
     spec = re.sub(r"\{(.*?)\}", lambda found: repr(run.number(found[1])), settings["spec"])
     schedule = parse_schedule(spec)
-    logged = finite(run.series("lr"))
+    logged = run.series("lr")
     offs = differences(logged, schedule)
-    wrong = np.flatnonzero(offs > settings["tolerance"])
+    wrong = np.flatnonzero(~(offs <= settings["tolerance"]))  # a rate that is NaN is wrong too
     worst = int(np.argmax(offs))
     if not len(wrong):
         text = f"The learning rate is that of {spec} at all {len(offs)} logged steps."
@@ -72,6 +71,6 @@ RULE = Rule(
             'total={total_steps},min=3e-5"',
             REQUIRED,
         ),
-        Setting("tolerance", "number", "largest relative difference", TOLERANCE),
+        Setting("tolerance", "number", "largest relative difference", TOLERANCE, 0.0, 1.0),
     ),
 )

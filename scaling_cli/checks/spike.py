@@ -71,9 +71,9 @@ RULE = Rule(
     judge,
     (
         METRIC,
-        Setting("z", "number", "robust z-score from which a point is a spike", Z),
-        Setting("rise", "number", "least rise, as a share of the past median", RISE),
-        Setting("window", "number", "points of the past", WINDOW),
+        Setting("z", "number", "robust z-score from which a point is a spike", Z, 0.1, 1000.0),
+        Setting("rise", "number", "least rise, as a share of the past median", RISE, 0.0, 10.0),
+        Setting("window", "number", "points of the past", WINDOW, 2, 1e6, whole=True),
     ),
     always=True,
 )

@@ -53,8 +53,17 @@ RULE = Rule(
     judge,
     (
         Setting("metric", "text", "the metric judged", "loss"),
-        Setting("gain", "number", "least fall between the halves, as a share of the loss", GAIN),
-        Setting("share", "number", "share of the points so far that is looked at", SHARE),
+        Setting(
+            "gain",
+            "number",
+            "least fall between the halves, as a share of the loss",
+            GAIN,
+            1e-6,
+            1.0,
+        ),
+        Setting(
+            "share", "number", "share of the points so far that is looked at", SHARE, 0.01, 1.0
+        ),
     ),
     always=True,
 )

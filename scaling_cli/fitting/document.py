@@ -11,23 +11,21 @@ from typing import Any
 import numpy as np
 
 from scaling_cli.compute import SIX_ND, Accounting
-from scaling_cli.documents import DocumentKind, Fields, as_finite, finite
+from scaling_cli.documents import AGREES, DocumentKind, Fields, as_finite, finite
 from scaling_cli.errors import InputError
 from scaling_cli.fitting.basis import Basis
 from scaling_cli.fitting.identified import Explored, Line
 from scaling_cli.fitting.record import Record
 from scaling_cli.fitting.result import Fit
+from scaling_cli.fitting.transforms import DOMAINS
 from scaling_cli.laws import Law, get_law
+from scaling_cli.laws.formula import MARK
 from scaling_cli.notes import Note
 from scaling_cli.quantities import MAX_LEVEL, MIN_LEVEL
 from scaling_cli.records import Floats
 
 DOCUMENT = DocumentKind("scalefit fit", 1, "a saved fit", "Make one with `scalefit fit -o FILE`.")
-# How far a value may lie beyond the range of its draws, in widths of that: of all laws on all
-# sample runs none lies further than 0.6 with 20 draws.
-AGREES = 3.0
 DEEPEST = 4  # links on links
-_RANGES = {"log": (0.0, np.inf), "negative": (-np.inf, 0.0), "logit": (0.0, 1.0)}
 
 
 def to_document(fit: Fit) -> dict[str, Any]:
@@ -127,10 +125,11 @@ def _draws(fields: Fields, law: Law) -> Floats:
 
 
 def _range(law: Law, name: str) -> tuple[float, float]:
-    """Within which a parameter lies; a level of the target lies where that does."""
-    if name in law.levels:
+    """Within which a parameter lies; a level of the target lies where that does, and one of a
+    formula wherever --range had it start."""
+    if name in law.levels or law.id.startswith(MARK):
         return -np.inf, np.inf
-    return _RANGES.get(law.parameter(name).transform, (-np.inf, np.inf))
+    return DOMAINS[law.parameter(name).transform]
 
 
 def _fit(fields: Fields, law: Law, draws: Floats, then: Fit | None) -> Fit:
@@ -194,7 +193,9 @@ def _or_nan(fields: Fields, name: str) -> float:
 
 
 def _held_out(fields: Fields) -> dict[str, float | None]:
-    return {name: fields.number_or_null(name) for name in fields.value}
+    for name in fields.value:
+        fields.number_or_null(name)
+    return fields.value
 
 
 def _held_out_row(row: Fields) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@ is, and the file that keeps it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import isnan, log, nan
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling_cli.documents import DocumentKind
+from scaling_cli.documents import AGREES, DocumentKind, Fields, as_finite
 from scaling_cli.errors import InputError
 from scaling_cli.laws import get_law
 from scaling_cli.notes import Note
@@ -188,33 +188,52 @@ class Assessed:
         """Read it back; InputError says what `where` lacks."""
         DOCUMENT.check(document, where)
         try:
-            law, within = get_law(document["law"]), document["within"]
-            values = {n: float(document["parameters"][n]["value"]) for n in law.parameter_names}
-            draws = np.array(document["draws"], dtype=float).reshape(-1, len(values))
-            if law.id not in LAWS or not len(draws):
-                raise ValueError(f"law {law.id} with {len(draws)} draws")
-            runs = tuple(str(run) for run in document["runs"])
-            numbers = {n: float(document[n]) for n in ("decay", "objective", "misfit")}
+            fields = Fields(document)
+            law, within = get_law(fields.text("law")), fields.fields("within")
+            if law.id not in LAWS:
+                raise ValueError(f"law {law.id} is none of {', '.join(LAWS)}")
+            parameters = fields.fields("parameters")
+            values = {n: parameters.fields(n).number("value") for n in law.parameter_names}
+            draws = _read_draws(fields, values)
+            numbers = {n: fields.number(n) for n in ("decay", "objective", "misfit")}
+            params = fields.number_or_null("params")
+            steps = within.pair("steps")
             return cls(
-                CurveFit(law, values, runs=runs, draws=draws, **numbers),
-                float(document["missed"]),
-                int(document["said_by"]),
-                nan if document["params"] is None else float(document["params"]),
+                CurveFit(law, values, runs=fields.texts("runs"), draws=draws, **numbers),
+                fields.number("missed", 0.0),
+                fields.integer("said_by"),
+                nan if params is None else params,
                 Range(
-                    (int(within["steps"][0]), int(within["steps"][1])),
-                    (float(within["peaks"][0]), float(within["peaks"][1])),
-                    float(within["lowest"]),
-                    (float(within["tails"][0]), float(within["tails"][1])),
-                    int(within["warmup"]),
+                    (int(steps[0]), int(steps[1])),
+                    within.pair("peaks"),
+                    within.number("lowest", 0.0),
+                    within.pair("tails"),
+                    within.integer("warmup"),
                 ),
             )
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
             raise DOCUMENT.malformed(where, error) from None
 
     @classmethod
     def load(cls, path: Path) -> Assessed:
         """The curve fit of a file."""
         return cls.from_document(DOCUMENT.read(path), str(path))
+
+
+def _read_draws(fields: Fields, values: Mapping[str, float]) -> Floats:
+    """The resamples' parameters [resamples, parameters], about the values."""
+    raw = fields.items("draws")
+    if not raw or not all(isinstance(row, list) and len(row) == len(values) for row in raw):
+        raise ValueError(f"draws is no list of rows of {len(values)} numbers")
+    draws: Floats = np.array(
+        [[as_finite(number, "draws") for number in row] for row in raw], dtype=float
+    )
+    low, high = draws.min(axis=0), draws.max(axis=0)
+    for i, (name, value) in enumerate(values.items()):
+        room = AGREES * (high[i] - low[i]) + 1e-6 * abs(value) + 1e-9
+        if not low[i] - room <= value <= high[i] + room:
+            raise ValueError(f"parameters.{name}.value is far from all its draws")
+    return draws
 
 
 def assess(

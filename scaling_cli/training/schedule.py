@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from scaling_cli.documents import read_text
 from scaling_cli.errors import InputError
 from scaling_cli.notes import Note
 from scaling_cli.quantities import count, parse_quantity
@@ -479,7 +480,10 @@ def _from_file(path: Path, total: int | None) -> Schedule:
 
     if not path.is_file():
         raise InputError(f"{path}: there is no such schedule file", SHOWN)
-    text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        text = read_text(path, errors="replace")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error})") from None
     rows = list(csv.reader(text.splitlines(), delimiter="\t" if "\t" in text else ","))
     points = []
     for number, row in enumerate(rows, start=1):
