@@ -62,15 +62,17 @@ def ingest(
     progress: Progress | None = None,
     meta: str | None = None,
     onto: bool = False,
+    again: bool = False,
 ) -> Ingest:
     """Put the runs of the sources into the store. When it is broken off by an error or by Ctrl-C,
     the runs that had arrived are in the store.
 
     With `onto` a run keeps the settings that the store has of it and the sources have not: those of
-    a table that is not read again.
+    a table that is not read again. Runs that were forgotten are left out, unless they are to come
+    `again`.
     """
     records = {record.run_key: record for record in store.runs()}
-    landing = _Landing(store, mapping, progress or Progress(), records, onto)
+    landing = _Landing(store, mapping, progress or Progress(), records, onto, again)
     known = {
         key: record.cursor
         for key, record in records.items()
@@ -96,7 +98,11 @@ class _Landing:
         progress: Progress,
         records: dict[str, RunRecord],
         onto: bool,
+        again: bool,
     ) -> None:
+        self.again = again
+        self.forgotten = set() if again else store.log.state().forgotten
+        self.left_out: dict[str, None] = {}  # ids of runs that had been forgotten
         self.store, self.mapping, self.progress = store, mapping, progress
         self.records, self.onto = records, onto
         self.lost: list[tuple[str, Note]] = []
@@ -113,7 +119,9 @@ class _Landing:
     def take(self, piece: Ingested) -> None:
         self.notes += piece.notes
         self.unchanged += piece.unchanged
-        self.pending += map(self._kept, piece.runs) if self.onto else piece.runs
+        self.left_out |= {r.run_id: None for r in piece.runs if r.run_key in self.forgotten}
+        runs = [run for run in piece.runs if run.run_key not in self.forgotten]
+        self.pending += map(self._kept, runs) if self.onto else runs
         self.points += sum(len(s.steps) for run in piece.runs for s in run.series.values())
         if len(self.pending) >= SEGMENT_RUNS or self.points >= SEGMENT_POINTS:
             self.commit(whole=True)
@@ -135,7 +143,7 @@ class _Landing:
             if whole:
                 raise
             return
-        put = self.store.put(self.pending, rows, self.mapping)
+        put = self.store.put(self.pending, rows, self.mapping, self.again)
         for run, row in zip(self.pending, rows, strict=True):
             self.lost += [(run.run_id, note) for note in self._lost(run.run_key, row)]
             self.logged |= dict.fromkeys(row.summary)
@@ -186,6 +194,15 @@ class _Landing:
         loss = resolve(run, self.mapping).columns.get("loss")
         return loss is not None and bool(np.isfinite(getattr(loss.values, "values", nan)).any())
 
+    def _left_out(self) -> Iterator[Note]:
+        if self.left_out:
+            first = ", ".join(list(self.left_out)[:3])
+            message = (
+                f"{len(self.left_out)} runs were forgotten and are left out ({first}); ingest with"
+                " --again to bring them back"
+            )
+            yield Note.of("runs_forgotten", message)
+
     def summary(self) -> Ingest:
         landed = sorted(self.landed, key=lambda item: item[0])  # whatever came first
         last = together([run_id for _, run_id, _ in landed], [row for *_, row in landed])
@@ -197,7 +214,7 @@ class _Landing:
             replaced=self.replaced,
             unchanged=self.unchanged,
             mapped=last.mapped,
-            notes=(*self.notes, *last.notes, *gather(self.lost)),
+            notes=(*self.notes, *last.notes, *gather(self.lost), *self._left_out()),
             also_logged=tuple(
                 name for name in self.logged if name[:1] != "_" and not _named(name, origins)
             ),

@@ -335,6 +335,11 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "The mapping names a column that nobody reads, and that looks like a canonical one.",
             "Correct the name in `[columns]`; a column of your own needs another name.",
         ),
+        _info(
+            "runs_forgotten",
+            "Runs of the source were forgotten (`scalefit runs forget`), and are left out.",
+            "Ingest with --again to bring them back.",
+        ),
         _warning(
             "columns_lost",
             "A run has lost columns that it had when it was ingested before.",

@@ -60,6 +60,7 @@ class Project:
         progress: Progress | None = None,
         meta: str | None = None,
         onto: bool = False,
+        again: bool = False,
     ) -> Ingest:
         """Read the sources and put their runs into the store, which is made if it is not there; as
         in `scaling_cli.ingest.ingest`."""
@@ -67,7 +68,9 @@ class Project:
 
         store = open_store(self.location, create=True)
         mapping = self.mapping or Mapping()
-        return ingest(store, mapping, sources, as_format, group, select, progress, meta, onto)
+        return ingest(
+            store, mapping, sources, as_format, group, select, progress, meta, onto, again
+        )
 
     def runs(
         self, where: str | None = None, sort: str | None = None, limit: int | None = None

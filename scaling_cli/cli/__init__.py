@@ -136,7 +136,7 @@ def _app(modules: Iterable[ModuleType]) -> typer.Typer:
     made.callback()(_options)
     for module in modules:
         name = _name(module)
-        if module in (fits, store):
+        if module in (fits, runs, store):
             made.add_typer(getattr(module, name), name=name)
         else:
             made.command(name)(getattr(module, name))

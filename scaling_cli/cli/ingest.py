@@ -54,6 +54,7 @@ def ingest(
     sweep: Annotated[
         str, typer.Option("--sweep", help="Only the runs of this W&B sweep.", metavar="ID")
     ] = "",
+    again: Annotated[bool, typer.Option("--again", help="Also runs that were forgotten.")] = False,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -72,7 +73,7 @@ def ingest(
     with _Bar() if sys.stderr.isatty() else _Count() as progress:
         try:
             project = open_project(store, config)
-            done = project.ingest(sources, as_format, group, select, progress, meta)
+            done = project.ingest(sources, as_format, group, select, progress, meta, again=again)
         except KeyboardInterrupt:
             progress.close()
             say(

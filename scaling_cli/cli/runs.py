@@ -1,4 +1,4 @@
-"""`scalefit runs`"""
+"""`scalefit runs`: list, forget"""
 
 from __future__ import annotations
 
@@ -16,12 +16,18 @@ from scaling_cli.cli.common import (
     answer,
     command,
     names,
+    say,
     say_notes,
 )
+from scaling_cli.errors import InputError
+
+runs = typer.Typer(invoke_without_command=True, add_completion=False)
 
 
+@runs.callback()
 @command
-def runs(
+def listing(
+    context: typer.Context,
     where: WhereOption = None,
     by: ByOption = None,
     sort: Annotated[
@@ -42,6 +48,8 @@ def runs(
 
     Example: scalefit runs --where 'params > 50K' --sort loss --limit 10
     """
+    if context.invoked_subcommand:
+        return
     from scaling_cli.project import open_project
     from scaling_cli.report.stores import groups_table, runs_json, runs_table
 
@@ -53,3 +61,28 @@ def runs(
         {"runs": runs_json(found)} if as_json else {},
         lambda: [groups_table(found.table, keys) if keys is not None else runs_table(found)],
     )
+
+
+@runs.command()
+@command
+def forget(
+    where: Annotated[str, typer.Argument(help="Which runs: as --where.", metavar="EXPR")],
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Take runs out of the store.
+
+    Ingesting their source again does not bring them back, unless it is with --again.
+
+    Example: scalefit runs forget "status == 'failed' and tokens < 1M"
+    """
+    from scaling_cli.project import open_project
+    from scaling_cli.quantities import counted
+
+    project = open_project(store, None)
+    chosen = project.runs(where).records
+    if not chosen:
+        raise InputError(f"'{where}' matches no run", "See `scalefit runs`.")
+    project.store.forget(record.run_key for record in chosen)
+    answer(as_json, {"forgotten": [record.run_id for record in chosen]}, list)
+    say(f"Forgot {counted(len(chosen), 'run')}.")

@@ -46,6 +46,7 @@ LINES: dict[str, list[str]] = {
     "init": ["init", "{source}", "-o", "-"],
     "runs": ["runs"],
     "show": ["show", "{run}"],
+    "runs forget": ["runs", "forget", "params > 0", "--store", "{folder}/spare"],
     "laws": ["laws", "chinchilla"],
     "fit": ["fit", "--law", "chinchilla", "--by", "recipe", "--bootstrap", "20"],
     "fits": ["fits"],
@@ -190,6 +191,9 @@ def test_nothing_hostile_reaches_a_reader(
     if name == "fits forget":  # which spends what it names
         kept = open_store(hostile["store"]).fits
         kept.save(kept.load(kept.listed()[-1:]), "spare")
+    elif name == "runs forget":
+        ingest = ["ingest", hostile["source"], "--again", "--store", f"{hostile['folder']}/spare"]
+        CliRunner().invoke(app, ingest)
     result = invoke(LINES[name], output, hostile, monkeypatch)
     expected = {"check": 1}.get(name, 0)
     assert result.exit_code == expected, (result.stdout, result.stderr)

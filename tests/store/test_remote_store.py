@@ -123,3 +123,41 @@ def test_a_client_that_would_overwrite_is_refused() -> None:
     fsspec.register_implementation("old", Old, clobber=True)
     with pytest.raises(UnreachableError, match="cannot refuse to overwrite"):
         open_store("old://x")
+
+
+@pytest.mark.parametrize("answer", ["lost", "doubled", "late"])
+def test_a_commit_whose_answer_goes_astray_loses_nothing(
+    url: str, answer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A PUT that succeeded and said that it failed; that was sent twice; that arrives when its
+    writer has given up. Another writer commits all the while."""
+    store, other = (open_store(url, create=True) for _ in range(2))
+    put(store, "before", 1)
+    send, sent = store.files.create, []
+
+    def create(name: str, content: bytes) -> bool:
+        if name.endswith(".head") or sent:
+            return send(name, content)
+        sent.append((name, content))
+        if answer == "late":
+            raise UnreachableError("timeout")
+        assert send(name, content)
+        if answer == "doubled":
+            return send(name, content)
+        raise UnreachableError("connection reset")
+
+    monkeypatch.setattr(store.files, "create", create)
+    if answer == "late":
+        with pytest.raises(UnreachableError):
+            put(store, "mine", 2)
+        assert send(*sent[0])
+    else:
+        put(store, "mine", 2)
+    put(other, "theirs", 3)
+    assert {r.run_id: r.final["loss"] for r in open_store(url).runs()} == {
+        "before": 1.0,
+        "mine": 2.0,
+        "theirs": 3.0,
+    }
+    assert len(store.series()) == 3
+    assert store.verify().problems == ()
