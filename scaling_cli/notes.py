@@ -627,7 +627,7 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
         _warning(
             "flops_not_6nd",
             "The compute of these runs is not 6 params tokens; budgets are counted as theirs is.",
-            "Nothing, if `flops` is what the runs cost; otherwise leave it out of the mapping.",
+            "Nothing, if `flops` is what the runs cost; else leave it out of the mapping.",
         ),
         _severe(
             "flops_unclear",
