@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Mapping as Table
 from dataclasses import dataclass, field, replace
 from math import isnan, nan
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,6 +51,65 @@ class Ingest:
         document["also_logged"] = list(self.also_logged)
         document["missing"] = {name: list(ids) for name, ids in self.missing.items()}
         return document | {"warnings": [note.to_json() for note in self.notes]}
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What an ingest would read. `runs`: a document each; `mapped` as of an Ingest; `forms`: a
+    console log -> its form and its first lines with what was read in them."""
+
+    runs: tuple[dict[str, Any], ...]
+    mapped: Table[str, Table[str, int]]
+    forms: Table[str, tuple[str, list[str]]]
+    notes: tuple[Note, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        forms = {
+            source: {"form": form, "matches": found} for source, (form, found) in self.forms.items()
+        }
+        document = {"dry_run": True, "runs": list(self.runs), "mapped": self.mapped}
+        return document | {"console": forms, "warnings": [note.to_json() for note in self.notes]}
+
+
+_SHOWN = 3  # console logs whose lines are shown
+
+
+def preview(
+    mapping: Mapping,
+    sources: Sequence[str],
+    as_format: str | None = None,
+    group: str | None = None,
+    select: Selection | None = None,
+    meta: str | None = None,
+) -> Preview:
+    """What the sources hold, with nothing written."""
+    from scaling_cli.adapters import console
+
+    runs: list[dict[str, Any]] = []
+    notes: list[Note] = []
+    ends: list[tuple[str, Final]] = []
+    forms: dict[str, tuple[str, list[str]]] = {}
+    for piece in stream(sources, as_format, mapping, group, select, meta=meta):
+        notes += piece.notes
+        rows = finals(piece.runs, mapping, strict=False).rows
+        for run, row in zip(piece.runs, rows, strict=True):
+            ends.append((run.run_id, row))
+            steps = [s.steps for s in run.series.values() if len(s.steps)]
+            runs.append(
+                {
+                    "run_id": run.run_id,
+                    "source": run.source,
+                    "first_step": min((int(s[0]) for s in steps), default=None),
+                    "last_step": max((int(s[-1]) for s in steps), default=None),
+                    "points": sum(map(len, steps)),
+                    "metrics": sorted(run.series),
+                }
+            )
+            is_log = run.run_key.startswith(f"{console.name}:")
+            if is_log and len(forms) < _SHOWN and Path(run.source).is_file():
+                forms[run.source] = console.matches(Path(run.source), run.source, mapping)
+    last = together([run_id for run_id, _ in ends], [row for _, row in ends])
+    return Preview(tuple(runs), last.mapped, forms, (*notes, *last.notes))
 
 
 def ingest(

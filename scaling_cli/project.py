@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from scaling_cli.fitting.result import FailedFit, Fit
     from scaling_cli.grouped import Parts
     from scaling_cli.in_full import RunInFull
-    from scaling_cli.ingest import Ingest
+    from scaling_cli.ingest import Ingest, Preview
     from scaling_cli.observe import Runs
     from scaling_cli.planning.splits import Allocation
     from scaling_cli.progress import Progress
@@ -71,6 +71,19 @@ class Project:
         return ingest(
             store, mapping, sources, as_format, group, select, progress, meta, onto, again
         )
+
+    def preview(
+        self,
+        sources: Sequence[str],
+        as_format: str | None = None,
+        group: str | None = None,
+        select: Selection | None = None,
+        meta: str | None = None,
+    ) -> Preview:
+        """What `ingest` would read of the sources; nothing is written."""
+        from scaling_cli.ingest import preview
+
+        return preview(self.mapping or Mapping(), sources, as_format, group, select, meta)
 
     def runs(
         self, where: str | None = None, sort: str | None = None, limit: int | None = None

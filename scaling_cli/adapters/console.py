@@ -48,6 +48,7 @@ _NO_LOGS = re.compile(
     r"\.(?:pyi?|md|rst|cc?|cpp|cuh?|h|hpp|[jt]s|java|go|rs|jl|html|css|xml|ya?ml|toml|cfg|ini|tex|bib"
     r"|ipynb|json|jsonl|ndjson|[ct]sv|sh|sbatch|sql|parquet|db|patch|diff|svg)"
 )
+_NO_STEP = np.int64(-(1 << 62))
 _SEEN = 2  # different steps that make a file such a log
 _CANDIDATES = 512  # layouts that a form is chosen by
 _PIECE = 1 << 16
@@ -143,18 +144,22 @@ def matches(path: Path, source: str, mapping: Mapping, most: int = 3) -> tuple[s
 
 def nearest(head: bytes) -> str:
     """Which form the lines of a text come nearest to, and what they lack; empty if to none."""
-    text = decoded(head)
-    for line in text.split(b"\n")[:512]:
-        if len(line) > LONGEST or not _CANDIDATE.search(line):
-            continue
-        for form in FORMS:
+    lines = [
+        line
+        for line in decoded(head).split(b"\n")[:512]
+        if len(line) <= LONGEST and _CANDIDATE.search(line)
+    ]
+    for form in FORMS:
+        for line in lines:
             if form.rows and console_rows.row(line):
                 return f"what {form.name} prints (but for too few rows)"
             plan = plan_of(form, line)
             if plan is not None and plan.kind == "lines":
                 named = any(_LOSS.search(span.name) for span in plan.spans)
                 lacks = "too few steps" if named else "no loss beside its step"
-                return f"what {form.name} prints ({lacks}: {line.decode('utf-8', 'replace')[:60]})"
+                shown = line.decode("utf-8", "replace")[:60]
+                trainer = "any trainer" if form.any_trainer else form.name
+                return f"what {trainer} prints ({lacks}: {shown})"
     return ""
 
 
@@ -214,6 +219,8 @@ def _once(
     """Points without those that two lines hold of one step, if they are the same or no loss."""
     again = np.zeros(len(steps), bool)
     again[:-1] = steps[1:] == steps[:-1]
+    if not again.any():
+        return steps, values
     if _LOSS.search(called):
         again[:-1] &= values[1:] == values[:-1]
     return steps[~again], values[~again]
@@ -351,19 +358,14 @@ class _Log:
             plan = plan_of(form, layout.line)
             if plan is None:
                 continue
-            numbers, values = self._values(layout, plan)
-            if plan.kind == "lines":
-                at.append(numbers)
-                for own, found in columns.items():
-                    place = (
-                        [span.name for span in plan.spans].index(own)
-                        if own in [span.name for span in plan.spans]
-                        else None
-                    )
-                    found.append(
-                        np.full(len(numbers), np.nan) if place is None else values[:, place]
-                    )
-            self._add(plan, numbers, values)
+            for numbers, spans, values in self._values(layout, plan):
+                if plan.kind == "lines":
+                    at.append(numbers)
+                    places = {span.name: place for place, span in enumerate(spans)}
+                    none = np.full(len(numbers), np.nan)
+                    for own, found in columns.items():
+                        found.append(values[:, places[own]] if own in places else none)
+                self._add(plan, numbers, spans, values)
         order = np.argsort(np.concatenate([*at, np.empty(0, np.intp)]), kind="stable")
         self.at = np.concatenate([*at, np.empty(0, np.intp)])[order]
         joined = {
@@ -375,17 +377,21 @@ class _Log:
         self.totals, self.ranks = joined[TOTAL][kept], joined[RANK][kept]
         self.epochs = joined[EPOCH][kept]
 
-    def _values(self, layout: Layout, plan: Plan) -> tuple[NDArray[np.intp], Floats]:
+    def _values(
+        self, layout: Layout, plan: Plan
+    ) -> list[tuple[NDArray[np.intp], Sequence[Span], Floats]]:
         def again(line: bytes) -> Sequence[Span] | None:
             found = plan_of(self.form, line)
             return None if found is None else found.spans
 
         numbers = self.lines.numbers_of(layout)
         fixed = () if plan.made is None else plan.made.fixed
-        return numbers, self.lines.values(numbers, plan.spans, again, fixed)
+        return self.lines.values(numbers, plan.spans, again, fixed)
 
-    def _add(self, plan: Plan, numbers: NDArray[np.intp], values: Floats) -> None:
-        for place, span in enumerate(plan.spans):
+    def _add(
+        self, plan: Plan, numbers: NDArray[np.intp], spans: Sequence[Span], values: Floats
+    ) -> None:
+        for place, span in enumerate(spans):
             if span.name in (STEP, TOTAL, RANK):
                 continue
             called = plan.called(span.name)
@@ -410,7 +416,7 @@ class _Log:
         parts = sessions(at, steps, self.totals[alone], self.epochs[alone], found)
         for place, part in enumerate(parts):
             run_id = stem if len(parts) == 1 else f"{stem}-{place + 1}"
-            yield self._run(run_id, source, part, found, at, notes)
+            yield self._run(run_id, source, part, found, notes)
 
     def _repeat(self, known: NDArray[np.bool_]) -> bool:
         """Whether more than one rank prints the same steps."""
@@ -427,11 +433,10 @@ class _Log:
         source: str,
         part: Session,
         settings: list[tuple[int, str, int | float | str]],
-        kept: NDArray[np.intp],
         notes: Sequence[Note],
     ) -> Run:
         notes = list(notes)
-        points, placed = self._points(part, kept)
+        points, placed = self._points(part)
         config = {key: value for number, key, value in settings if part.first <= number < part.end}
         if part.total is not None:
             config[TOTAL] = part.total
@@ -458,6 +463,7 @@ class _Log:
                     "step_counts_rows", "no line has a step: what counts as its step is the epoch"
                 )
             )
+            config["step_is"] = "epoch"
         notes += part.notes
         if self.commas:
             told = ", ".join(
@@ -483,30 +489,49 @@ class _Log:
     def _side(self, placed: dict[str, str]) -> str:
         return "after them" if "before" in placed.values() else "before them"
 
-    def _points(self, part: Session, kept: NDArray[np.intp]) -> tuple[Points, dict[str, str]]:
+    def _points(self, part: Session) -> tuple[Points, dict[str, str]]:
         """The points of a session, by name; and which names stand in lines without a step."""
         found: Points = {}
         placed: dict[str, str] = {}
+        at_line = np.full(len(self.lines.codes), _NO_STEP)
+        at_line[part.at] = part.steps
+        steps_of: dict[tuple[int, str], NDArray[np.int64]] = {}
         for called, pieces in self.points.items():
-            numbers = np.concatenate([piece[0] for piece in pieces])
-            values = np.concatenate([piece[1] for piece in pieces])
-            kinds = np.repeat([piece[2] for piece in pieces], [len(piece[0]) for piece in pieces])
-            order = np.argsort(numbers, kind="stable")
-            numbers, values, kinds = numbers[order], values[order], kinds[order]
-            inside = (numbers >= part.first) & (numbers < part.end)
-            if self.at.size != kept.size:  # of the ranks that are left out, nothing
-                inside &= (kinds != "lines") | np.isin(numbers, kept)
-            numbers, values, kinds = numbers[inside], values[inside], kinds[inside]
-            if not len(numbers):
+            steps, values, lines = [], [], []
+            for numbers, column, kind in pieces:
+                key = id(numbers), kind
+                if key not in steps_of:
+                    steps_of[key] = self._steps_at(numbers, kind, part, at_line)
+                steps.append(steps_of[key])
+                values.append(column)
+                lines.append(numbers)
+            joined, column = np.concatenate(steps), np.concatenate(values)
+            if len(pieces) > 1:
+                order = np.argsort(np.concatenate(lines), kind="stable")
+                joined, column = joined[order], column[order]
+
+            kept = joined != _NO_STEP
+            if not kept.all():
+                joined, column = joined[kept], column[kept]
+            if not len(joined):
                 continue
-            earlier = np.searchsorted(part.at, numbers, side="right") - 1
-            later = np.minimum(np.searchsorted(part.at, numbers), len(part.at) - 1)
-            place = np.where((kinds == "before") | (earlier < 0), later, earlier)
-            steps = part.steps[place]
+            kinds = {kind for *_, kind in pieces}
             if "lines" not in kinds and not self.form.below:
                 placed[called] = "before" if "before" in kinds else "after"
-            found[called] = _once(called, steps, values)
+            found[called] = _once(called, joined, column)
         return found, placed
+
+    @staticmethod
+    def _steps_at(
+        numbers: NDArray[np.intp], kind: str, part: Session, at_line: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """The step of each of these lines; _NO_STEP where it is of no session's or is left out."""
+        if kind == "lines":
+            return at_line[numbers]
+        earlier = np.searchsorted(part.at, numbers, side="right") - 1
+        later = np.minimum(np.searchsorted(part.at, numbers), len(part.at) - 1)
+        steps = part.steps[np.where((kind == "before") | (earlier < 0), later, earlier)]
+        return np.where((numbers >= part.first) & (numbers < part.end), steps, _NO_STEP)
 
     def _in_nats(self, points: Points) -> tuple[Points, list[Note]]:
         """With the losses in nats that are printed to base 2."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from scaling_cli.adapters.console_lines import COUNTER, EVALUATION
+
 LN_2 = 0.6931471805599453
 
 
@@ -180,11 +182,17 @@ FORMS = (
     Form(
         "a step and names",
         "any trainer",
-        ("~global_step|step|iteration|iter|it|update|num_updates",),
-        after=("~val",),
+        (COUNTER + "global_step|step|iteration|iter|it|update|num_updates",),
+        after=(EVALUATION,),
         any_trainer=True,
     ),
-    Form("an epoch and names", "any trainer", ("~epoch",), any_trainer=True, by_epoch=True),
+    Form(
+        "an epoch and names",
+        "any trainer",
+        (COUNTER + "epoch",),
+        any_trainer=True,
+        by_epoch=True,
+    ),
 )  # fmt: skip
 
 # Settings that logs print once, whatever the trainer: a template, and what its numbers multiply.

@@ -11,7 +11,6 @@ and behind it is passed over, unless it begins with `^`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -19,6 +18,7 @@ from scaling_cli.errors import InputError
 from scaling_cli.quantities import SUFFIXES
 
 STEP, TOTAL = "step", "total_steps"
+COUNTER, EVALUATION = "\0counter:", "\0evaluation"  # what no mapping can write
 
 # A group of thousands is three digits; `1,04` is half a decimal comma.
 NUMBER = (
@@ -102,7 +102,7 @@ class Template:
     @cached_property
     def anchor(self) -> bytes:
         """The longest word that its lines hold as it stands: a quick look before the pattern."""
-        if self.text.startswith("~"):
+        if self.text.startswith((COUNTER, EVALUATION)):
             return b""
         words = _PLACE.sub(" ", self.text.removeprefix("^")).split() or [""]
         return max(words, key=len).encode()
@@ -110,7 +110,9 @@ class Template:
     @cached_property
     def fixed(self) -> tuple[bytes, ...]:
         """Its words that hold digits."""
-        words = re.findall(r"\w*\d\w*", "" if self.text[:1] == "~" else _PLACE.sub(" ", self.text))
+        if self.text.startswith((COUNTER, EVALUATION)):
+            return ()
+        words = re.findall(r"\w*\d\w*", _PLACE.sub(" ", self.text))
         return tuple(word.encode() for word in words)
 
     def spans(self, line: bytes) -> list[Span] | None:
@@ -179,12 +181,13 @@ def below(line: bytes) -> Span | None:
 
 @cache
 def template(text: str) -> Template:
-    """A template's pattern; InputError says what is wrong in it. `~step|iter` is a counter of one
-    of these names, `~val` a loss of an evaluation."""
-    if text == "~val":
+    """A template's pattern; InputError says what is wrong in it. COUNTER and names, parted by
+    bars, are a counter of one of these names, EVALUATION is a loss of an evaluation."""
+    if text == EVALUATION:
         return Template(text, re.compile(_EVALUATION), ("val_loss",), False)
-    if text.startswith("~"):
-        return Template(text, re.compile(_COUNTER % text[1:].encode()), (STEP, TOTAL), True)
+    if text.startswith(COUNTER):
+        counters = text.removeprefix(COUNTER).encode()
+        return Template(text, re.compile(_COUNTER % counters), (STEP, TOTAL), True)
     pieces = _PLACE.split(text.removeprefix("^"))
     names: list[str] = []
     pattern = rb"^(?:\[?\w*\d+\]?:)?\s*" if text.startswith("^") else b""
@@ -233,9 +236,3 @@ def _literal(text: str) -> bytes:
     inner = rb"\s+".join(re.escape(word.encode()) for word in words if word)
     before, behind = rb"\s*" * (not words[0]), rb"\s*" * (not words[-1])
     return before + inner + (behind if inner else b"")
-
-
-def literals(text: str) -> Iterator[str]:
-    """The words of a template that a line of it holds."""
-    for piece in _PLACE.split(text)[::2]:
-        yield from re.findall(r"[A-Za-z_]{3,}", piece)

@@ -80,6 +80,8 @@ def read(adapter: str, run_id: str, source: str, lines: Lines, settings: Sequenc
     ]
     if note is not None:
         notes.append(note)
+        if note.code == "step_counts_rows":
+            config["step_is"] = "rows"
     return make_run(adapter, run_id, source, config, logged.points(), notes)
 
 

@@ -61,10 +61,8 @@ def _nearest(texts: Sequence[tuple[Found, bytes]]) -> tuple[str, str] | None:
     """The first of these that is near a form of a console log, and how near."""
     from scaling_cli.adapters.console import nearest
 
-    for file, head in texts[:64]:
-        if near := nearest(head):
-            return file.source, near
-    return None
+    found = [(file.source, near) for file, head in texts[:64] if (near := nearest(head))]
+    return min(found, key=lambda each: "any trainer" in each[1], default=None)
 
 
 def hint(path: Path, head: bytes) -> str:

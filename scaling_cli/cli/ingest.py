@@ -55,6 +55,10 @@ def ingest(
         str, typer.Option("--sweep", help="Only the runs of this W&B sweep.", metavar="ID")
     ] = "",
     again: Annotated[bool, typer.Option("--again", help="Also runs that were forgotten.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show what would be read, and write nothing."),
+    ] = False,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -67,9 +71,14 @@ def ingest(
     Example: scalefit ingest logs/ --config scalefit.toml
     """
     from scaling_cli.project import open_project
-    from scaling_cli.report.stores import ingest_tables
+    from scaling_cli.report.stores import ingest_tables, preview_tables
 
     select = Selection(filter, tuple(many(tag or [])), sweep)
+    if dry_run:
+        seen = open_project(store, config).preview(sources, as_format, group, select, meta)
+        say_notes(seen.notes)
+        answer(as_json, seen.to_json(), lambda: preview_tables(seen))
+        return
     with _Bar() if sys.stderr.isatty() else _Count() as progress:
         try:
             project = open_project(store, config)

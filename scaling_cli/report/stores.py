@@ -11,12 +11,13 @@ from scaling_cli.quantities import count, counted, percent
 from scaling_cli.report.listing import RANGES, Listing, group_name, span
 
 if TYPE_CHECKING:
-    from scaling_cli.ingest import Ingest
+    from scaling_cli.ingest import Ingest, Preview
     from scaling_cli.observe import Runs
     from scaling_cli.store import RunRecord
     from scaling_cli.store.upkeep import Compacted, Verified
     from scaling_cli.table import Table
 
+_PREVIEWED, _NAMES = 20, 8  # runs, and names of each, of a dry run
 UNKNOWN = "?"
 LISTED = 12  # names of further metrics
 HOW = {
@@ -104,6 +105,30 @@ def _left_to_do(ingest: Ingest) -> Iterator[str]:
         else:
             named = ", ".join(ids[:3]) + (" ..." if ids[3:] else "")
             yield f"no {name} in {len(ids)} of {ingest.runs} runs ({named}): {HOW[name]}"
+
+
+def preview_tables(preview: Preview) -> list[Listing]:
+    runs = tuple(
+        (
+            run["run_id"],
+            "-" if run["first_step"] is None else f"{run['first_step']} to {run['last_step']}",
+            f"{run['points']:,}",
+            ", ".join(run["metrics"][:_NAMES]) + ", ..." * (len(run["metrics"]) > _NAMES),
+        )
+        for run in preview.runs[:_PREVIEWED]
+    )
+    mapped = tuple(
+        (column, origin, str(number))
+        for column, origins in preview.mapped.items()
+        for origin, number in origins.items()
+    )
+    lines = tuple((form, line) for form, found in preview.forms.values() for line in found)
+    title = f"{counted(len(preview.runs), 'run')} would be read; nothing was written"
+    tables = [Listing(title, ("run", "steps", "points", "names"), runs, left=4)]
+    if lines:
+        tables.append(Listing("First lines that match", ("form", "line"), lines, left=2))
+    heads = ("column", "taken from", "runs")
+    return [*tables, Listing("What would be read as what", heads, mapped, left=2)]
 
 
 def verified_table(verified: Verified) -> Listing:
