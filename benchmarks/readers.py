@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from benchmarks.rows import seconds
 from scaling_cli.adapters import tensorboard
 from scaling_cli.adapters.reading import read_sources
 
-title = "Readers: TensorBoard, offline W&B, JSON lines"
+title = "Readers: TensorBoard, offline W&B, JSON lines, console logs"
 SCALARS = 200_000  # in 4 runs of 5 tags
 WANDB_ROWS, WANDB_KEYS = 20_000, 11
 LINES = 200_000
@@ -144,6 +146,71 @@ def json_lines(folder: Path) -> Path:
     return folder / "run.jsonl"
 
 
+def console_logs(folder: Path) -> dict[str, tuple[Path, re.Pattern[str]]]:
+    """Logs of LINES lines in three trainers' forms, each with a pattern written for it alone."""
+    loss = 3 + np.random.default_rng(0).random(LINES)
+    forms: dict[str, tuple[Callable[[int], str], str]] = {
+        "nanochat": (
+            lambda s: (
+                f"step {s:06d}/{LINES:06d} ({100 * s / LINES:.2f}%) | loss: {loss[s]:.6f}"
+                f" | lrm: 1.00 | dt: {300 + loss[s]:.2f}ms | tok/sec: {1048576 + s:,}"
+                f" | bf16_mfu: {45 + loss[s]:.2f} | epoch: 1 | total time: {s / 60:.2f}m"
+            ),
+            r"step (\d+)/\d+ \([\d.]+%\) \| loss: ([\d.]+) \| lrm: ([\d.]+) \| dt: ([\d.]+)ms"
+            r" \| tok/sec: ([\d,]+) \| bf16_mfu: ([\d.]+) \| epoch: (\d+) \| total time: ([\d.]+)m",
+        ),
+        "Megatron-LM": (
+            lambda s: (
+                f" iteration {s:8d}/{LINES:8d} | consumed samples: {s * 256:12d} | elapsed time per"
+                f" iteration (ms): {1310 + loss[s]:.1f} | learning rate: 3.000E-04 | global batch"
+                f" size:   256 | lm loss: {loss[s]:.6E} | grad norm: {loss[s] / 9:.3f} |"
+            ),
+            r"iteration +(\d+)/ *\d+ \| consumed samples: +(\d+) \| elapsed time per iteration"
+            r" \(ms\): ([\d.]+) \| learning rate: ([\d.E+-]+) \| global batch size: +(\d+)"
+            r" \| lm loss: ([\d.E+-]+) \| grad norm: ([\d.]+)",
+        ),
+        "modded-nanogpt": (
+            lambda s: (
+                f"step:{s}/{LINES} train_loss:{loss[s]:.4f} train_time:{s * 143}ms"
+                f" step_avg:{140 + loss[s]:.2f}ms"
+            ),
+            r"step:(\d+)/\d+ train_loss:([\d.]+) train_time:(\d+)ms step_avg:([\d.]+)ms",
+        ),
+    }
+    found = {}
+    for name, (line, pattern) in forms.items():
+        path = folder / f"{name}.log"
+        path.write_text("".join(line(step) + "\n" for step in range(1, LINES)))
+        found[name] = path, re.compile(pattern)
+    return found
+
+
+def by_pattern(path: Path, pattern: re.Pattern[str]) -> list[Any]:
+    """What is written for one log: a pattern that knows its names and their order."""
+    columns: list[list[float]] = [[] for _ in range(pattern.groups)]
+    with path.open() as file:
+        for line in file:
+            match = pattern.search(line)
+            if match is not None:
+                for column, text in zip(columns, match.groups(), strict=True):
+                    column.append(float(text.replace(",", "")))
+    return [np.array(column) for column in columns]
+
+
+_PAIR = re.compile(r"([A-Za-z_][\w /()]*?)\s*[:= ]\s*([-+]?[\d,]*\.?\d+(?:[eE][-+]?\d+)?)")
+
+
+def by_names(path: Path) -> Points:
+    """What is written for any log: every name of a line with its number."""
+    points: dict[str, list[tuple[int, float]]] = {}
+    with path.open() as file:
+        for line in file:
+            (_, step), *others = _PAIR.findall(line)
+            for name, text in others:
+                points.setdefault(name, []).append((int(step), float(text.replace(",", ""))))
+    return {key: arrays(found) for key, found in points.items()}
+
+
 def standard_library(path: Path) -> Points:
     points: dict[str, list[tuple[int, float]]] = {}
     with path.open("rb") as file:
@@ -201,6 +268,11 @@ def run() -> str:
         path = json_lines(folder / "jsonl")
         spent = seconds(lambda: standard_library(path), ours(path))
         rows += lines("JSON lines", 4 * LINES, spent, "json of the standard library")
+        (folder / "console").mkdir()
+        for name, (log, pattern) in console_logs(folder / "console").items():
+            spent = seconds(partial(by_pattern, log, pattern), partial(by_names, log), ours(log))
+            peers = ("one pattern of its own", "every name and number")
+            rows += lines(f"console, {name}", pattern.groups * LINES, spent, *peers)
     return "\n".join(rows)
 
 

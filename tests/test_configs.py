@@ -15,6 +15,7 @@ import pytest
 from scaling_cli.checks import read_checks
 from scaling_cli.mapping import load_mapping
 from scaling_cli.project import open_project
+from tests.adapters.test_console_forms import CASES, loss
 from tests.places import ROOT
 
 CI = ROOT / "configs" / "ci"
@@ -226,3 +227,27 @@ def test_what_the_hugging_face_trainer_saves_is_named(tmp_path: Path) -> None:
     final = ingested("hf-trainer", tmp_path / "run", tmp_path / "store")
     assert (final["params"], final["tokens"], final["flops"]) == (5e6, 20_000, 6e11)
     assert final["loss"] == pytest.approx(3 * 20**-0.1)
+
+
+# What a table of runs beside the log gives, where the console of a trainer says no more.
+CONSOLES: dict[str, tuple[str, str]] = {
+    "modded-nanogpt": ("modded-nanogpt", "params,batch_tokens\nd12,5e6,524288"),
+    "nanogpt": ("nanoGPT", ""),
+    "megatron": ("Megatron-LM", "params\nd12,5e6"),
+    "litgpt": ("litgpt", "batch_tokens\nd12,524288"),
+    "composer": ("Composer", "params\nd12,5e6"),
+    "fairseq": ("fairseq", ""),
+}
+
+
+@pytest.mark.parametrize("trainer", CONSOLES)
+def test_what_trainers_print_is_named(trainer: str, tmp_path: Path) -> None:
+    form, table = CONSOLES[trainer]
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "d12.log").write_text(CASES[form][0])
+    if table:
+        (tmp_path / "logs" / "runs.csv").write_text(f"run_id,{table}\n")
+    final = ingested(trainer, tmp_path / "logs", tmp_path / "store")
+    assert final["loss"] == pytest.approx(loss(2000) + 0.01, abs=1e-3)
+    assert final["tokens"] == 2000 * 524_288
+    assert final["params"] >= 5e6

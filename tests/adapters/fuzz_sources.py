@@ -39,6 +39,7 @@ from scaling_cli.adapters.reading import read_sources
 from scaling_cli.adapters.wire import PAD
 from scaling_cli.errors import ScalefitError
 from scaling_cli.project import open_project
+from tests.adapters.test_console_forms import CASES
 from tests.places import ROOT
 
 SAMPLES = ROOT / "sample_runs"
@@ -77,6 +78,8 @@ def seeds() -> dict[str, bytes]:
             b"step %05d/00100 (1%%) | loss: %f | tok/sec: 1,024\n" % (s, 1 / s)
             for s in range(1, 99)
         ),
+        **{f"{name.split()[0]}.out": text.encode() for name, (text, *_) in CASES.items()},
+        "powershell.log": CASES["nanochat"][0].encode("utf-16"),
         "0/" + "a" * 32 + "/metrics/loss": b"".join(
             b"%d %f %d\n" % (9, 1 / s, s) for s in range(1, 99)
         ),
