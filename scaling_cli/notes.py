@@ -131,6 +131,11 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             " lack its last part for a moment: ingest again later.",
         ),
         _warning(
+            "counter_does_not_rise",
+            "A printed name says tokens or FLOPs of all so far, but its values do not rise.",
+            "Map it, if it is what a step takes: batch_tokens or tokens in [columns].",
+        ),
+        _warning(
             "decimal_comma",
             "A number holds a comma that may part thousands or decimals, and is left out.",
             "Write decimal points where the log is made, or replace the commas in the file.",

@@ -57,6 +57,7 @@ _CANDIDATE = re.compile(
     rb"(?i)\d[^\n]*(?:step|iter|epoch|batch|update|val|trl|tel|train|loss)"
     rb"|(?:step|iter|epoch|batch|update|val|trl|tel|s:|train|loss)[^\n]*\d"
 )
+_COUNT = re.compile(r"(?i)(?:(?:n|num|total|train|consumed)[ _-])?(?:tokens|flops?)(?:[ _-]seen)?")
 _LOSS = re.compile(r"(?i)loss|ppl|perplexity|bpb|nll|entropy")
 _ARGUMENT = re.compile(rb"(?:\d+:)?\s*([a-z]\w{1,60}) \.{2,} ?(\S[^\n]{0,200}?)\s*")
 _SECRET = re.compile(r"key|token$|secret|passw", re.IGNORECASE)
@@ -224,6 +225,25 @@ def _once(
     if _LOSS.search(called):
         again[:-1] &= values[1:] == values[:-1]
     return steps[~again], values[~again]
+
+
+def _counters(points: Points) -> tuple[Points, list[Note]]:
+    """What is named like a count of all so far and does not rise is of one step, and renamed so."""
+    found: Points = {}
+    flat = []
+    for called, (steps, values) in points.items():
+        if _COUNT.fullmatch(called) and len(values) > 1 and not values[-1] > values[0]:
+            flat.append(called)
+            found[f"{called} of a line"] = steps, values
+        else:
+            found[called] = steps, values
+    if not flat:
+        return points, []
+    message = (
+        f"{', '.join(flat)} does not rise, so it is no count of all so far: it is kept as"
+        f" {', '.join(f'`{called} of a line`' for called in flat)}, and not read as a column"
+    )
+    return found, [Note.of("counter_does_not_rise", message)]
 
 
 def _own(mapping: Mapping) -> Form:
@@ -449,6 +469,8 @@ class _Log:
                     f" step that is printed {self._side(placed)}",
                 )
             )
+        points, more = _counters(points)
+        notes += more
         points, more = self._in_nats(points)
         notes += more
         message = (

@@ -126,6 +126,7 @@ FORMS = (
         ("[epoch={epoch}][batch={step}/{total_steps}]", "[epoch={epoch}][batch={step}]",
          "[batch={step}/{total_steps}]"),
         after=("^Train {*}", "^Eval {*}"),
+        names={"time/batch": "batches before"},  # one less than the batch of the line's head
     ),
     Form(
         "NeMo",
@@ -182,8 +183,15 @@ FORMS = (
     Form(
         "a step and names",
         "any trainer",
-        (COUNTER + "global_step|step|iteration|iter|it|update|num_updates",),
+        ("^[{step}/{total_steps}] {*}",
+         COUNTER + "global_step|step|iteration|iter|it|update|num_updates"),
         after=(EVALUATION,),
+        any_trainer=True,
+    ),
+    Form(
+        "a progress bar",
+        "any trainer",
+        ("| {step}/{total_steps} [{...}, {*}",),
         any_trainer=True,
     ),
     Form(

@@ -48,8 +48,17 @@ _BARS = re.compile(
     + NUMBER
     + rb")",
 )
+_SPLITS = rb"(?i:train|training|val|valid|validation|eval|evaluation|test|dev)"
+# `train_loss 5.04, val_loss 5.05`: a loss needs no colon
+_LOSSES = re.compile(
+    rb"(?:^|[\s,;|(\[{])((?:" + _SPLITS + rb"[ _/-])?(?i:loss|bpb|ppl))\s+(" + NUMBER + rb")"
+)
 _PAIRS = re.compile(
-    rb"(?:^|[\s,;|(\[{])([A-Za-z_][\w/.()%-]*)\s*[:=]\s*['\"]?(" + NUMBER + rb")",
+    rb"(?:^|[\s,;|(\[{])((?:"
+    + _SPLITS
+    + rb"[ _-])?[A-Za-z_][\w/.()%-]*)\s*[:=]\s*['\"]?("
+    + NUMBER
+    + rb")",
 )
 _BELOW = re.compile(rb"\s{2,}([^\s=][^=\n]{0,120})=(" + NUMBER + rb")\s*")
 _COUNTER = (
@@ -137,7 +146,10 @@ def pairs(line: bytes, start: int = 0) -> list[Span]:
     rest = line[start:]
     pattern = _QUOTED if b"':" in rest or b'":' in rest else _BARS if b"|" in rest else _PAIRS
     found = []
-    for match in pattern.finditer(rest):
+    matches = list(pattern.finditer(rest))
+    if pattern is _PAIRS:
+        matches += _LOSSES.finditer(rest)
+    for match in matches:
         first, last = match.span(2)
         if _NO_END.match(rest, last) or (
             rest[first:last][-1:].isalpha() and rest[last : last + 1].isalpha()

@@ -216,3 +216,30 @@ def test_a_mixed_folder_reads_its_logs_and_counts_the_rest(tmp_path: Path) -> No
     assert "37 files held no runs" in note.message
     assert "13 .txt texts, 12 checkpoint or arrays, 12 source files" in note.message
     assert "nearest to what modded-nanogpt prints" in note.message
+
+
+def test_tokens_that_do_not_rise_are_no_count_of_all(tmp_path: Path) -> None:
+    text = "".join(f"| step {s} | loss {9 / s:.3f} | tokens 524288 |\n" for s in range(1, 9))
+    run = one(tmp_path, text)
+    assert "tokens" not in run.series
+    assert set(run.series["tokens of a line"].values) == {524288}
+    assert "counter_does_not_rise" in told(run)
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("[{s}/900] train loss: {l} | val loss: 2.5", {"train loss", "val loss"}),
+        ("train:  10%|███| {s}/900 [00:10<00:20, 3.2it/s, loss={l}, lr=0.0003]\r", {"loss", "lr"}),
+        ("Iteration {s}, train_loss {l}, val_loss 2.5", {"train_loss", "val_loss"}),
+        ("Epoch: {s}, Train Loss: {l}, Val Loss: 2.5", {"Train Loss", "Val Loss"}),
+        ("INFO [Trainer] Step {s}: loss={l}, tokens_seen={s},000", {"loss", "tokens_seen"}),
+    ],
+)
+def test_a_trainer_of_ones_own_is_read_by_its_counter_and_names(
+    line: str, names: set[str], tmp_path: Path
+) -> None:
+    text = "".join(line.format(s=s, l=f"{9 / s:.4f}") + "\n" for s in range(100, 1000, 100))
+    run = one(tmp_path, text)
+    assert set(run.series) == names
+    assert all(s.steps.tolist() == list(range(100, 1000, 100)) for s in run.series.values())
