@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from scaling_cli.fitting.document import digest_of
 from scaling_cli.mapping import Mapping
 from scaling_cli.project import Project
 from scaling_cli.saved import load_fits
-from tests.places import SAMPLES
+from tests.places import ROOT, SAMPLES
 
 MAPPING = SAMPLES / "scalefit.toml"
 REPEATS = ("baseline-repeat-d32l2-9.0e11-s1", "baseline-repeat-d32l2-9_0e11-s2")
@@ -236,6 +237,18 @@ def test_a_check_for_no_run_is_skipped(store: Path, tmp_path: Path) -> None:
 def test_an_unknown_run_is_an_error(store: Path) -> None:
     result = run("check", "rotary-holdout-d96l3", "--store", store, code=2)
     assert "rotary-holdout-d96l3-3.3e13" in result.stderr
+
+
+def test_the_page_as_written_passes_on_the_shipped_runs(store: Path, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
+    written = page.partition("```toml\n")[2].partition("```")[0]
+    shutil.copy(store / "ladder.fit.json", tmp_path)
+    found = checked(store, tmp_path, written)
+    assert {item["status"] for item in found} == {"pass", "skip"}
+    assert {item["rule"] for item in found if item["status"] == "pass"} == set(
+        re.findall(r'rule = "(\w+)"', written)
+    )
+    assert sum(item["status"] == "pass" for item in found) > 200
 
 
 # The frozen fit
