@@ -337,22 +337,24 @@ def explained_notes(
 ) -> list[Note]:
     """A fit that lies no nearer to the targets [rows] than their median does.
 
-    By squares, each held to what an outlier is: where most models of a table are at chance, the
-    medians of both are the noise, whatever the fit says of the others.
+    By squares: where most models of a table are at chance, the medians of both are the noise,
+    whatever the fit says of the others. By squares of what is held to an outlier's distance too: a
+    robust fit is not to blame for the one run that it leaves aside.
     """
     weights = np.ones(len(target)) if weights is None else weights
     most = OUTLIER * MAD * weighted_median(np.abs(missed), weights)
-    left, spread = (
-        float(np.sqrt(weights @ np.minimum(np.abs(away), most) ** 2))
-        for away in (missed, target - weighted_median(target, weights))
-    )
-    if not left > LITTLE * spread or not spread > 0:
-        return []
+    aways = np.abs(missed), np.abs(target - weighted_median(target, weights))
+    shares = []
+    for reach in (np.inf, most):
+        left, spread = (float(np.sqrt(weights @ np.minimum(away, reach) ** 2)) for away in aways)
+        if not left > LITTLE * spread or not spread > 0:
+            return []
+        shares.append(left / spread)
     return [
         Note(
             "explains_little",
             "severe",
-            f"The fit is hardly nearer to the runs than their median {name} is ({left / spread:.0%}"
+            f"The fit is hardly nearer to the runs than their median {name} is ({min(shares):.0%}"
             " of the distance): the law is not theirs, or the noise hides it.",
         )
     ]

@@ -446,3 +446,12 @@ def test_splits_keep_a_budget_of_the_compute_that_runs_measure() -> None:
     assert "flops_unclear" in codes(unclear, "severe")
     assert allocate_fit(unclear, 1e19).params is None
     assert not codes(fit(LAW, runs(**ladder()), QUICK)) & {"flops_unclear", "flops_not_6nd"}
+
+
+def test_a_curve_that_has_reached_its_floor_is_explained() -> None:
+    """Most runs stand at the floor, to the last digit: what is left there is rounding."""
+    images = np.array([500, 1000, 2000, 4000, 8000, 16000, 32000, 64000], dtype=float)
+    error = np.array([0.176, 0.145, 0.127, 0.118, 0.118, 0.118, 0.118, 0.118])
+    rows = Table.from_columns({"error": error, "images": images})
+    options = replace(QUICK, x="images", target="error")
+    assert "explains_little" not in codes(fit(get_law("power_offset"), rows, options))
