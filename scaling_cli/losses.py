@@ -29,7 +29,7 @@ _FILLING = {
     "reduced", "micro", "batch", "log", "stats", "iter", "final", "main", "all", "at", "over",
 }  # fmt: skip
 _WHOLE = _FILLING | _PLACE.keys() | {"held", "out"}
-_TRAINING = {"train", "training", "trainer", "running", "smoothed", "ema", "smooth"}
+_TRAINING = {"train", "learning", "training", "trainer", "running", "smoothed", "ema", "smooth"}
 # A loss of something else, or another figure made from a loss.
 _OTHER = {
     "ppl", "perplexity", "accuracy", "acc", "aux", "auxiliary", "balance", "balancing", "router",

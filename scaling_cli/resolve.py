@@ -621,6 +621,10 @@ def _check(runs: Sequence[Run], mapping: Mapping, resolved: Sequence[Resolved]) 
             for note in columns.notes:
                 if note.code == "loss_no_number":
                     raise InputError(f"{run.source}: {note.message}", "Write it as 3.21.")
+        for run in runs:
+            for note in run.notes:
+                if note.code == "decimal_comma":
+                    raise InputError(note.message, "Write the numbers with a decimal point.")
         names = sorted({name for run in runs for name in _logged_names(run)})
         sources = list(dict.fromkeys(run.source for run in runs))
         where = sources[0] + (f" and {len(sources) - 1} more files" if len(sources) > 1 else "")

@@ -50,7 +50,7 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
 # Where a trainer files its counters.
 _FOLDERS = {
     "train", "trainer", "training", "progress", "stats", "metrics", "general", "counters",
-    "throughput", "perf", "state", "misc", "info", "monitor", "global", "log",
+    "throughput", "perf", "state", "misc", "info", "monitor", "global", "log", "learning",
 }  # fmt: skip
 
 

@@ -328,7 +328,7 @@ def _read(
                 except Exception as caught:
                     error = said_of(adapter, file.source, caught)
                     if not file.walked:
-                        raise
+                        raise error from (None if error is caught else caught)
                     # One bad file of a folder does not keep the others out.
                     lost.append(Note("unreadable", "warning", f"{error.what} (left out)"))
                 else:

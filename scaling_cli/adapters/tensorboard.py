@@ -7,6 +7,7 @@ of this process ended.
 
 from __future__ import annotations
 
+import json
 import re
 import struct
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_cli.adapters.building import first_text, make_run, moment, plain_number
+from scaling_cli.adapters.building import first_text, flattened, make_run, moment, plain_number
 from scaling_cli.adapters.crc32c import FRONT, crc32c, masked
 from scaling_cli.adapters.files import Found, reading, run_folder
 from scaling_cli.adapters.wire import (
@@ -37,7 +38,9 @@ from scaling_cli.adapters.wire import (
 )
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
+from scaling_cli.quantities import read_quantity
 from scaling_cli.records import Floats, Run, Status
+from scaling_cli.spelling import spelled
 from scaling_cli.steps import Points, drop_from, join
 
 name = "tensorboard"
@@ -47,7 +50,13 @@ _COMPARED = 1 << 18  # bytes compared at a time: they stay in the processor's ca
 _HELD_BYTES = 1 << 27  # what is held of files that may grow: up to eight million points
 _POINT_BYTES, _ENTRY_BYTES = 16, 500  # a step and a value; a tag, or the arrays of its points
 _HPARAMS = "_hparams_/"
+_FENCE = re.compile(r"^\s*```\w*\s*$", re.MULTILINE)
+_YAML = re.compile(r"(-?\s*[\w.\-/]+):(\s.*|)$|#")
+_NAME = re.compile(r"[\w.\-]+")
 _TIME = re.compile(r"tfevents\.(\d+)")
+_STRINGS = 8  # of a TensorProto: string_val
+_LONGEST_TEXT = 1 << 20
+_SAMPLES = " vs samples"  # how Megatron calls what it logs a second time over its samples
 _FAILURE = 2  # of the hparams plugin's Status
 _START = 1  # of SessionLog.SessionStatus
 # TensorFlow's DataType -> how tensor_content holds it
@@ -152,7 +161,21 @@ class _Log:
         self.notes += child.notes
         self.failed |= child.failed
 
+    def without_samples(self) -> None:
+        """Megatron logs each metric over steps and once more over samples: the second gives the
+        samples that were consumed at each step."""
+        tags = {spelled(tag): tag for tag in self.points}  # writers put `_` for a space
+        for name in [name for name in tags if name.endswith(_SAMPLES)]:
+            tag = tags[name]
+            plain = self.points.get(tags.get(name.removesuffix(_SAMPLES), ""))
+            if plain is None:
+                continue
+            samples, values = self.points.pop(tag)
+            if np.array_equal(plain[1], values) and "consumed samples" not in self.points:
+                self.points["consumed samples"] = plain[0], samples.astype(np.float64)
+
     def run(self, folder: Path) -> Run | Note:
+        self.without_samples()
         if not self.points and not self.config:
             told = "".join(f"; {note.message}" for note in self.notes)
             return Note("no_points", "warning", f"{self.source} holds no scalars{told}")
@@ -181,6 +204,7 @@ class _File:
         self.checksum = 0  # of all bytes before it
         self.segments = [_Segment()]
         self.config: dict[str, Any] = {}
+        self.settings: set[str] = set()  # tags of texts that hold settings
         self.tags: dict[str, bool] = {}  # tag -> whether it was read
         self.plugins: dict[str, str] = {}
         self.failed = False
@@ -292,6 +316,9 @@ class _File:
             if since[code[i]]:
                 since[code[i]] = i
                 self.describe(tags[code[i]], data[meta_at[i] : meta_at[i] + meta_size[i]].tobytes())
+            if self.plugins.get(tags[code[i]]) == "text" and tags[code[i]] not in self.tags:
+                tensor = data[tensor_at[i] : tensor_at[i] + tensor_size[i]].tobytes()
+                self.take_text(tags[code[i]], tensor)
         plain = np.array([self.plugins.get(tag) == "scalars" for tag in tags], dtype=bool)
         value = np.full(len(start), np.nan)
         rows = np.flatnonzero(simple)
@@ -305,7 +332,8 @@ class _File:
         read = np.zeros(len(tags), dtype=bool)
         read[code[scalar]] = True
         for tag, is_read in zip(tags, read.tolist(), strict=True):
-            self.tags[tag] = self.tags.get(tag, False) or is_read or tag.startswith(_HPARAMS)
+            is_known = is_read or tag.startswith(_HPARAMS) or tag in self.settings
+            self.tags[tag] = self.tags.get(tag, False) or is_known
         return tags, code, value, scalar
 
     def describe(self, tag: str, metadata: bytes) -> None:
@@ -319,6 +347,16 @@ class _File:
                     self.config[text(pair, 1)] = _setting(b"".join(pair.get(2, [])))
             ended = [_fields(part).get(1, [0])[-1] for part in content.get(4, [])]
             self.failed |= _FAILURE in ended
+
+    def take_text(self, tag: str, tensor: bytes) -> None:
+        """Take in a text that holds settings: JSON or YAML, or one value under its name."""
+        parts = _fields(tensor).get(_STRINGS, [])
+        told = b"".join(part for part in parts if isinstance(part, bytes))
+        named = tag.removesuffix("/text_summary")  # which writers put behind the tag
+        found = settings_in(named, told[:_LONGEST_TEXT].decode("utf-8", "replace"))
+        if found:
+            self.settings.add(tag)
+            self.config = found | self.config
 
     def keep(self, tags: list[str], code: NDArray[np.int32], step: Ints, value: Floats) -> None:
         """Add points to the last segment, by tag."""
@@ -384,6 +422,52 @@ def _whole(data: Bytes, start: Ints, stop: Ints) -> int:
 def _good_lengths(data: Bytes, start: Ints) -> NDArray[np.bool_]:
     sums = masked(crc32c(data, start, np.full(len(start), 8)))
     return np.asarray(sums == at(data, "<u4", start + 8))
+
+
+def settings_in(tag: str, told: str) -> dict[str, Any]:
+    """The settings that a text holds: a JSON object or flat YAML, as it is or in Markdown; or the
+    one value of the setting that the tag names, as Megatron logs its arguments."""
+    body = _FENCE.sub("", told.replace("\t", "    ")).strip()
+    lines = [line.strip() for line in body.splitlines() if line.strip()]
+    if body.startswith("{"):
+        try:
+            found = json.loads(body)
+        except (ValueError, RecursionError):
+            return {}
+        flat = dict(flattened(found)) if isinstance(found, dict) else {}
+        return {key: value for key, value in flat.items() if value is not None}
+    if len(lines) > 1 and all(_YAML.match(line) for line in lines):
+        return {key: value for key, value in _of_yaml(body).items() if value is not None}
+    if len(lines) == 1 and _NAME.fullmatch(tag):
+        value = _scalar(lines[0])
+        return {tag: value} if isinstance(value, int | float) else {}
+    return {}
+
+
+def _of_yaml(body: str) -> dict[str, Any]:
+    """Nested `key: value` lines, their keys joined by dots; lists are left out."""
+    found: dict[str, Any] = {}
+    above: list[tuple[int, str]] = []
+    for line in body.splitlines():
+        told = _YAML.match(line.strip())
+        if told is None or line.strip().startswith(("-", "#")):
+            continue
+        depth = len(line) - len(line.lstrip())
+        above = [(d, key) for d, key in above if d < depth]
+        if told[2].strip():
+            found[".".join([*(key for _, key in above), told[1]])] = _scalar(told[2].strip())
+        else:
+            above.append((depth, told[1]))
+    return found
+
+
+def _scalar(told: str) -> Any:
+    if told in ("None", "null", "~"):
+        return None
+    if told.lower() in ("true", "false"):
+        return told.lower() == "true"
+    number = read_quantity(told) if told[:1] in "+-.0123456789" else None
+    return told.strip("'\"") if number is None else plain_number(number)
 
 
 def _put(into: Ints, lane: Ints, value: Ints, chosen: NDArray[np.bool_]) -> None:

@@ -1,0 +1,206 @@
+"""Files in the forms of trainers and loggers, as their own sources write them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tensorboardX import SummaryWriter
+
+from scaling_cli.adapters.reading import Ingested, read_sources
+from scaling_cli.adapters.registry import adapters
+from scaling_cli.errors import InputError
+from scaling_cli.mapping import Mapping
+from scaling_cli.records import Run
+from scaling_cli.resolve import finals
+
+STEPS = list(range(10, 101, 10))
+
+
+def write(path: Path, *rows: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    texts = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+    path.write_text("\n".join(texts) + "\n")
+    return path
+
+
+def json_array(folder: Path) -> Path:
+    path = folder / "history.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([{"step": s, "loss": 5 - s / 50} for s in STEPS], indent=1))
+    return path
+
+
+def fairseq(folder: Path) -> Path:
+    """`--log-format json`: a logger's prefix, then numbers as texts (fairseq progress_bar.py)."""
+    prefix = "2023-01-01 10:00:00 | INFO | train_inner | "
+    rows = ["2023-01-01 10:00:00 | INFO | fairseq_cli.train | num. shared model params: 7,000"]
+    rows += [
+        prefix
+        + json.dumps({"epoch": 1, "update": s / 100, "loss": f"{5 - s / 50}", "ppl": "9.9",
+                      "wps": "10", "num_updates": str(s), "lr": "0.0001"})
+        for s in STEPS
+    ]  # fmt: skip
+    valid = {"epoch": 1, "valid_loss": "3.0", "valid_ppl": "8", "valid_num_updates": "100"}
+    return write(folder / "train.log", *rows, "2023 | INFO | valid | " + json.dumps(valid))
+
+
+def ms_swift(folder: Path) -> Path:
+    """logging.jsonl: the step and the total in one text."""
+    rows = [
+        {"loss": 5 - s / 50, "learning_rate": 1e-4, "epoch": s / 100,
+         "global_step/max_steps": f"{s}/100", "percentage": f"{s}.00%", "elapsed_time": "1s"}
+        for s in STEPS
+    ]  # fmt: skip
+    return write(folder / "logging.jsonl", *rows)
+
+
+def llama_factory(folder: Path) -> Path:
+    rows = [
+        {"current_steps": s, "total_steps": 100, "loss": 5 - s / 50, "lr": 1e-4, "epoch": s / 100,
+         "percentage": float(s), "elapsed_time": "0:01:48", "remaining_time": "0:12:10"}
+        for s in STEPS
+    ]  # fmt: skip
+    return write(folder / "trainer_log.jsonl", *rows)
+
+
+def lightning_csv(folder: Path) -> Path:
+    """CSVLogger: training and validation on rows of their own."""
+    rows = ["epoch,step,train_loss,val_loss"]
+    for s in STEPS:
+        rows.append(f"0,{s},{5 - s / 50},")
+        if s % 50 == 0:
+            rows.append(f"0,{s},,{5 - s / 50}")
+    return write(folder / "version_0" / "metrics.csv", *rows)
+
+
+def levanter(folder: Path) -> Path:
+    """Its JSON logger and MaxText's metrics file: one object a step."""
+    rows = [{"step": float(s), "perf/step_time_seconds": 1.0, "learning/loss": 5 - s / 50}
+            for s in STEPS]  # fmt: skip
+    return write(folder / "metrics.jsonl", *rows)
+
+
+def olmo(folder: Path) -> Path:
+    """OLMo's names, as its trainer gives them to loggers."""
+    rows = [
+        {"_step": s, "train/CrossEntropyLoss": 5 - s / 50, "throughput/total_tokens": 4096 * s}
+        for s in STEPS
+    ]
+    return write(folder / "olmo.jsonl", *rows)
+
+
+def composer(folder: Path) -> Path:
+    """MosaicML Composer's names: the time's batch and token."""
+    rows = [
+        {"time/batch": s, "time/token": 4096 * s, "loss/train/total": 5 - s / 50} for s in STEPS
+    ]
+    return write(folder / "composer.jsonl", *rows)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [json_array, fairseq, ms_swift, llama_factory, lightning_csv, levanter, olmo, composer],
+)
+def test_a_trainers_file_is_one_run(tmp_path: Path, form: Callable[[Path], Path]) -> None:
+    (run,) = read_sources([form(tmp_path)]).runs
+    (row,) = finals([run]).rows
+    assert row.values["steps"] == row.values["step"] == 100
+    assert row.values["loss"] == 3
+    name = "train_loss" if form is lightning_csv else row.mapped["loss"]
+    name = "loss" if form is fairseq else name
+    assert run.series[name].steps.tolist() == STEPS
+    if form in (olmo, composer):
+        assert row.values["tokens"] == 409600
+
+
+def test_a_total_behind_the_step_is_the_plan(tmp_path: Path) -> None:
+    (run,) = read_sources([ms_swift(tmp_path)]).runs
+    assert run.config["total_steps"] == 100
+
+
+def test_keras_epochs_are_its_points(tmp_path: Path) -> None:
+    path = write(tmp_path / "k.csv", "epoch,loss,val_loss", "0,5,5.5", "1,4,4.5", "2,3,3.5")
+    found = read_sources([path])
+    (row,) = finals(found.runs).rows
+    assert (row.mapped["loss"], row.values["loss"]) == ("val_loss", 3.5)
+    assert found.runs[0].series["loss"].steps.tolist() == [0, 1, 2]
+
+
+def events(folder: Path, fill: Callable[[SummaryWriter], None]) -> Path:
+    writer = SummaryWriter(str(folder))
+    fill(writer)
+    writer.close()
+    return folder
+
+
+def test_settings_in_texts_of_tensorboard(tmp_path: Path) -> None:
+    def fill(writer: SummaryWriter) -> None:
+        writer.add_text("args", json.dumps({"n_params": 7, "model": {"width": 8}}), 0)
+        writer.add_text("config", "train:\n  seq_len: 128\n  name: x\nseed: 3", 0)
+        writer.add_text("global_batch_size", "256", 0)  # as Megatron logs its arguments
+        writer.add_text("samples/1", "The cat sat on the mat: it\nwas warm", 0)
+        for s in STEPS:
+            writer.add_scalar("loss", 5 - s / 50, s)
+
+    (run,) = read_sources([events(tmp_path / "tb", fill)]).runs
+    assert run.config == {
+        "n_params": 7, "model.width": 8, "train.seq_len": 128, "train.name": "x", "seed": 3,
+        "global_batch_size": 256,
+    }  # fmt: skip
+
+
+def test_what_megatron_logs_over_samples_gives_the_tokens(tmp_path: Path) -> None:
+    def fill(writer: SummaryWriter) -> None:
+        writer.add_text("seq_length", "128", 0)
+        for s in STEPS:
+            writer.add_scalar("lm loss", 5 - s / 50, s)
+            writer.add_scalar("lm loss vs samples", 5 - s / 50, 16 * s if s < 50 else 32 * s)
+
+    (run,) = read_sources([events(tmp_path / "tb", fill)]).runs
+    (row,) = finals([run]).rows
+    assert (row.values["steps"], row.values["tokens"]) == (100, 3200 * 128)
+    assert set(run.series) == {"lm_loss", "consumed samples"}
+
+
+def test_gzipped_event_files_are_read(tmp_path: Path) -> None:
+    folder = events(tmp_path / "tb", lambda w: [w.add_scalar("loss", 1.0, s) for s in STEPS])
+    (plain,) = read_sources([folder]).runs
+    (file,) = folder.iterdir()
+    (folder / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+    file.unlink()
+    (packed,) = read_sources([folder]).runs
+    assert packed.series["loss"].steps.tolist() == plain.series["loss"].steps.tolist() == STEPS
+
+
+class _Failing:
+    name = "failing"
+
+    def recognises(self, path: Path, head: bytes) -> bool:
+        if head.startswith(b"JUDGE"):
+            raise ValueError("no judgement")
+        return head.startswith(b"READ")
+
+    def read(self, path: Path, source: str, mapping: Mapping) -> Iterator[Run]:
+        raise KeyError("depth")
+
+
+def test_an_adapter_of_another_package_fails_for_its_file_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {"failing": _Failing(), **adapters()}
+    monkeypatch.setattr("scaling_cli.adapters.registry.adapters", lambda: known)
+    monkeypatch.setattr("scaling_cli.adapters.reading.adapters", lambda: known)
+    write(tmp_path / "good.csv", "step,loss", "1,3", "2,2")
+    (tmp_path / "bad.x").write_bytes(b"READ me")
+    (tmp_path / "worse.x").write_bytes(b"JUDGE me")
+    found: Ingested = read_sources([tmp_path])
+    assert [run.run_id for run in found.runs] == ["good"]
+    told = " ".join(note.message for note in found.notes if note.code == "unreadable")
+    assert "bad.x: its adapter 'failing'" in told
+    assert "no judgement" in told
+    with pytest.raises(InputError, match=r"bad\.x: its adapter 'failing'.*KeyError"):
+        read_sources([tmp_path / "bad.x"])
