@@ -371,6 +371,10 @@ def _is_history(table: RawTable, step: str) -> bool:
     told = column.values[column.filled].astype(np.float64)
     if len(np.unique(told)) * 2 > len(told):
         return True
+    losses = [table[name] for name in table.arrays if is_loss(name) and table[name].numeric]
+    held = [column.values[cells.filled & column.filled] for cells in losses]
+    if held and all(len(np.unique(at)) * 2 > len(at) for at in held):
+        return True  # training and validation stand in rows of their own
     epoch = next((c for c in table.arrays if unfiled(c) == "epoch" and table[c].numeric), None)
     epochs = None if epoch is None else _floats(table[epoch])[column.filled]
     return unrolled(told, epochs, step)[0] is not None  # it begins again with each epoch
