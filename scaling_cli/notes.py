@@ -762,6 +762,12 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "Train three that differ, or more.",
         ),
         _info(
+            "law_alone",
+            "Too few runs have ended for the forecast to learn from: a curve law that is fitted to"
+            " those of this size answers alone.",
+            "Ingest more finished runs of the same recipe.",
+        ),
+        _info(
             "law_error",
             "By how much the curve law misses the end of runs that it was not fitted to.",
             "Nothing: the bands hold it.",

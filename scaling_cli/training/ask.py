@@ -8,7 +8,7 @@ from math import isnan, log, nan
 import numpy as np
 
 from scaling_cli.ending import stored
-from scaling_cli.errors import InputError
+from scaling_cli.errors import InputError, ScalefitError
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
 from scaling_cli.observe import Runs
@@ -17,9 +17,10 @@ from scaling_cli.records import Steps
 from scaling_cli.store import RunRecord, Store
 from scaling_cli.training.assessed import SAME_SIZE, Assessed, assess
 from scaling_cli.training.curve import Curve, curve_of
-from scaling_cli.training.forecast import Forecast, foresee
+from scaling_cli.training.forecast import FEW_RUNS, LEAST_ROWS, Forecast, foresee, usable
 from scaling_cli.training.schedule import SAME_RATE, Schedule, parse_schedule
 
+LAW_ALONE = "mpl"  # on the public curves its error on other schedules is the least
 SHOWN = 100  # steps at which what has not been logged yet is foreseen
 
 
@@ -207,7 +208,27 @@ def predict_rest(
             + (", it among them." if own.finished else "."),
         )
         asked_for = replace(asked_for, notes=(*asked_for.notes, note))
+    if known is None and params is None:
+        known, said = _by_law_alone(asked_for, [*others, own])
+        asked_for = replace(asked_for, notes=(*asked_for.notes, *said))
     return asked_for, _foresee(asked_for, [*others, own], upto, level, known)
+
+
+def _by_law_alone(asked_for: Curve, runs: list[Curve]) -> tuple[Assessed | None, list[Note]]:
+    """The law that answers where too few runs have ended for the forecast, and the question leaves
+    nothing of the run's own: fitted to those of its size, as a curve law that is named."""
+    ended = [curve for curve in runs if curve.finished]
+    if len(ended) >= FEW_RUNS or len(usable(asked_for).steps) >= LEAST_ROWS:
+        return None, []
+    try:
+        known = assess(LAW_ALONE, of_one_size(ended, asked_for.params))
+    except ScalefitError:  # no run lowers its rate, or the rows are too few
+        return None, []
+    message = (
+        f"The forecast learns from {FEW_RUNS} finished runs or more, and there are {len(ended)}:"
+        f" {LAW_ALONE} answers alone, fitted to those of this size."
+    )
+    return known, [Note.of("law_alone", message)]
 
 
 def _of_length(curve: Curve, steps: int) -> Schedule:

@@ -18,7 +18,7 @@ from scaling_cli.laws import get_law
 from scaling_cli.notes import Note
 from scaling_cli.quantities import count, counted
 from scaling_cli.records import Floats, Steps
-from scaling_cli.training.bootstrap import RESAMPLES, missed_by, resampled
+from scaling_cli.training.bootstrap import MISS_WEIGHT, RESAMPLES, missed_by, resampled
 from scaling_cli.training.curve import Curve
 from scaling_cli.training.fit import CurveFit, fit_curves
 from scaling_cli.training.forecast import LEAST_ROWS, Forecast, usable
@@ -133,7 +133,7 @@ class Assessed:
         at = np.maximum(steps, max(1, run.schedule.warmup))
         loss = self.fitted.predict(run, at)
         spread = np.hypot(np.std(np.log(self.fitted.predict_draws(run, at)), axis=0), self.missed)
-        factor = np.exp(NormalDist().inv_cdf(0.5 + level / 2) * spread)
+        factor = np.exp(self.quantile(level) * spread)
         notes = [*run.notes, *self.within.length_notes(run.total)]
         beyond = self.within.beyond(run.schedule)
         if beyond:
@@ -151,6 +151,10 @@ class Assessed:
             self.fitted.runs,
             (*notes, self.error_note()),
         )
+
+    def quantile(self, level: float) -> float:
+        """By how many of its deviations a band of the central `level` reaches to each side."""
+        return student(0.5 + level / 2, MISS_WEIGHT + self.said_by)
 
     def error_note(self) -> Note:
         left_out = counted(self.said_by, "run")
@@ -234,6 +238,14 @@ def _read_draws(fields: Fields, values: Mapping[str, float]) -> Floats:
         if not low[i] - room <= value <= high[i] + room:
             raise ValueError(f"parameters.{name}.value is far from all its draws")
     return draws
+
+
+def student(level: float, freedom: float) -> float:
+    """The quantile of Student's t, by its expansion about the normal's (Fisher & Cornish 1960): how
+    wide the law's error is rests on few runs."""
+    z = NormalDist().inv_cdf(level)
+    first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    return z + first / freedom + second / freedom**2
 
 
 def assess(

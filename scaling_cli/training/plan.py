@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -133,7 +132,7 @@ def plan_schedule(
     losses = {name: search.loss(plan) for name, plan in plans.items()}
     drawn = {name: np.log(search.drawn(plan)) for name, plan in plans.items()}
     best = min((plan.name for plan in found), key=lambda name: losses[name])
-    z = NormalDist().inv_cdf(0.5 + level / 2)
+    z = known.quantile(level)
     candidates = []
     for name in sorted(plans, key=lambda name: losses[name]):
         half = z * float(np.hypot(np.std(drawn[name]), missed))

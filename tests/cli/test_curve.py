@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
 from scaling_cli.cli import app
 from scaling_cli.project import Project
+from scaling_cli.training.schedule import parse_schedule
 
 RUN = "baseline-schedule-d32l2-9.0e11-cosine"
 
@@ -75,3 +77,29 @@ def test_figure_is_written(samples: Project, tmp_path: Path) -> None:
     path = tmp_path / "curve.svg"
     assert curve(samples, "--run", RUN, "--upto", "900", "-o", str(path)).exit_code == 0
     assert "<svg" in path.read_text(encoding="utf-8")
+
+
+def test_another_schedule_by_one_finished_run_is_what_the_law_says(tmp_path: Path) -> None:
+    """Nothing but the run itself has ended: no forecast learns from that, and a law answers."""
+    schedule = parse_schedule("cosine:peak=1e-3,warmup=50,total=2000,min=1e-4")
+    steps = np.arange(20, 2001, 20)
+    sums = np.cumsum(schedule.rates)[steps]
+    noise = np.exp(1e-3 * np.random.default_rng(0).normal(size=len(steps)))
+    loss = (2.5 + 0.6 * sums**-0.4 - 0.2 * (1 - schedule.rates[steps] / 1e-3)) * noise
+    rows = [json.dumps({"config": {"max_steps": 2000, "n_params": 1e7}})]
+    for step, value in zip(steps.tolist(), loss.tolist(), strict=True):
+        rows.append(json.dumps({"step": step, "val/loss": value, "lr": schedule.rates[step]}))
+    (tmp_path / "one.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    store = ["--store", str(tmp_path / "store")]
+    CliRunner().invoke(app, ["ingest", str(tmp_path / "one.jsonl"), *store])
+    asked = ["curve", "--run", "one", "--json", *store]
+    asked += ["--schedule", "wsd:peak=5e-4,warmup=50,total=2000,min=1e-4"]
+    alone = CliRunner().invoke(app, asked)
+    assert alone.exit_code == 0, alone.stderr
+    found, law = (
+        json.loads(item.stdout)
+        for item in (alone, CliRunner().invoke(app, [*asked, "--law", "mpl"]))
+    )
+    assert "law_alone" in {note["code"] for note in found["warnings"]}
+    assert found["law"] == "mpl"
+    assert found["final"] == law["final"]
