@@ -148,8 +148,6 @@ UNTRIED = {
     "series_damaged",
     "unnamed_file",
 }
-UNTRIED |= {"decimal_comma", "in_bits", "no_step_lines", "ranks_left_out", "several_runs"}
-UNTRIED |= {"sessions_joined", "step_counts_rows", "step_from_epoch"}
 
 
 def test_every_code_is_made_by_a_test() -> None:

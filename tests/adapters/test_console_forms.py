@@ -412,6 +412,21 @@ def test_what_a_trainer_prints_is_one_run(trainer: str, tmp_path: Path) -> None:
     assert "non_finite" not in {note.code for note in run.notes}
 
 
+@pytest.mark.parametrize(
+    ("trainer", "code"),
+    [
+        ("fairseq", "in_bits"),
+        ("build-nanogpt", "no_step_lines"),
+        ("Hugging Face Trainer", "step_from_epoch"),
+    ],
+)
+def test_what_is_derived_is_said_and_nothing_else(trainer: str, code: str, tmp_path: Path) -> None:
+    (run,) = runs_of(tmp_path, CASES[trainer][0])
+    assert code in {note.code for note in run.notes}
+    (plain,) = runs_of(tmp_path, CASES["modded-nanogpt"][0])
+    assert {note.code for note in plain.notes} == {"rounded"}
+
+
 def test_every_form_is_tried_here_and_stands_in_the_documents() -> None:
     document = (ROOT / "docs" / "sources.md").read_text(encoding="utf-8")
     for form in FORMS:
