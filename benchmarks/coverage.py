@@ -145,7 +145,7 @@ def simulated() -> str:
     lines = []
     for procedure, kind, runs in product(PROCEDURES[:2], DESIGNS, RUNS):
         if procedure != "auto" and (kind == "fixed ratio" or runs < 8):
-            continue  # one ratio says nothing of another to a plain law, and six runs fit any surface
+            continue  # of one ratio a plain law knows no other, and six runs fit any
         for noise in NOISES:
             covered, missing = ladders(procedure, kind, runs, noise)
             figures = [f"{value:.2f}" for value in covered]

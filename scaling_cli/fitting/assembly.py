@@ -16,13 +16,13 @@ from scaling_cli.fitting.identified import Explored, unknown
 from scaling_cli.fitting.objective import MAD
 from scaling_cli.fitting.problem import Design, FitOptions, Frame
 from scaling_cli.fitting.result import Fit, with_derived
+from scaling_cli.fitting.student import FEW
 from scaling_cli.fitting.surface import Surface
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats
 from scaling_cli.table import Table
 from scaling_cli.version import VERSION
 
-FEW = 8  # degrees of freedom below which the fit goes through too many rows for a median
 LEAST_COMPUTES = 3  # runs that know their FLOPs, from which these can be told by their size
 MISSED_COMPUTE = 0.1  # relative, of the median run; a budget would be overrun by as much
 NO_FLOPS = 200.0  # the costs of models over 6 N D lie within this factor; beyond are no FLOPs

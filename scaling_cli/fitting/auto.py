@@ -93,7 +93,8 @@ ABOUT = (
     f" than {WRONG:.0f} noise scales from a robust fit is set aside and named",
     "objective: Huber at 1.345 noise scales on log residuals, plus the prior",
     "intervals: runs drawn anew and the prior's centre with them, noise, and"
-    f" {DRIFT:.1%} per unit of log distance outside the runs",
+    f" {DRIFT:.1%} per unit of log distance outside the runs; then each half by what forecasts"
+    " inside the runs missed on its side",
 )
 
 Index = NDArray[np.int64]

@@ -16,6 +16,7 @@ from scaling_cli.fitting.basis import Basis
 from scaling_cli.fitting.identified import Explored
 from scaling_cli.fitting.objective import OBJECTIVES
 from scaling_cli.fitting.record import Record
+from scaling_cli.fitting.student import FEW, over_normal
 from scaling_cli.fitting.targets import is_share
 from scaling_cli.laws import Law, Published, get_law
 from scaling_cli.notes import Note
@@ -226,7 +227,7 @@ class Fit(Shown):
         names = self.law.parameter_names
         if not len(self.draws):
             return {name: Estimate(self.values[name], None, None) for name in names}
-        low, high = self.interval(self.draws)
+        low, high = (self._as_few(ends) for ends in self.interval(self.draws))
         drawn = np.ptp(self.draws, axis=0) > 0  # not what is fixed, or what no run speaks of
         return {
             name: Estimate(self.values[name], float(low[i]), float(high[i]))
@@ -234,6 +235,23 @@ class Fit(Shown):
             else Estimate(self.values[name], None, None)
             for i, name in enumerate(names)
         }
+
+    def _as_few(self, ends: Floats) -> Floats:
+        """Ends of intervals [parameters] as far out as Student's t puts them where few runs are
+        left to say what the noise is: by the log of what is above or below zero throughout."""
+        if not self.record or self.record.freedom >= FEW:
+            return ends
+        factor = over_normal(self.level, self.record.freedom)
+        found = ends.copy()
+        for i, parameter in enumerate(self.law.parameters):
+            value, end = self.values[parameter.name], ends[i]
+            if parameter.transform in ("log", "negative") and value * end > 0:
+                with np.errstate(all="ignore"):
+                    found[i] = value * (end / value) ** factor
+            elif parameter.transform == "identity":
+                found[i] = value + factor * (end - value)
+        finite: Floats = np.where(np.isfinite(found), found, ends)
+        return finite
 
     def interval(self, samples: Floats) -> tuple[Floats, Floats]:
         """The central `level` of samples over the leading axis."""

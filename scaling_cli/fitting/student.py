@@ -9,6 +9,7 @@ import numpy as np
 
 NODES = 64  # of Gauss and Legendre's quadrature; the quantiles are good to 1e-6
 HALVINGS = 60
+FEW = 8  # degrees of freedom below which a fit goes through too many rows for its residuals to tell
 
 
 @lru_cache(maxsize=256)
