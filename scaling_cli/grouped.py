@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 from scaling_cli.errors import FitError, InputError
 from scaling_cli.expressions import parse
-from scaling_cli.fitting import backtest, imputed, procedures, tied
+from scaling_cli.fitting import accepts, backtest, imputed, procedures, tied
 from scaling_cli.fitting.backtest import Comparison
 from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.procedures import Procedure
-from scaling_cli.fitting.result import PAPER, FailedFit, Fit
+from scaling_cli.fitting.result import FailedFit, Fit
 from scaling_cli.fitting.scoring import score_holdout
 from scaling_cli.notes import Note
 from scaling_cli.table import Table
@@ -73,6 +73,7 @@ def fit_parts(
 
     Raises the first group's FitError if nothing could be fitted.
     """
+    accepts.check_column([item.law for item in chosen], options)
     by_law = []
     with mapper(workers) as mapped:
         for item in chosen:
@@ -136,11 +137,7 @@ def _fit_groups(
     chosen: Procedure, groups: Sequence[tuple[Group, Table]], options: FitOptions, mapped: Mapper
 ) -> list[Fit | FailedFit]:
     """The procedure fitted to each group, or to all at once where a parameter is tied."""
-    bent = "--tie" if options.tied else "--procedure paper" if options.recipe == PAPER else ""
-    if bent and chosen.id in procedures.PROCEDURES:
-        raise InputError(
-            f"{bent} is for a law, and {chosen.id} is a procedure", f"Give --law {chosen.law.id}."
-        )
+    accepts.check(chosen.kind, chosen.id, options, "loss")
     if options.tied:
         whole = [(group, _of_ended(rows)) for group, rows in groups]
         found = tied.fit(chosen.law, whole, options)

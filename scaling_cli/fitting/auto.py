@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_cli.compute import SIX_ND
-from scaling_cli.errors import FitError, InputError
-from scaling_cli.fitting import assembly, diagnostics, problem, record
+from scaling_cli.errors import FitError
+from scaling_cli.fitting import accepts, assembly, diagnostics, problem, record
 from scaling_cli.fitting.assembly import Draws, Optimum, Problem, assemble
 from scaling_cli.fitting.identified import settled
-from scaling_cli.fitting.objective import DEFAULT_OBJECTIVE, MAD, Objective
+from scaling_cli.fitting.objective import MAD, Objective
 from scaling_cli.fitting.problem import Design, FitOptions, Frame
 from scaling_cli.fitting.record import Fold, Record
 from scaling_cli.fitting.result import Fit, distance_outside
@@ -472,12 +472,7 @@ def fit(
     Raises FitError where the runs lack a column or are fewer than the law's parameters.
     """
     options = options or FitOptions()
-    own = options.objective in (None, DEFAULT_OBJECTIVE) and not options.weights
-    if options.fixed or options.bounds or options.ranges or not own:
-        raise InputError(
-            "the recipe auto chooses its objective and weights itself, and holds no parameter",
-            "Name the law itself: --law skaling.",
-        )
+    accepts.check("auto", RECIPE, options)
     wanted = options.target or LAW.target
     names = {"params": "params", "tokens": "tokens", "target": wanted}
     rows, notes = problem.usable(LAW, observations, names, positive_target=True)

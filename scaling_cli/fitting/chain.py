@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from scaling_cli.errors import InputError
-from scaling_cli.fitting import engine
+from scaling_cli.fitting import accepts, engine
 from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import Law
@@ -36,6 +36,7 @@ def fit(
     a prediction carries both, by draws. What is fixed, bounded or started belongs to the link
     where that has a parameter of the name.
     """
+    accepts.check("link", f"a law and its link {link.id}", options)
     of_link, of_law = (_settings(options, link, linked) for linked in (True, False))
     law = first(observations, replace(of_law, target=None, objective=None), group)
     x = law.columns["target"] if "x" in link.variables else None

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling_cli.errors import InputError
-from scaling_cli.fitting import folds, plateaus
+from scaling_cli.fitting import accepts, folds, plateaus
 from scaling_cli.fitting.assembly import Draws, Optimum, Problem, assemble
 from scaling_cli.fitting.problem import Design, FitOptions, Frame
 from scaling_cli.fitting.resampling import determined, resampled
@@ -79,12 +78,7 @@ def _staged(
 ) -> Fit:
     """The fit by a paper's procedure of several stages; it has no resamples."""
     design, frame, options = problem.design, problem.frame, problem.options
-    if options.fixed or options.bounds or options.weights:
-        raise InputError(
-            f"the paper's procedure for {design.law.id} fixes no parameter, bounds none, and weighs"
-            " no run",
-            "Leave --fix, --bound and --weights out.",
-        )
+    accepts.check("staged", design.law.id, options)
     values, done = procedure(design.columns, design.target, frame.constants)
     theta = surface.encode(design.law.to_scaled(values, frame.scales))[0]
     fitted = assemble(problem, Optimum(surface, theta), Draws.none(len(theta)))

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from scaling_cli.errors import FitError, InputError
-from scaling_cli.fitting import assembly, problem
+from scaling_cli.errors import FitError
+from scaling_cli.fitting import accepts, assembly, problem
 from scaling_cli.fitting.assembly import Draws, Optimum, Problem, assemble
 from scaling_cli.fitting.objective import get_objective
 from scaling_cli.fitting.problem import Design, FitOptions, Frame
@@ -62,7 +62,7 @@ def fit_isoflop(
     """
     options = options or FitOptions()
     law = get_law("isoflop" if method == "parabola" else "isoflop_akima")
-    _refuse(law, options)
+    accepts.check("optima", law.id, options, "loss")
     rows, notes = _rows(law, observations)
     curves = isoflop_curves(rows)
     noise = _noise(curves)
@@ -123,7 +123,7 @@ def fit_envelope(
     """
     options = options or FitOptions()
     law = get_law("envelope")
-    _refuse(law, options)
+    accepts.check("optima", law.id, options, "loss")
     rows, notes = _rows(law, observations)
     paths = [
         (float(rows.columns["params"][index[0]]), *_path(rows, index))
@@ -210,24 +210,6 @@ def akima(x: Floats, y: Floats, at: Floats) -> Floats:
     twist = (first + last - 2 * rise) / width**2
     result: Floats = y[:, cell] + offset * (first + offset * (bend + offset * twist))
     return result
-
-
-def _refuse(law: Law, options: FitOptions) -> None:
-    """Optima are read off the curves: nothing is minimised that an option could change."""
-    asked = {
-        "--fix": options.fixed,
-        "--bound": options.bounds,
-        "--range": options.ranges,
-        "--weights": options.weights,
-        "--objective": options.objective,
-        "--y": options.target not in (None, "loss"),
-    }
-    given = [name for name, value in asked.items() if value]
-    if given:
-        raise InputError(
-            f"{law.id} reads optima off the curves of the loss and knows no {', '.join(given)}",
-            "Leave that out, or fit a surface: --law chinchilla.",
-        )
 
 
 def _rows(law: Law, observations: Table) -> tuple[Table, list[Note]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from scaling_cli.columns import COLUMNS, is_positive
 from scaling_cli.errors import FitError, InputError
-from scaling_cli.fitting import diagnostics
+from scaling_cli.fitting import accepts, diagnostics
 from scaling_cli.fitting.identified import settled
 from scaling_cli.fitting.objective import Objective, get_objective
 from scaling_cli.fitting.result import PROCEDURES, ROBUST
@@ -60,10 +60,7 @@ def _objective(law: Law, options: FitOptions) -> Objective:
             f"how the paper of law {law.id} fitted it is not recorded",
             f"Use --procedure {ROBUST}, or name an --objective.",
         )
-    if options.objective:
-        raise InputError(
-            f"--procedure paper minimises {law.paper.objective}", "Leave --objective out."
-        )
+    accepts.check("paper", f"law {law.id} as its paper fitted it", options)
     return get_objective(law.paper.objective)
 
 

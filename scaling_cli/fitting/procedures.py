@@ -25,7 +25,8 @@ class Procedure:
     """A way of fitting `law` that goes by a name of its own.
 
     `every_point` says that it reads each logged point of a run, not the final one alone; `scored`
-    that what it predicts can be compared with a run; `about` what it does to the runs.
+    that what it predicts can be compared with a run; `about` what it does to the runs; `kind` which
+    options it takes (see `accepts`).
     """
 
     id: str
@@ -35,6 +36,7 @@ class Procedure:
     every_point: bool = False
     scored: bool = True
     about: tuple[str, ...] = ()
+    kind: str = "law"
 
     def fit(self, rows: Table, options: FitOptions, group: Mapping[str, Any]) -> Fit:
         """The fit of one group of runs; FitError where they cannot carry one, whatever arithmetic
@@ -66,9 +68,10 @@ PROCEDURES: dict[str, Procedure] = {
             auto.LAW,
             auto.fit,
             about=auto.ABOUT,
+            kind="auto",
         ),
         *(
-            Procedure(law.id, law.title, law, fit, every_point, scored=False)
+            Procedure(law.id, law.title, law, fit, every_point, scored=False, kind="optima")
             for law, fit, every_point in (
                 (get_law("isoflop"), isoflop.fit_isoflop, False),
                 (get_law("isoflop_akima"), partial(isoflop.fit_isoflop, method="akima"), False),
@@ -88,7 +91,8 @@ def procedure(name: str) -> Procedure:
         before, _, after = name.rpartition("+")
         first, link = procedure(before), get_law(after)
         chain.check(link)
-        return Procedure(name, link.title, first.law, partial(chain.fit, first.fit, link))
+        linked = partial(chain.fit, first.fit, link)
+        return Procedure(name, link.title, first.law, linked, kind="link")
     law = get_law(name)
     return Procedure(law.id, law.title, law, partial(engine.fit, law))
 

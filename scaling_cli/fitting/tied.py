@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_cli.errors import FitError, InputError
-from scaling_cli.fitting import engine, problem, resampling
+from scaling_cli.fitting import accepts, engine, problem, resampling
 from scaling_cli.fitting.arrays import Scratch
 from scaling_cli.fitting.assembly import Draws, Optimum, Problem, assemble
 from scaling_cli.fitting.powersum import Rows
@@ -251,10 +251,7 @@ def _weighed_together(designs: Mapping[int, Design], column: str) -> dict[int, D
 def _check(law: Law, options: FitOptions) -> None:
     tied = options.tied
     if options.recipe == PAPER and law.paper and law.paper.staged:
-        raise InputError(
-            f"the paper's procedure for {law.id} ties no parameters",
-            "Leave --tie or --procedure out.",
-        )
+        accepts.check("staged", f"law {law.id} as its paper fitted it", options)
     problem.check_names(law, tied)
     for name in tied:
         if name in options.fixed:

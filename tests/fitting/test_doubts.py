@@ -225,7 +225,7 @@ def test_a_shared_parameter_at_zero_is_said() -> None:
     "options", [{"fixed": {"a": 0.5}}, {"weights": "flops"}, {"objective": "squared"}]
 )
 def test_optima_off_curves_heed_no_option_of_a_minimum(options: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="knows no --"):
+    with pytest.raises(InputError, match="does not take --"):
         fitter("isoflop")(runs(**ladder()), replace(QUICK, **options), {})
 
 
