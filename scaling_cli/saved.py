@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from scaling_cli.table import Table
 
 LOSS = "loss"  # the target that is asked for where none is named
+SPLIT = "params"  # the target of laws that say how large the best model of a budget is
 
 
 class Saved:
@@ -58,18 +59,22 @@ class Saved:
         """The fits that `--fit` names: those of a file, of a name, or the one of an id."""
         return load_fits(Path(text)) if is_file(text) else self.load(self.store.fits.find(text))
 
-    def newest(self, law: str | None = None, target: str | None = None) -> list[Fit]:
+    def newest(
+        self, law: str | None = None, target: str | None = None, splits: bool = False
+    ) -> list[Fit]:
         """The newest set that predicts the target, or the newest of a law.
 
         Without either the target is the loss, or what the newest set predicts where none predicts
-        that: a fit of something else changes no answer about the loss.
+        that: a fit of something else changes no answer about the loss. Where a split is asked for,
+        `splits`, a fit of the best params of a budget answers too.
         """
+        wanted = (LOSS, None, SPLIT) if splits else (LOSS, None)
         known = self.store.fits.listed()
         found = [item for item in known if law in (None, item.about["law"])]
         if target is not None:
             found = [item for item in found if item.about["target"] == target]
         elif law is None:
-            found = [item for item in found if item.about["target"] in (LOSS, None)] or found
+            found = [item for item in found if item.about["target"] in wanted] or found
         if not found:
             raise self._none(known, law, target)
         return self.load([item for item in found if item.set == found[0].set])
@@ -87,13 +92,17 @@ class Saved:
         )
 
     def answering(
-        self, fit: str | None = None, law: str | None = None, target: str | None = None
+        self,
+        fit: str | None = None,
+        law: str | None = None,
+        target: str | None = None,
+        splits: bool = False,
     ) -> list[Fit]:
         """The fits that answer for the future: those that are named, or of the newest set those of
         `auto`, if it has any."""
         if fit is not None:
             return self.named(fit)
-        fits = self.newest(law, target)
+        fits = self.newest(law, target, splits)
         return [item for item in fits if item.name == RECIPE and law is None] or fits
 
     def answering_files(self, saved: Sequence[SavedFit]) -> set[str]:

@@ -120,7 +120,7 @@ def optimal(
     else:
         from scaling_cli.project import open_project
 
-        saved = open_project(store, config).saved.answering(fit, law, y)
+        saved = open_project(store, config).saved.answering(fit, law, y, splits=True)
         fits = [item.at_level(level) for item in saved]
         splits = (
             [allocate_fit(item, value, asked) for item in fits for value in budgets]

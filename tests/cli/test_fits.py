@@ -72,6 +72,26 @@ def test_a_fit_of_something_else_changes_no_answer_about_the_loss(scalefit: Scal
     assert "accuracy" in refused.stderr
 
 
+def test_a_fit_of_the_best_params_answers_for_splits_alone(scalefit: Scalefit) -> None:
+    """isoflop gives no loss: it answers `optimal` if it is the newest, and never `predict`."""
+    lines = ["run_id,params,tokens,flops,loss"]
+    for flops in (1e18, 1e19, 1e20):
+        for factor in (0.25, 0.5, 1, 2, 4):
+            params = factor * (flops / 120) ** 0.5
+            tokens = flops / 6 / params
+            loss = 1.7 + 400 / params**0.34 + 1200 / tokens**0.37
+            lines.append(f"{flops:.0e}-{factor},{params:.0f},{tokens:.0f},{flops},{loss:.6f}")
+    Path("isoflop.csv").write_text("\n".join(lines) + "\n")
+    where = ("--store", "isoflops")
+    scalefit("ingest", "isoflop.csv", *where)
+    fitted(scalefit, *where)
+    before = scalefit(*POINT, "--json", *where).stdout
+    scalefit("fit", "--law", "isoflop", "--bootstrap", "20", *where)
+    split = json.loads(scalefit("optimal", "--budget", "1e21", "--json", *where).stdout)
+    assert [item["law"] for item in split["allocations"]] == ["isoflop"]
+    assert scalefit(*POINT, "--json", *where).stdout == before
+
+
 def test_a_fit_says_what_it_rests_on_and_the_answer_says_so(scalefit: Scalefit) -> None:
     options = ("--where", "recipe == 'base'", "--holdout", "params > 2e8", "--name", "mine")
     (made,) = fitted(scalefit, *options)
