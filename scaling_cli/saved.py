@@ -47,7 +47,8 @@ class Saved:
         """Fits of one set, which say so where the store has other runs by now."""
         documents = zip(saved, self.store.fits.load(saved), strict=True)
         fits = [Fit.from_document(document, item.fit_id) for item, document in documents]
-        if all(item.about["contents"] in (None, self.store.contents()) for item in saved):
+        contents = self.store.contents()
+        if all(item.about["contents"] in (None, contents) for item in saved):
             return fits
         message = (
             "The runs in the store are not those of when this fit was made. Fit again, if it is to"

@@ -164,6 +164,8 @@ class State:
 
     def _supersede(self, ids: set[str]) -> None:
         """Leave out the sets of which each fit is saved again, unless it has a name."""
+        if not any(fit["id"] in ids for fits in self.fits.values() for fit in fits):
+            return  # nearly always, and a log of a thousand saves is folded at every start
         named = {file for files in self.fit_names.values() for file in files}
         self.fits = {
             old: fits
