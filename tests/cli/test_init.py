@@ -25,7 +25,7 @@ def logs(folder: Path, count: int = 4, **more: Any) -> Path:
         config = {"model": {"n_layer": 2 + i, "d_model": 64}, "recipe": ["a", "b"][i % 2], **more}
         rows = [json.dumps({"config": config})]
         rows += [
-            json.dumps({"step": s, "val/nll": 4 - s / 1e3 - i / 10, "seen_tok": s * 2048})
+            json.dumps({"step": s, "our_nll": 4 - s / 1e3 - i / 10, "our_toks": s * 2048})
             for s in range(10, 101, 10)
         ]
         (folder / f"r{i}.jsonl").write_text("\n".join(rows), encoding="utf-8")
@@ -66,14 +66,14 @@ def test_what_is_missing_is_said_with_how_it_could_be_supplied(tmp_path: Path) -
     assert text.count("MISSING: no name looks like it") == 3  # params, rate, plan
     assert text.count("MISSING: no known name") == 2  # tokens, loss
     assert "12 * config.model.n_layer * config.model.d_model**2" in text
-    assert '# loss = "val/nll"  # 3.600 to 3.900, in 4 of 4 runs' in text
-    assert '# tokens = "seen_tok"  # 205K, in 4 of 4 runs' in text
+    assert '# loss = "our_nll"  # 3.600 to 3.900, in 4 of 4 runs' in text
+    assert '# tokens = "our_toks"  # 205K, in 4 of 4 runs' in text
 
 
 def test_the_suggestions_taken_up_give_what_a_fit_needs(tmp_path: Path) -> None:
     folder = logs(tmp_path / "logs")
     text = ask("init", str(folder), "-o", "-").stdout
-    for line in ('loss = "val/nll"', 'tokens = "seen_tok"', "params = "):
+    for line in ('loss = "our_nll"', 'tokens = "our_toks"', "params = "):
         text = text.replace(f"# {line}", line).replace(f"#   {line}", line)
     path = tmp_path / "mine.toml"
     path.write_text(text, encoding="utf-8")
