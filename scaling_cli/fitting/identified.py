@@ -48,7 +48,11 @@ def unknown(
     deviation = np.sqrt(np.sum((directions * spread) ** 2, axis=1))
     logs = [surface.law.parameter(name).transform in ("log", "negative") for name in surface.free]
     most = np.where(logs, UNKNOWN, UNKNOWN / SMALLEST * scale)
-    return tuple(name for name, out in zip(surface.free, deviation > most, strict=True) if out)
+    return tuple(
+        name
+        for name, out in zip(surface.free, deviation > most, strict=True)
+        if out and name not in surface.bounds  # a range is known of what is held in one
+    )
 
 
 def sizes(law: Law) -> tuple[str, ...]:
