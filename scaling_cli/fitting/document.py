@@ -234,8 +234,8 @@ def _record(fields: Fields) -> Record:
     fields.text("along")
     fields.number("others", 0.0)
     for fold in fields.objects("folds"):
-        for name in fold.value:
-            fold.number(name)
+        for name in fold.value:  # all are counts, sizes or squares but the bias
+            fold.number(name, -np.inf if name == "bias" else 0.0)
     return Record.from_json(fields.value)
 
 
