@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scaling_cli.compute import SIX_ND
 from scaling_cli.errors import FitError
 from scaling_cli.fitting import accepts, assembly, diagnostics, problem, record
-from scaling_cli.fitting.assembly import Draws, Optimum, Problem, assemble
+from scaling_cli.fitting.assembly import Draws, Optimum, Problem, assemble, noise_of
 from scaling_cli.fitting.identified import settled
 from scaling_cli.fitting.objective import MAD, Objective
 from scaling_cli.fitting.problem import Design, FitOptions, Frame
@@ -76,6 +76,7 @@ WRONG_SHARE = 0.15  # ... unless they are this many: then it is the noise that i
 # sources equal: 0.417 of plain Chinchilla's error, and 0.423 with all three).
 ERROR_FOLDS = 2
 DOUBT = 0.2  # of the belief in the widths that three folds of one ladder do not move
+FREE = 2  # parameters that the prior leaves to the runs: A and B
 STARTS = 12
 # Its intervals, multiplied by this, cover 90 % of the held-out runs: of other ladders' record.
 OTHERS = 0.97
@@ -425,7 +426,7 @@ def noise_at(ground: Ground, scales: Mapping[str, float], theta: Floats) -> floa
     """The robust scale of the residuals at the fit [1, free] where rows count as they do."""
     residuals = ground.rows.surface(scales, ground.noise).residuals(theta)[0]
     middle = diagnostics.weighted_median(np.abs(residuals), ground.weights)
-    return max(LEAST_NOISE, MAD * middle)
+    return max(LEAST_NOISE, MAD * middle, noise_of(residuals, FREE))
 
 
 def _shares(logs: Floats) -> Floats:
@@ -507,7 +508,8 @@ def fit(
         precision=ground.prior(belief.mean_width).precision[0],
     )
     fitted = assemble(asked, optimum, Draws(draws, options.resamples))
-    return replace(fitted, drift=DRIFT, record=Record("flops", OTHERS, folds=tuple(folds)))
+    record = Record("flops", OTHERS, max(1.0, rows.n_runs - FREE), tuple(folds))
+    return replace(fitted, drift=DRIFT, record=record)
 
 
 def _recipe_notes(
