@@ -68,6 +68,20 @@ def as_trainer_state(folder: Path) -> None:
     (folder / "runs.csv").write_text("\n".join(table) + "\n")
 
 
+def as_console(folder: Path) -> None:
+    """What the modded-nanogpt speedrun prints, and a table of the settings."""
+    table = ["run_id,n_params,global_batch_size,seq_len"]
+    for name, (settings, points) in ladder().items():
+        last = points[-1][0]
+        lines = ["import os", "class GPT: ...", "=" * 40]
+        for step, loss in points:
+            lines.append(f"step:{step}/{last} train_loss:{loss + 0.1:.14f} train_time:{step}ms")
+            lines.append(f"step:{step}/{last} val_loss:{loss:.14f} train_time:{step}ms")
+        (folder / f"{name}.log").write_text("\n".join(lines) + "\n")
+        table.append(",".join(map(str, (name, *settings.values()))))
+    (folder / "runs.csv").write_text("\n".join(table) + "\n")
+
+
 def as_events(folder: Path) -> None:
     for name, (settings, points) in ladder().items():
         writer = SummaryWriter(str(folder / name))
@@ -111,7 +125,8 @@ def as_plain_wandb(folder: Path) -> None:
 
 
 FORMS = (
-    as_csv, as_trainer_state, as_events, as_json_lines, as_wandb_of_lightning, as_plain_wandb,
+    as_csv, as_trainer_state, as_console, as_events, as_json_lines, as_wandb_of_lightning,
+    as_plain_wandb,
 )  # fmt: skip
 
 
