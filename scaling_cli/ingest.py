@@ -241,8 +241,8 @@ class _Landing:
 
     def _finals(self, strict: bool) -> tuple[Final, ...]:
         rows = finals(self.pending, self.mapping, strict).rows
-        ends = [row.values.get("loss", nan) for row in rows]
-        if strict and all(map(isnan, ends)) and not any(map(self._had_loss, self.pending)):
+        ends = [row.values["loss"] for row in rows if "loss" in row.values]
+        if strict and ends and all(map(isnan, ends)) and not any(map(self._had_loss, self.pending)):
             raise InputError(
                 f"{self.pending[0].source}: the loss is NaN in every run",
                 'Name a column that holds numbers in the mapping: [columns] loss = "...".',

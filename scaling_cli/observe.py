@@ -247,6 +247,8 @@ def _with_loss(runs: Runs) -> Runs:
     lacking = np.isnan(loss)
     if not lacking.any():
         return runs
+    if "loss" not in rows.columns:  # runs of another target, which asks for its own column
+        return runs
     ids = [rows.run_ids[row] for row in np.flatnonzero(lacking)]
     named = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
     if lacking.all():

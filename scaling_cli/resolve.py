@@ -609,6 +609,14 @@ def _resolve_all(runs: Sequence[Run], mapping: Mapping) -> list[Resolved]:
     ]
 
 
+# What a table holds that tells how good models are and is no loss; and what makes its rows runs.
+_SCORE = re.compile(
+    r"(^|[^a-z])(acc|accuracy|err|error|reward|score|bits|bpd|bleu|rouge|f1|exact_match|pass|win_?rate)"
+    r"([^a-z]|$)"
+)
+_SIZED = {"params", "params_non_embedding", "params_active", "tokens", "flops"}
+
+
 def _check(runs: Sequence[Run], mapping: Mapping, resolved: Sequence[Resolved]) -> None:
     if not runs:
         return
@@ -626,6 +634,10 @@ def _check(runs: Sequence[Run], mapping: Mapping, resolved: Sequence[Resolved]) 
                 if note.code == "decimal_comma":
                     raise InputError(note.message, "Write the numbers with a decimal point.")
         names = sorted({name for run in runs for name in _logged_names(run)})
+        if any(_SCORE.search(name.lower()) for name in names) and any(
+            not _SIZED.isdisjoint(columns.columns) for columns in resolved
+        ):
+            return  # runs of another target: it keeps its own name, and is no loss
         sources = list(dict.fromkeys(run.source for run in runs))
         where = sources[0] + (f" and {len(sources) - 1} more files" if len(sources) > 1 else "")
         raise InputError(
@@ -639,7 +651,8 @@ def _lacking(columns: Resolved) -> Iterator[Note]:
         told = f"[columns] {name}: no {' and no '.join(names)}"
         yield Note("mapped_name_missing", "warning", told)
     if "loss" not in columns.columns and "loss" not in columns.unknown:
-        yield Note("no_loss", "warning", "no column is known as the loss")
+        message = "no column is known as the loss; a score is fitted by its own name: fit --y NAME"
+        yield Note("no_loss", "warning", message)
 
 
 def _unknown_name(

@@ -255,8 +255,8 @@ def test_a_text_is_no_column() -> None:
 
 
 def test_runs_without_any_loss_are_an_error_that_lists_what_there_is() -> None:
-    with pytest.raises(InputError, match=r"a\.csv: no run has a loss.*config\.error.*\[columns\]"):
-        finals([run({"params": 1, "error": 0.5})])
+    with pytest.raises(InputError, match=r"a\.csv: no run has a loss.*config\.oddity.*\[columns\]"):
+        finals([run({"params": 1, "oddity": 0.5})])
 
 
 def test_the_step_goes_by_its_name_in_the_source_too() -> None:

@@ -176,3 +176,26 @@ def test_a_store_of_the_second_version_answers_as_it_did(
     ]
     assert found[0]["loss"] == pytest.approx(2.776322686263971, rel=1e-12)
     assert found[1]["loss"] == pytest.approx(3.019293475883291, rel=1e-12)
+
+
+def test_a_table_of_scores_has_no_loss_in_it_and_is_fitted_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = ["model,params,tokens,mmlu_acc"]
+    for i, params in enumerate(np.geomspace(7e7, 7e9, 12)):
+        score = 0.25 + 0.4 / (1 + 3e9 / params) + 0.002 * (-1) ** i
+        lines.append(f"m{i},{params:.0f},300000000000,{score:.4f}")
+    Path("scores.csv").write_text("\n".join(lines) + "\n")
+
+    def run(*arguments: str, code: int = 0) -> Result:
+        result = CliRunner().invoke(app, list(arguments))
+        assert result.exit_code == code, result.output
+        return result
+
+    said = json.loads(run("ingest", "scores.csv", "--json").stdout)
+    assert "no_loss" in {note["code"] for note in said["warnings"]}
+    (fit,) = json.loads(run("fit", "--law", "cod", "--y", "mmlu_acc", "--json").stdout)["fits"]
+    assert fit["n_observations"] == 12
+    refused = run("fit", "--law", "chinchilla", code=2)
+    assert "needs the column loss" in refused.stderr
