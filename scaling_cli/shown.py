@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from html import escape
 from typing import Any, TypeVar
 
 from scaling_cli.errors import ScalefitError, install
 from scaling_cli.quantities import number
+from scaling_cli.text import html
 
 T = TypeVar("T", bound="Shown")
 
@@ -39,13 +39,13 @@ class Shown:
     def _repr_html_(self) -> str:
         rows = self.rows()
         names = list(dict.fromkeys(name for row in rows for name in row))
-        head = "".join(f"<th>{escape(name)}</th>" for name in names)
+        head = "".join(f"<th>{html(name)}</th>" for name in names)
         body = "".join(
-            "<tr>" + "".join(f"<td>{escape(_cell(row.get(name)))}</td>" for name in names) + "</tr>"
+            "<tr>" + "".join(f"<td>{html(_cell(row.get(name)))}</td>" for name in names) + "</tr>"
             for row in rows
         )
-        remarks = "".join(f"<li>{escape(text)}</li>" for text in self.remarks())
-        caption = f"<caption>{escape(self.caption())}</caption>" if self.caption() else ""
+        remarks = "".join(f"<li>{html(text)}</li>" for text in self.remarks())
+        caption = f"<caption>{html(self.caption())}</caption>" if self.caption() else ""
         table = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         return f"{table}<ul>{remarks}</ul>" if remarks else table
 

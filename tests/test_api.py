@@ -304,3 +304,15 @@ def test_a_consumers_project_passes_mypy_strict(tmp_path: Path) -> None:
     (tmp_path / "consumer.py").write_text(CONSUMER.replace("alpha: float", "alpha: str"))
     checked = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert "Incompatible types in assignment" in checked.stdout
+
+
+def test_a_page_shows_names_from_outside_as_text() -> None:
+    columns = {"params": np.geomspace(1e7, 1e9, 6), "tokens": np.geomspace(2e8, 2e10, 6)[::-1]}
+    loss = 1.7 + 400 / columns["params"] ** 0.34 + 410 / columns["tokens"] ** 0.28
+    recipe = ["\x1b]8;;http://x\x07<b>\u202e"] * 6
+    fits = scalefit.fit(
+        "chinchilla", {**columns, "loss": loss, "recipe": recipe}, by=["recipe"], bootstrap=0
+    )
+    shown = fits._repr_html_() if hasattr(fits, "_repr_html_") else fits[0]._repr_html_()
+    assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+    assert "<b>" not in shown

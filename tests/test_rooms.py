@@ -54,7 +54,7 @@ ALLOWED = {
     "steps": {"columns", "notes", "records", "spelling"},
     "expressions": {"errors", "quantities"},
     "spelling": set(),
-    "shown": {"errors", "quantities"},
+    "shown": {"errors", "quantities", "text"},
     "mapping": SHARED | {"expressions"},
     "names": SHARED | {"expressions"},
     "ending": SHARED,
