@@ -152,12 +152,12 @@ class _Token:
 
 
 def _fail(text: str, at: int, what: str, mend: str) -> NoReturn:
-    start, end = max(0, at - 60), min(len(text), at + 40)
-    excerpt = re.sub(r"\s", " ", text[start:end])
-    caret = " " * (at - start) + "^"
-    raise InputError(
-        f"Expression cannot be read at character {at + 1}:\n  {excerpt}\n  {caret}\n{what}", mend
+    before, after = (
+        re.sub(r"\s", " ", part) for part in (text[max(0, at - 60) : at], text[at : at + 40])
     )
+    # One line: in a message line ends are shown as text, for they may come from outside.
+    where = f"at character {at + 1}, where ^ stands in `{before}^{after}`"
+    raise InputError(f"Expression cannot be read {where}: {what}", mend)
 
 
 def _tokens(text: str) -> Iterator[_Token]:
