@@ -321,7 +321,7 @@ def check_level(level: float | None) -> None:
 
 def one_of(**options: object) -> None:
     """Refuse options that contradict each other."""
-    given = [f"--{name}" for name, value in options.items() if value is not None]
+    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
     if len(given) > 1:
         raise InputError(f"{' and '.join(given)} contradict each other", "Give one of them.")
 

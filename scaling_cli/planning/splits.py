@@ -147,6 +147,17 @@ class Allocation(Shown):
 
 def check_law(law: Law, constraints: Constraints = FREE) -> None:
     """Refuse a law that cannot split a budget, or that does not read what is held fixed."""
+    split = [name for name in constraints.at if name in ("params", "tokens", "flops")]
+    if split:
+        raise InputError(
+            f"{' and '.join(split)} cannot be held: a split is of them",
+            "Limit them instead, as by max_params or max_tokens, or ask for a prediction.",
+        )
+    limits = (constraints.min_params, constraints.max_params, constraints.max_tokens)
+    if constraints.tokens_per_param is not None and limits != (None, None, None):
+        raise InputError(
+            "a prescribed ratio leaves nothing to limit", "Give tokens_per_param, or limits."
+        )
     free = set(law.variables) - set(constraints.at)
     if not law.splits and not (law.target == "loss" and free == {"params", "tokens"}):
         missing = free - {"params", "tokens"}

@@ -116,6 +116,10 @@ def test_constraints_that_leave_nothing_are_named() -> None:
     asked = Constraints(min_params=1e11, max_params=1e10)
     with pytest.raises(InputError, match="is left by min_params and max_params"):
         allocate_published(*EPOCH, 1e24, asked)
+    with pytest.raises(InputError, match="tokens cannot be held"):
+        allocate_published(*EPOCH, 1e24, Constraints(at={"tokens": 1e9}))
+    with pytest.raises(InputError, match="leaves nothing to limit"):
+        allocate_published(*EPOCH, 1e24, Constraints(tokens_per_param=20, max_params=1e9))
     with pytest.raises(InputError, match="chinchilla reads no unique_tokens"):
         allocate_published(*EPOCH, 1e24, Constraints(at={"unique_tokens": 1e9}))
     with pytest.raises(InputError, match="data_constrained also reads unique_tokens"):
