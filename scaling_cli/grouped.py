@@ -123,7 +123,7 @@ def compare_groups(
             folds = backtest.named(members, holdout) if holdout else backtest.rolling(members, cut)
         except FitError as error:
             errors.append(error)
-            note = Note("no_folds", "severe", str(error))
+            note = Note.of("no_folds", str(error))
             found.append(Comparison(group, cut, (), (), (), (note,)))
             continue
         ranked = backtest.compare(chosen, folds, cut, options, group)

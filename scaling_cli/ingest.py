@@ -237,7 +237,7 @@ class _Landing:
                 f"the store had {', '.join(names)} of it, and what was read has not: ingest it"
                 " again with the same --config, and with the table of its settings"
             )
-            yield Note("columns_lost", "warning", message)
+            yield Note.of("columns_lost", message)
 
     def _finals(self, strict: bool) -> tuple[Final, ...]:
         rows = finals(self.pending, self.mapping, strict).rows

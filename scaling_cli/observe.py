@@ -257,6 +257,6 @@ def _with_loss(runs: Runs) -> Runs:
             'Check the source, or name another column in the mapping: [columns] loss = "..."',
         )
     verb = "run has" if len(ids) == 1 else "runs have"
-    note = Note("no_loss", "warning", f"{len(ids)} {verb} no finite loss and are left out: {named}")
+    note = Note.of("no_loss", f"{len(ids)} {verb} no finite loss and are left out: {named}")
     kept = runs.select(~lacking)
     return Runs(kept.records, kept.table.with_notes([note]))

@@ -432,7 +432,7 @@ class _Resolver:
                     f"config.{alias} is the text {text!r}, which is no plain number, so it is not"
                     f" read as {name}"
                 )
-                yield Note(f"{name}_no_number", "warning", message)
+                yield Note.of(f"{name}_no_number", message)
 
     def nested_key(self, names: Iterable[str]) -> Column | None:
         """The one config key that ends in a name, after a dot or a slash."""
@@ -448,7 +448,7 @@ class _Resolver:
             return name in _RISING and self.does_not_rise(name, column)
         self.refused.add((name, column.origin))
         message = f"{column.origin} has negative values in its source, so it is not read as {name}"
-        self.notes.append(Note(f"negative_{name}", "warning", message))
+        self.notes.append(Note.of(f"negative_{name}", message))
         return True
 
     def does_not_rise(self, name: str, column: Column) -> bool:
@@ -520,12 +520,12 @@ class _Resolver:
                     f" on one device, as {', '.join(counted)} suggest; if it is the whole, map"
                     f' tokens: [columns] tokens = "step * config.{batch} * config.{length}"'
                 )
-                self.notes.append(Note("tokens_batch_unclear", "warning", message))
+                self.notes.append(Note.of("tokens_batch_unclear", message))
         if ramp:
             message = (
                 f"tokens = {text} knows nothing of {ramp[0]}, by which the batch grew at first"
             )
-            self.notes.append(Note("tokens_batch_unclear", "warning", message))
+            self.notes.append(Note.of("tokens_batch_unclear", message))
         return self.computed(text, parse(text).names)
 
     def factor(self, names: Sequence[str]) -> str | None:
@@ -590,7 +590,7 @@ def _mixtures(mapped: dict[str, dict[str, int]]) -> Iterator[Note]:
         if len(origins) > 1:
             told = ", ".join(f"{origin} in {count} runs" for origin, count in origins.items())
             message = f"{name} is read from different names: {told}; map it if they differ"
-            yield Note("mixed_origins", "warning", message)
+            yield Note.of("mixed_origins", message)
 
 
 def _resolve_all(runs: Sequence[Run], mapping: Mapping) -> list[Resolved]:
@@ -649,10 +649,10 @@ def _check(runs: Sequence[Run], mapping: Mapping, resolved: Sequence[Resolved]) 
 def _lacking(columns: Resolved) -> Iterator[Note]:
     for name, names in columns.unknown.items():
         told = f"[columns] {name}: no {' and no '.join(names)}"
-        yield Note("mapped_name_missing", "warning", told)
+        yield Note.of("mapped_name_missing", told)
     if "loss" not in columns.columns and "loss" not in columns.unknown:
         message = "no column is known as the loss; a score is fitted by its own name: fit --y NAME"
-        yield Note("no_loss", "warning", message)
+        yield Note.of("no_loss", message)
 
 
 def _unknown_name(

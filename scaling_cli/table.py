@@ -277,7 +277,7 @@ def same_run_twice(rows: Table) -> list[Note]:
         f" --where 'source != \"{sources[other]}\"',"
         " or ingest what one logger wrote into a store of its own."
     )
-    return [Note("same_run_twice", "warning", message)]
+    return [Note.of("same_run_twice", message)]
 
 
 def counted_once(rows: Table) -> Table:
@@ -331,7 +331,7 @@ def duplicates(rows: Table, read: Iterable[str] = ()) -> list[Note]:
         " if they are copies, each counts as often as it is there, and the intervals are too"
         " narrow. Leave the copies out by --where."
     )
-    return [Note("duplicate_runs", "warning", message)]
+    return [Note.of("duplicate_runs", message)]
 
 
 def _logger(owner: str) -> str:

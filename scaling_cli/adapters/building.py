@@ -109,7 +109,7 @@ class Logged:
         if not changing:
             return known
         message = f"neither numbers nor constant text, left out: {', '.join(changing)}"
-        return [Note("text_left_out", "info", message), *known]
+        return [Note.of("text_left_out", message), *known]
 
 
 def numbers_of(texts: Iterable[str]) -> dict[str, float] | None:
@@ -192,10 +192,10 @@ def make_run(
     if repeated:
         count, names = max(repeated.values()), ", ".join(sorted(repeated))
         message = f"{count} steps were logged again in {names}; the last value of each counts"
-        found.append(Note("repeated_steps", "warning", message))
+        found.append(Note.of("repeated_steps", message))
     if broken:
         counts = ", ".join(f"{count} in {name}" for name, count in broken.items())
-        found.append(Note("non_finite", "warning", f"values that are not finite: {counts}"))
+        found.append(Note.of("non_finite", f"values that are not finite: {counts}"))
     plain = mended(dict(config))
     name = first_text(plain, ("display_name", "run_name", "name", "Name"))
     return Run(

@@ -109,9 +109,7 @@ def _load(path: Path, source: str) -> RawTable:
                 f"{source}: row {number} has {fields} fields, the header has {len(header)}",
                 "Mend that row, or quote the field that holds the delimiter.",
             )
-        notes.append(
-            Note("truncated", "warning", f"{source}: its last row is cut off and left out")
-        )
+        notes.append(Note.of("truncated", f"{source}: its last row is cut off and left out"))
     arrow, again = _without_headers(arrow, header)
     if again:
         rows = arrow.num_rows

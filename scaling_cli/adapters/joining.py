@@ -49,7 +49,7 @@ def _join_run_tables(
                 rows.setdefault(path.parent, {})[key] = run
             else:
                 message = f"{source} describes run {run.run_id}, which has no history beside it"
-                notes.append(Note("run_without_history", "warning", message))
+                notes.append(Note.of("run_without_history", message))
     joined = []
     for path, source, runs in read:
         if path not in tables:

@@ -149,7 +149,7 @@ def _rows(
             rows.append((number, row))
         elif place == len(lines) - 1 and rows:
             message = f"{source}: line {number}, the last one, is cut off and left out"
-            notes.append(Note("truncated", "warning", message))
+            notes.append(Note.of("truncated", message))
         else:
             raise InputError(
                 f"{source}: line {number} is not a JSON object",
@@ -314,7 +314,7 @@ def _history(draft: _Draft, run_id: str, source: str, steps: tuple[str, ...]) ->
     lost = sum(row.get(step_name) is None for row in rows) if step_name else 0
     if lost:
         message = f"{lost} lines have no {step_name} and stand at that of the line before"
-        notes.append(Note("rows_without_step", "warning", message))
+        notes.append(Note.of("rows_without_step", message))
     config = draft.config | ({} if counts is None else {STEP_IS: counts})
     made = _made(run_id, source, logged, config, step_name, len(draft.rows))
     return replace(made, notes=(*made.notes, *notes, *joined))
@@ -376,7 +376,7 @@ def _made(
     notes = logged.notes()
     if step_name is None and rows:
         message = f"no line has a step, so its {rows} points are numbered in order"
-        notes.insert(0, Note("no_step_column", "warning", message))
+        notes.insert(0, Note.of("no_step_column", message))
     constant = {_config_key(key): value for key, value in logged.constants().items()}
     points = logged.points() | (points or {})
     return make_run(name, run_id, source, {**constant, **config}, points, notes)

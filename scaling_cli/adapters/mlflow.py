@@ -126,7 +126,7 @@ def _folder(
             known = True
             if lost:
                 message = f"{found.source}: {lost} lines are damaged and left out"
-                recorded.notes.append(Note("damaged", "warning", message))
+                recorded.notes.append(Note.of("damaged", message))
         elif kind:
             text = read_bytes(found.path, found.source).decode("utf-8", "replace")
             (recorded.params if kind == "params" else recorded.tags)[key] = text
@@ -138,7 +138,7 @@ def _folder(
             recorded.deleted = meta.get("lifecycle_stage") == "deleted"
             recorded.began = (as_number(meta.get("start_time", "")) or 0.0) / 1000
     if not known:
-        yield Note("unreadable", "warning", f"{source} holds no run")
+        yield Note.of("unreadable", f"{source} holds no run")
     elif not recorded.deleted:
         yield recorded.run(source)
 
@@ -208,9 +208,9 @@ def _database(found: Found) -> Iterator[Run | Note]:
             raise_or_note = InputError(f"{found.source} cannot be read: {damage}", "Copy it again.")
             if not found.walked:
                 raise raise_or_note from error
-            yield Note("unreadable", "warning", f"{raise_or_note.what} (left out)")
+            yield Note.of("unreadable", f"{raise_or_note.what} (left out)")
             return
-        next(iter(runs.values())).notes.append(Note("damaged", "warning", message))
+        next(iter(runs.values())).notes.append(Note.of("damaged", message))
     for recorded in runs.values():
         if not recorded.deleted:
             yield recorded.run(found.source)

@@ -104,7 +104,7 @@ def _served(uri: str, experiment: str, request: Request) -> Iterator[Run | Uncha
                 except UnreachableError as error:
                     failed = error
                     run_id = asked[answer].info.run_id
-                    yield Note("unreadable", "warning", f"run {run_id}: {error.what}")
+                    yield Note.of("unreadable", f"run {run_id}: {error.what}")
         finally:
             pool.shutdown(cancel_futures=True)
     if failed is not None and all(answer.exception() is not None for answer in asked):
@@ -157,7 +157,7 @@ def _read(client: Any, run: Any, titles: dict[str, str], shown: str) -> Run:
             lacking.append(key)
     if lacking:
         message = f"the server did not give the latest point of {', '.join(lacking)}"
-        recorded.notes.append(Note("incomplete", "warning", message))
+        recorded.notes.append(Note.of("incomplete", message))
     found = recorded.run(f"{_SCHEME}{shown}#{recorded.experiment}")
     return replace(found, cursor=_cursor(run))
 

@@ -51,7 +51,7 @@ def read_together(files: Sequence[Found], mapping: Mapping) -> Iterator[Run | No
         except InputError as error:
             if not together[0].walked:
                 raise
-            yield Note("unreadable", "warning", f"{error.what} (left out)")
+            yield Note.of("unreadable", f"{error.what} (left out)")
 
 
 def _runs(parts: Sequence[Found], mapping: Mapping) -> Iterator[Run]:

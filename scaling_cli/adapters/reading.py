@@ -190,7 +190,7 @@ def _read_pieces(
     if undescribed:
         more = ", ..." * (len(undescribed) > 5)
         message = f"{meta} describes no run {', '.join(sorted(undescribed)[:5])}{more}"
-        notes.append(Note("run_not_described", "warning", message))
+        notes.append(Note.of("run_not_described", message))
     noted.sort(key=lambda item: item[0])
     yield Ingested((), (*notes, *gather((run_id, note) for _, run_id, note in noted)))
 
@@ -283,7 +283,7 @@ def _by_adapter(
             if not file.walked:
                 raise InputError(f"{file.source} is empty", "Give a file that holds runs.")
             message = f"{file.source} is empty and passed over"
-            notes.append(Note("empty_file", "warning", message))
+            notes.append(Note.of("empty_file", message))
         elif adapter is not None:
             files.setdefault(adapter.name, []).append(file)
         elif not file.walked:
@@ -330,7 +330,7 @@ def _read(
                     if not file.walked:
                         raise error from (None if error is caught else caught)
                     # One bad file of a folder does not keep the others out.
-                    lost.append(Note("unreadable", "warning", f"{error.what} (left out)"))
+                    lost.append(Note.of("unreadable", f"{error.what} (left out)"))
                 else:
                     read.append((PurePath(file.source), file.source, runs))
     return read, lost

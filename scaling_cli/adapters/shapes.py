@@ -347,7 +347,7 @@ def _id_column(table: RawTable, mapping: Mapping, metric: str | None) -> str | N
         if found is not None:
             return found
         message = f"{table.source}: has no column {mapping.id!r} for [run] id"
-        table.notes.append(Note("no_id_column", "warning", message))
+        table.notes.append(Note.of("no_id_column", message))
     for candidate in _ID_NAMES:
         column = table.named((candidate,))
         if column is None or column == metric or not table.has_labels(column):
@@ -459,7 +459,7 @@ def _repeated_rows(table: RawTable, run_id: str, ids: Labels, step: str | None) 
         and _distinct(ids.code, table[tokens].values) == table.rows
     ):
         message = f"{table.source}: it has no step column, so the points are numbered by {tokens}"
-        table.notes.append(Note("no_step_column", "warning", message))
+        table.notes.append(Note.of("no_step_column", message))
         yield from _histories(table, run_id, ids, None, tokens)
         return
     texts = ids.texts()
@@ -475,7 +475,7 @@ def _repeated_rows(table: RawTable, run_id: str, ids: Labels, step: str | None) 
                 "Add a step column, or make the run ids differ.",
             )
     message = f"{table.source}: {table.rows - len(last)} rows repeat a run; its last row counts"
-    table.notes.append(Note("repeated_runs", "warning", message))
+    table.notes.append(Note.of("repeated_runs", message))
     kept_rows = {run.run_id: run for run in _rows(table, run_id, texts)}
     yield from kept_rows.values()
 
@@ -536,7 +536,7 @@ def _histories(
         message = (
             f"{table.source}: text that changes within a run is left out: {', '.join(left_out)}"
         )
-        table.notes.append(Note("text_left_out", "info", message))
+        table.notes.append(Note.of("text_left_out", message))
     table.notes += [note.about(table.source) for note in commas if note is not None]
     yield from constants_to_config(runs)
 
@@ -560,7 +560,7 @@ def _with_the_row_before(
     if lost:
         told.append(f"{lost} rows have no {step} and none before them, and are left out")
     message = f"{table.source}: {'; '.join(told)}"
-    table.notes.append(Note("rows_without_step", "warning", message))
+    table.notes.append(Note.of("rows_without_step", message))
     return steps, known
 
 
@@ -587,7 +587,7 @@ def _part_by_group(table: RawTable, run_id: str | None, ids: Labels, step: str |
     ):
         return ids
     message = f"{table.source}: runs that repeat their steps in several {group}s are parted by it"
-    table.notes.append(Note("parted_by_group", "info", message))
+    table.notes.append(Note.of("parted_by_group", message))
     pairs, first, code = np.unique(
         ids.code.astype(np.int64) * len(groups.names) + groups.code,
         return_index=True,
@@ -669,9 +669,8 @@ def _chart_export(table: RawTable) -> Iterator[Run]:
     for column in _chart_columns(table):
         run, metric = column.rsplit(" - ", 1)
         columns.setdefault(run.removeprefix("Group: "), {})[metric] = column
-    note = Note(
+    note = Note.of(
         "sampled",
-        "warning",
         "a chart export holds sampled points and no config; give the runs' table by --meta, or"
         " ingest the runs themselves",
     )

@@ -139,15 +139,15 @@ class _Log:
             others |= dict.fromkeys(tag for tag, read in file.tags.items() if not read)
             if damage is not None:
                 message = f"{found.source}: {damage}; what stands before it is read"
-                self.notes.append(Note("damaged", "warning", message))
+                self.notes.append(Note.of("damaged", message))
             _HELD.put(found.source, file)
         if again:
             message = f"{again} points from before a restart were logged again and are replaced"
-            self.notes.append(Note("restarted", "info", message))
+            self.notes.append(Note.of("restarted", message))
         if others:
             shown = ", ".join(list(others)[:5]) + (", ..." if len(others) > 5 else "")
             message = f"{len(others)} tags hold no scalars and are left out: {shown}"
-            self.notes.append(Note("not_scalars", "info", message))
+            self.notes.append(Note.of("not_scalars", message))
 
     @property
     def is_hparams_of_parent(self) -> bool:
@@ -178,7 +178,7 @@ class _Log:
         self.without_samples()
         if not self.points and not self.config:
             told = "".join(f"; {note.message}" for note in self.notes)
-            return Note("no_points", "warning", f"{self.source} holds no scalars{told}")
+            return Note.of("no_points", f"{self.source} holds no scalars{told}")
         run = make_run(
             name, run_folder(folder, self.root), self.source, self.config, self.points, self.notes
         )

@@ -57,9 +57,9 @@ def read(path: Path, source: str, mapping: Mapping) -> Iterator[Run]:
         config.pop("_Username", None)
         notes = draft.logged.notes()
         if draft.broken:
-            notes.append(Note("damaged", "warning", f"{draft.broken} rows cannot be read"))
+            notes.append(Note.of("damaged", f"{draft.broken} rows cannot be read"))
         if damage:
-            notes.append(Note("damaged", "warning", f"{source}: {damage}; the rest is read"))
+            notes.append(Note.of("damaged", f"{source}: {damage}; the rest is read"))
         config = draft.logged.constants() | config
         run = make_run(name, run_id, source, config, draft.logged.points(), notes)
         yield replace(

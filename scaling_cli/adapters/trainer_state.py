@@ -34,7 +34,7 @@ def read_together(files: Sequence[Found], mapping: Mapping) -> Iterator[Run | No
         state = _state(found)
         if state is None:
             message = f"{found.source} is no whole trainer state and is left out"
-            yield Note("unreadable", "warning", message)
+            yield Note.of("unreadable", message)
             continue
         parent = found.path.absolute().parent
         folder = found.path.parent.parent if _CHECKPOINT.fullmatch(parent.name) else parent
@@ -71,7 +71,7 @@ def _run(found: Found, run_id: str, last: int, state: dict[str, Any]) -> Run:
                 logged.add(step, key, value)
     notes = logged.notes()
     if lost:
-        notes.append(Note("rows_without_step", "warning", f"{lost} entries have no step"))
+        notes.append(Note.of("rows_without_step", f"{lost} entries have no step"))
     config = logged.constants() | {
         key: value
         for key, value in state.items()

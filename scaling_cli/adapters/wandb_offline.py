@@ -54,7 +54,7 @@ def read_together(files: Sequence[Found], mapping: Mapping) -> Iterator[Run | No
             runs.setdefault(file.run_key, []).append(file)
         else:
             told = f"; {file.damage}" if file.bad else ""
-            yield Note("unreadable", "warning", f"{found.source} holds no run{told}")
+            yield Note.of("unreadable", f"{found.source} holds no run{told}")
     for run_key, parts in runs.items():
         yield _run(run_key, sorted(parts, key=lambda part: (part.began, part.source)))
 
@@ -125,10 +125,10 @@ class _File:
         notes = self.logged.notes()
         if self.bad:
             told = f"{self.source}: {self.damage}; the rest is read"
-            notes.append(Note("damaged", "warning", told))
+            notes.append(Note.of("damaged", told))
         if self.media:
             names = ", ".join(sorted(".".join(path) for path in self.media))
-            notes.append(Note("not_scalars", "info", f"media are left out: {names}"))
+            notes.append(Note.of("not_scalars", f"media are left out: {names}"))
         return notes
 
     def load(self, file: BinaryIO) -> None:

@@ -142,7 +142,7 @@ def _fetched(client: _Client, place: _Place, runs: Iterator[Any]) -> Iterator[Ru
                 "Give the same command later: it goes on from there.",
             )
         told = f"{place.path}/{run.id} could not be fetched ({_told(outcome)}) and is left out"
-        yield Note("unreadable", "warning", told)
+        yield Note.of("unreadable", told)
 
 
 def _in_parallel(
@@ -285,14 +285,14 @@ def _read(client: _Client, place: _Place, run: Any) -> Run:
     notes = [*logged.notes()]
     if media:
         names = ", ".join(sorted(media))
-        notes.append(Note("not_scalars", "info", f"media are left out: {names}"))
+        notes.append(Note.of("not_scalars", f"media are left out: {names}"))
     complete = history.rows >= lines and history.last >= last_step
     if not complete:
         told = (
             f"{history.rows:,} of {lines:,} logged rows could be had, up to step"
             f" {history.last:,} of {last_step:,}"
         )
-        notes.append(Note("history_incomplete", "warning", told))
+        notes.append(Note.of("history_incomplete", told))
     labels = {"job_type": _said(run, "jobType"), "sweep": _said(run, "sweepName")}
     summary = {key: value for key, value in run.summary_metrics.items() if not _is_media(value)}
     config = settings(logged, points, flattened(summary), flattened(run.config), labels)

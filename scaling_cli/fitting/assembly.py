@@ -191,7 +191,7 @@ def _value_notes(
     )
     if options.fixed:
         pinned = ", ".join(f"{name} = {value:g}" for name, value in options.fixed.items())
-        notes.append(Note("fixed", "info", f"Not fitted: {pinned}."))
+        notes.append(Note.of("fixed", f"Not fitted: {pinned}."))
     share, count = optimum.starts or (1.0, 1)
     return [*notes, *diagnostics.solution_notes(share, count, optimum.converged)]
 

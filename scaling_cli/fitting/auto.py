@@ -528,20 +528,19 @@ def _recipe_notes(
         more = f" and {len(wrong) - LISTED} more" if len(wrong) > LISTED else ""
         aside = len(ground.kept) < len(ladder)
         notes.append(
-            Note(
+            Note.of(
                 "outliers_set_aside" if aside else "outliers",
-                "warning" if aside else "severe",
                 f"{len(wrong)} of {len(ladder)} runs lie more than {WRONG:.0f} noise scales from a"
                 " robust fit"
                 + (" and do not count" if aside else ", too many to be set aside")
                 + f": {named}{more}.",
+                "warning" if aside else "severe",
             )
         )
     if not is_cross_entropy(target):
         notes.append(
-            Note(
+            Note.of(
                 "no_prior",
-                "info",
                 f"{target} is no language model's cross-entropy: no prior holds the fit.",
             )
         )
@@ -555,9 +554,8 @@ def _recipe_notes(
         else:
             why = "in a backtest larger runs lie further off than its forecasts allow"
         notes.append(
-            Note(
+            Note.of(
                 "prior_gave_way",
-                "warning",
                 f"These runs are unlike the language models that the prior comes from: {why};"
                 f" the prior was widened, its standard deviation from {WIDTHS[0, 0]:.2f} to"
                 f" {belief.mean_width[0, 0]:.2f} in the log of the exponents and from"
@@ -566,9 +564,8 @@ def _recipe_notes(
         )
     elif not len(belief.errors):
         notes.append(
-            Note(
+            Note.of(
                 "no_backtest",
-                "warning",
                 f"{len(ground.rows)} runs are too few to test the prior on: the forecast leans on"
                 " what other ladders of language models look like.",
             )

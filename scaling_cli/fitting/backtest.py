@@ -232,9 +232,8 @@ def _verdict(ranking: Sequence[Score], folds: Sequence[Fold]) -> tuple[Note, ...
     if not tied:
         return ()
     return (
-        Note(
+        Note.of(
             "cannot_tell",
-            "warning",
             f"{evidence} cannot tell {ranking[0].law} from {', '.join(tied)}: the difference is"
             " below twice its standard error, or not there in every fold.",
         ),

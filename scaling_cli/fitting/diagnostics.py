@@ -59,9 +59,8 @@ def design_notes(law: Law, columns: Mapping[str, Floats], runs: float, free: int
                 f"{rows} rows that count as {runs:.1f} runs (by weight, points of one run together)"
             )
         notes.append(
-            Note(
+            Note.of(
                 "few_runs",
-                "warning",
                 f"{few} for {counted(free, 'parameter')}; {wanted} or more are needed before the"
                 " intervals mean much.",
             )
@@ -71,11 +70,11 @@ def design_notes(law: Law, columns: Mapping[str, Floats], runs: float, free: int
         count = distinct(columns[name])
         if count < MIN_SIZES and not _is_indicator(columns[name]):
             notes.append(
-                Note(
+                Note.of(
                     "few_sizes",
-                    "severe" if count < 3 else "warning",
                     f"Only {counted(count, 'distinct value')} of {name}: its exponent rests on too"
                     " little.",
+                    "severe" if count < 3 else "warning",
                 )
             )
     if {"params", "tokens"} <= set(law.variables) and rows > 2:
@@ -102,7 +101,7 @@ def _ratio_notes(log_params: Floats, log_tokens: Floats) -> list[Note]:
             f" within a factor of {np.exp(2 * spread):.2g}): their terms cannot be separated, so"
             " no split of a budget can be recommended. Add runs at other ratios."
         )
-        return [Note("collinear_design", "severe", message)]
+        return [Note.of("collinear_design", message)]
     return []
 
 
@@ -114,9 +113,8 @@ def _unit_notes(columns: Mapping[str, Floats]) -> list[Note]:
         small = small[small < LEAST_COUNT]
         if len(small):
             notes.append(
-                Note(
+                Note.of(
                     "units_doubtful",
-                    "severe",
                     f"{name} is below {LEAST_COUNT:,.0f} in {counted(len(small), 'run')} (from"
                     f" {np.min(small):.3g}): it is to be a plain number, and these look like"
                     f' millions or billions. Map it, as by [columns] {name} = "config.{name} *'
@@ -136,9 +134,8 @@ def repeated_notes(law: Law, columns: Mapping[str, Floats]) -> list[Note]:
     if not many.any():
         return []
     return [
-        Note(
+        Note.of(
             "repeated_data",
-            "warning",
             f"{np.sum(many)} of {len(many)} runs repeat their unique_tokens more than {EPOCHS:.0f}"
             f" times, and {law.id} takes a repeated token for a new one. Use --law"
             f" data_constrained, or --where 'tokens <= {EPOCHS:.0f} * unique_tokens'.",
@@ -159,9 +156,8 @@ def settings_notes(columns: Mapping[str, Floats], target: Floats, name: str) -> 
     if not runs > len(target) / 2 or not _more_than_seeds(members, target, name):
         return []
     return [
-        Note(
+        Note.of(
             "other_settings",
-            "severe",
             f"{runs} of {len(target)} runs share {', '.join(columns)} with two others or more, and"
             f" there the target spreads by {np.median(spreads):.0%} (median of"
             f" {counted(len(members), 'place')}): other settings move it, and the fit goes through"
@@ -210,9 +206,8 @@ def group_notes(relative: Floats, groups: Sequence[str]) -> list[Note]:
     middles = {str(names[one]): float(np.median(values[member == one])) for one in among}
     low, high = min(middles, key=middles.__getitem__), max(middles, key=middles.__getitem__)
     return [
-        Note(
+        Note.of(
             "groups_differ",
-            "warning",
             f"The runs of {len(among)} groups do not follow one law: the median residual is"
             f" {middles[low]:+.2%} in {_named(low)} and {middles[high]:+.2%} in {_named(high)}."
             " Fit each by --by group, or choose by --where.",
@@ -285,14 +280,11 @@ def solution_notes(agreement: float, starts: int, converged: bool) -> list[Note]
     """Notes on how the optimum was found."""
     notes = []
     if not converged:
-        notes.append(
-            Note("not_converged", "severe", "The solver stopped before the optimum was reached.")
-        )
+        notes.append(Note.of("not_converged", "The solver stopped before the optimum was reached."))
     if agreement < AGREEMENT:
         notes.append(
-            Note(
+            Note.of(
                 "starts_disagree",
-                "warning",
                 f"{agreement:.0%} of {starts} starts end in the reported optimum; the others are"
                 " worse. The surface has several minima on this data.",
             )
@@ -303,9 +295,8 @@ def solution_notes(agreement: float, starts: int, converged: bool) -> list[Note]
 def vanished_notes(names: Sequence[str]) -> list[Note]:
     """Amplitudes and exponents that were driven to zero."""
     return [
-        Note(
+        Note.of(
             "at_bound",
-            "warning",
             f"{name} was driven to zero: the data do not show this term, and far"
             " extrapolations of the law are not to be relied on.",
         )
@@ -322,9 +313,8 @@ def bound_notes(
         low, high = bounds[name]
         end, side = (low, "less") if abs(value - low) < abs(value - high) else (high, "more")
         notes.append(
-            Note(
+            Note.of(
                 "at_bound",
-                "warning",
                 f"{name} ended at its bound {end:g}: the data ask for {side}, and its interval"
                 " stops there.",
             )
@@ -351,9 +341,8 @@ def explained_notes(
             return []
         shares.append(left / spread)
     return [
-        Note(
+        Note.of(
             "explains_little",
-            "severe",
             f"The fit is hardly nearer to the runs than their median {name} is ({min(shares):.0%}"
             " of the distance): the law is not theirs, or the noise hides it.",
         )
@@ -368,9 +357,8 @@ def weighted_median(values: Floats, weights: Floats) -> float:
 
 def one_run_notes(rows: int) -> list[Note]:
     return [
-        Note(
+        Note.of(
             "one_run",
-            "severe",
             f"All {rows} rows are points of one run: what another run would give is not known, and"
             " no interval says it.",
         )
@@ -394,7 +382,7 @@ def resample_notes(
     else:
         end = "these are left out, and the intervals may be too narrow."
     severity: Severity = "severe" if found < LEAST_FOUND * wanted else "warning"
-    return [Note("resamples_failed", severity, f"Of the resamples, {said}; {end}")]
+    return [Note.of("resamples_failed", f"Of the resamples, {said}; {end}", severity)]
 
 
 def interval_notes(law: Law, low: Floats, high: Floats, unknown: Sequence[str]) -> list[Note]:
@@ -410,11 +398,11 @@ def interval_notes(law: Law, low: Floats, high: Floats, unknown: Sequence[str]) 
     if not wide:
         return []
     return [
-        Note(
+        Note.of(
             "not_identified",
-            "info",
             f"The data do not identify {', '.join(wide)} by itself (interval wider than a factor of"
             f" {WIDE:.0f}); predictions near the data are not affected.",
+            "info",
         )
     ]
 
@@ -427,7 +415,7 @@ def unknown_notes(names: Sequence[str]) -> list[Note]:
         f"The runs say nothing of {', '.join(names)}: the values are where the search ended, and"
         " have no interval."
     )
-    return [Note("not_identified", "warning", message)]
+    return [Note.of("not_identified", message, "warning")]
 
 
 def outlier_notes(
@@ -441,10 +429,10 @@ def outlier_notes(
     named = ", ".join(f"{run_ids[i]} ({relative[i]:+.1%})" for i in far[:LISTED])
     more = f" and {len(far) - LISTED} more" if len(far) > LISTED else ""
     return [
-        Note(
+        Note.of(
             "outliers",
-            "warning",
             f"{len(far)} of {len(residuals)} runs lie more than {OUTLIER:.0f} noise scales from the"
             f" fit: {named}{more}.",
+            "warning",
         )
     ]

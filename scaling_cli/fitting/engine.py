@@ -82,7 +82,7 @@ def _staged(
     values, done = procedure(design.columns, design.target, frame.constants)
     theta = surface.encode(design.law.to_scaled(values, frame.scales))[0]
     fitted = assemble(problem, Optimum(surface, theta), Draws.none(len(theta)))
-    return fitted.with_notes([Note("staged_procedure", "info", done)])
+    return fitted.with_notes([Note.of("staged_procedure", done)])
 
 
 def starts(surface: Surface) -> int:

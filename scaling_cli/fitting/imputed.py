@@ -53,7 +53,7 @@ def fit(fitter: Fitter, rows: Table, options: FitOptions, group: Mapping[str, An
         f"{len(predicted)} of {len(rows)} runs have not ended and enter at the end that"
         f" their curves predict: {named}{more}."
     )
-    note = Note("predicted_finals", "warning", message)
+    note = Note.of("predicted_finals", message)
     fitted = replace(fitted.with_notes([note]), predicted_finals=tuple(predicted))
     if not len(fitted.draws):
         return fitted
@@ -79,4 +79,4 @@ def ended_alone(rows: Table, why: str) -> tuple[Table, list[Note]]:
         f"{len(ids)} of {len(rows)} runs have not ended, and {why} at their ends cannot be"
         f" predicted; left out: {', '.join(ids[:LISTED])}{more}."
     )
-    return rows.select(~going), [Note(UNFINISHED, "severe", message)]
+    return rows.select(~going), [Note.of(UNFINISHED, message)]

@@ -68,9 +68,8 @@ def fit_isoflop(
     noise = _noise(curves)
     if noise is None:
         notes.append(
-            Note(
+            Note.of(
                 "noise_unknown",
-                "warning",
                 "No budget has four sizes: how far a loss lies from its parabola by chance cannot"
                 " be known, and there is no interval.",
             )
@@ -137,9 +136,8 @@ def fit_envelope(
             "The envelope needs many sizes trained past their optimum; try --law chinchilla.",
         )
     notes.append(
-        Note(
+        Note.of(
             "unannealed_points",
-            "warning",
             "Points inside a run have a learning rate that is not annealed yet: their loss is"
             " higher than that of a run planned for this compute.",
         )
@@ -239,7 +237,7 @@ def _noise(curves: Sequence[IsoFlopCurve]) -> float | None:
 
 
 def _dropped(curve: IsoFlopCurve, why: str) -> Note:
-    return Note("budget_dropped", "warning", f"The budget {curve.flops:.3g} is left out: {why}.")
+    return Note.of("budget_dropped", f"The budget {curve.flops:.3g} is left out: {why}.")
 
 
 def _window_notes(curve: IsoFlopCurve, optimum: float) -> list[Note]:
@@ -248,9 +246,8 @@ def _window_notes(curve: IsoFlopCurve, optimum: float) -> list[Note]:
     notes = []
     if max(left, right) > np.log(WIDE):
         notes.append(
-            Note(
+            Note.of(
                 "wide_window",
-                "warning",
                 f"At {curve.flops:.3g} FLOPs the sizes reach {np.exp(max(left, right)):.0f} times"
                 " from the optimum, where the curve is no parabola: its vertex is off by some per"
                 " cent, and the more the less alpha and beta agree. --law chinchilla has no such"
@@ -259,9 +256,8 @@ def _window_notes(curve: IsoFlopCurve, optimum: float) -> list[Note]:
         )
     if max(left, right) > LOPSIDED * min(left, right):
         notes.append(
-            Note(
+            Note.of(
                 "lopsided_window",
-                "warning",
                 f"At {curve.flops:.3g} FLOPs the sizes reach {np.exp(left):.1f} times below the"
                 f" optimum and {np.exp(right):.1f} times above: the vertex leans to the longer"
                 " side.",
@@ -272,7 +268,7 @@ def _window_notes(curve: IsoFlopCurve, optimum: float) -> list[Note]:
 
 def _table(flops: Floats, params: Floats) -> Note:
     pairs = ", ".join(f"{c:.3g}: {n:.3g}" for c, n in zip(flops, params, strict=True))
-    return Note("optima", "info", f"Compute-optimal params by budget in FLOPs: {pairs}.")
+    return Note.of("optima", f"Compute-optimal params by budget in FLOPs: {pairs}.")
 
 
 def _line(x: Floats, y: Floats) -> tuple[float, float]:

@@ -119,9 +119,8 @@ def notes(fitted: Fit, design: Design) -> list[Note]:
         return []
     low = fitted.interval(fitted.draws[:, guess] + fitted.draws[:, rise])
     return [
-        Note(
+        Note.of(
             "plateau_not_seen",
-            "severe",
             f"The best of the runs reach {best:.3g}, {max(0.0, share):.0%} of the way to the upper"
             f" plateau that they allow: it lies anywhere from {float(low[0]):.2g} to"
             f" {float(low[1]):.2g}.",

@@ -100,7 +100,7 @@ class Design:
         weights = None
         if options.weights:
             weights = of_mean_one(rows.numbers(options.weights))
-            notes.append(Note("weighted", "info", f"Runs count by the column {options.weights}."))
+            notes.append(Note.of("weighted", f"Runs count by the column {options.weights}."))
         trials = rows.numbers(names["trials"]) if law.trials else None
         if objective.binomial and trials is None:
             raise InputError(
@@ -365,9 +365,8 @@ def usable(
     if dropped:
         ids = [name for name, keep in zip(observations.run_ids, mask, strict=True) if not keep]
         notes.append(
-            Note(
+            Note.of(
                 "rows_dropped",
-                "warning",
                 f"{dropped} of {len(observations)} runs lack a positive {wanted}: "
                 + ", ".join(ids[:5])
                 + (" ..." if dropped > 5 else "")

@@ -433,7 +433,7 @@ class Fit(Shown):
         above = value > high
         if low <= 0:
             message = f"{name} {value:.3g} lies outside the fitted runs ({low:.3g} to {high:.3g})."
-            return Note("outside_design", "warning", message)
+            return Note.of("outside_design", message, "warning")
         decades = float(np.log10(value / high if above else low / value))
         side = (
             f"above the largest fitted run ({high:.3g})"
@@ -441,10 +441,10 @@ class Fit(Shown):
             else (f"below the smallest fitted run ({low:.3g})")
         )
         codes = {"flops": "extrapolation", "tokens_per_param": "ratio_outside"}
-        return Note(
+        return Note.of(
             codes.get(name, "outside_design"),
-            "warning" if decades > FAR_DECADES or name == "tokens_per_param" else "info",
             f"{name} {value:.3g} lies {decades:.2f} decades {side}.",
+            "warning" if decades > FAR_DECADES or name == "tokens_per_param" else "info",
         )
 
     def rows(self) -> list[dict[str, Any]]:
@@ -543,7 +543,7 @@ class FailedFit:
     notes: tuple[Note, ...] = field(default=())
 
     def to_json(self) -> dict[str, Any]:
-        note = Note("failed", "severe", self.message)
+        note = Note.of("failed", self.message)
         return {
             "fit_id": None,
             "law": self.law_id,

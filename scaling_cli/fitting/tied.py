@@ -392,9 +392,8 @@ def _doubt(tied: Sequence[str], fits: Sequence[Fit], p_value: float | None) -> l
         values = [f"{fitted.tied['untied'][name]['value']:.4g}" for fitted in fits if fitted.tied]
         untied.append(f"{name} {', '.join(values)}")
     return [
-        Note(
+        Note.of(
             "tie_doubtful",
-            "warning",
             f"The runs speak against one {' and '.join(tied)} for all groups: the tie costs more of"
             f" the objective than chance alone in {1 - p_value:.1%} of resamples. Untied, group by"
             f" group: {'; '.join(untied)}. What changes with the tie is not to be relied on.",

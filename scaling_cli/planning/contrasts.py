@@ -151,7 +151,7 @@ def crossing(
     notes: list[Note] = []
     if len(found) > 1:
         places = ", ".join(f"{place:.3g}" for place in found)
-        notes.append(Note("several_crossings", "warning", f"The curves cross at {places}."))
+        notes.append(Note.of("several_crossings", f"The curves cross at {places}."))
     at = float(found[-1]) if len(found) else None
     bounds: tuple[float | None, float | None] = (None, None)
     share = None
@@ -165,36 +165,33 @@ def crossing(
         bounds = _open_bounds(met, level)
         if at is not None and share < CERTAIN:
             notes.append(
-                Note(
+                Note.of(
                     "crossing_uncertain",
-                    "severe",
                     f"In {1 - share:.0%} of the resamples the curves do not cross between"
                     f" {low:.3g} and {top:.3g}.",
                 )
             )
         if at is None and share > 1 - level:
             notes.append(
-                Note(
+                Note.of(
                     "crossing_possible",
-                    "warning",
                     f"In {share:.0%} of the resamples the curves do cross there.",
                 )
             )
     if at is None:
         notes.append(
-            Note(
+            Note.of(
                 "no_crossing",
-                "info",
                 f"{after} stays lower from {low:.3g} to {top:.3g}, {reach:g} decades past the"
                 " largest run.",
             )
         )
     elif np.log10(at / high) > FAR:
         notes.append(
-            Note(
+            Note.of(
                 "extrapolation",
-                "warning",
                 f"The crossing lies {np.log10(at / high):.1f} decades past the largest run.",
+                "warning",
             )
         )
     notes += _severe(first, second)
@@ -222,9 +219,8 @@ def equivalent(first: Fit, second: Fit, flops: float, ratio: float | None = None
         low, high = _open_bounds(np.where(drawn > 0, drawn, -np.inf), level)
     if not np.isfinite(multiple):
         notes.append(
-            Note(
+            Note.of(
                 "unreachable",
-                "warning",
                 f"{_name(second)} does not reach a loss of {loss:.4g} within"
                 f" {SEARCHED_DECADES:g} decades of {flops:.3g} FLOPs.",
             )
@@ -253,9 +249,8 @@ def slopes(fit: Fit, theory: float | None = None) -> list[Slope]:
     notes = []
     if fit.law.form is not None and fit.law.form.floor is None:
         notes.append(
-            Note(
+            Note.of(
                 "no_floor",
-                "warning",
                 f"{fit.law_id} has no irreducible term: its exponent is a slope of the whole loss"
                 " and falls as the floor nears.",
             )

@@ -260,7 +260,7 @@ def _params_range(
             f" {line.budget_flops:.3g} FLOPs between {LEAST_RATIO:g} and {LARGEST_RATIO:g}"
             " tokens per param."
         )
-        doubts.append(Note("optimum_uncertain", "severe", message))
+        doubts.append(Note.of("optimum_uncertain", message))
     if not len(logs):
         return None, doubts
     logs = np.where(outside, np.copysign(BEYOND, logs - np.log(point["params"])), logs)
@@ -359,9 +359,8 @@ def _valley(
 
 
 def _no_optimum(law: Law, budget: float) -> Note:
-    return Note(
+    return Note.of(
         "no_optimum",
-        "severe",
         f"{law.id} has no compute-optimal split at {budget:.3g} FLOPs: its loss has no minimum"
         f" between {LEAST_RATIO:g} and {LARGEST_RATIO:g} tokens per param.",
     )
@@ -375,9 +374,8 @@ def _edge_notes(law: Law, values: Mapping[str, float], line: Line, loss: float) 
     if not len(edges) or not (losses(law, values, line, edges) < loss).any():
         return ()
     return (
-        Note(
+        Note.of(
             "local_optimum",
-            "warning",
             f"{law.id} has a lower loss still far outside any data, at {LEAST_RATIO:g} or"
             f" {LARGEST_RATIO:g} tokens per param; the split given is its minimum in between.",
         ),

@@ -108,7 +108,7 @@ class _Check:
         self.problems: list[Note] = []
 
     def problem(self, code: str, message: str) -> None:
-        self.problems.append(Note(code, "severe", message))
+        self.problems.append(Note.of(code, message, "severe"))
 
     def log(self) -> State:
         """The log folded without the help of checkpoints, which have to say the same."""

@@ -201,9 +201,8 @@ def predict_rest(
         notes=planned.notes,
     )
     if len(asked_for.steps) < len(own.steps) and known is None:
-        note = Note(
+        note = Note.of(
             "other_run",
-            "info",
             f"{own.run_id} speaks for this only up to step {agree}; the rest rests on finished runs"
             + (", it among them." if own.finished else "."),
         )

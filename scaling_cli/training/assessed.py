@@ -77,11 +77,11 @@ class Range:
 
     def length_notes(self, steps: int) -> Iterator[Note]:
         if steps > self.steps[1] * (1 + SAME):
-            yield Note(
+            yield Note.of(
                 "extrapolation",
-                "warning",
                 f"{steps} steps are {steps / self.steps[1]:.2g} times the longest fitted run"
                 f" ({self.steps[1]}): the law has not seen a rate sum that large.",
+                "warning",
             )
 
     def beyond(self, plan: Schedule) -> tuple[str, ...]:
@@ -138,7 +138,7 @@ class Assessed:
         beyond = self.within.beyond(run.schedule)
         if beyond:
             said = f"The schedule has {' and '.join(beyond)}: there the law extrapolates."
-            notes.append(Note("outside_schedules", "warning", said))
+            notes.append(Note.of("outside_schedules", said))
         return Forecast(
             run.run_id,
             self.fitted.law.id,
@@ -159,9 +159,8 @@ class Assessed:
     def error_note(self) -> Note:
         left_out = counted(self.said_by, "run")
         told = f"from {left_out} left out in turn" if self.said_by else "on public curves"
-        return Note(
+        return Note.of(
             "law_error",
-            "info",
             f"The law misses the end of a run that it was not fitted to by {self.missed:.2%} (one"
             f" standard deviation, {told}); the bands hold that.",
         )

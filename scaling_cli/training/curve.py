@@ -108,9 +108,8 @@ def curve_of(
     notes = []
     if not good.all():
         notes.append(
-            Note(
+            Note.of(
                 "no_number",
-                "warning",
                 f"{int(np.sum(~good))} of {len(good)} losses are no positive number and are left"
                 " out.",
             )

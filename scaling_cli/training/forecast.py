@@ -400,9 +400,8 @@ def foresee(
     free = ladder is None or len(ladder.curves) < FEW_RUNS
     if rows < LEAST_ROWS:
         notes.append(
-            Note(
+            Note.of(
                 "few_points",
-                "warning",
                 f"{rows} losses after the warmup say nothing of this run's own level; the band is"
                 f" that of {len(ladder.curves) if ladder else 0} finished runs.",
             )
@@ -413,9 +412,8 @@ def foresee(
         bias, stretch = calibration(ladder, share, free, level)
     else:
         notes.append(
-            Note(
+            Note.of(
                 "no_siblings",
-                "info",
                 "No finished runs like this one: the forecast rests on its own rows and on what"
                 " is common to public training curves.",
             )

@@ -256,23 +256,20 @@ def _notes(
     yield from known.within.length_notes(steps)
     kinds = {(curve.schedule.name, curve.total) for curve in curves}
     if len(kinds) < 3:
-        yield Note(
+        yield Note.of(
             "few_schedules",
-            "warning",
             f"The runs have {counted(len(kinds), 'schedule')}: how a fall of the rate"
             " pays off rests on the law more than on the runs. Three that differ are better.",
         )
     if best.beyond:
-        yield Note(
+        yield Note.of(
             "outside_schedules",
-            "warning",
             f"The best has {' and '.join(best.beyond)}: there the law extrapolates.",
         )
     ahead = [item for item in candidates if item.loss < best.loss]
     if ahead:
-        yield Note(
+        yield Note.of(
             "usual_is_lower",
-            "info",
             f"{ahead[0].schedule} is predicted lower, but is no member of the families within the"
             " range of the fitted runs.",
         )

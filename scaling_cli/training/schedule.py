@@ -123,9 +123,8 @@ def logged_schedule(
     first = int(steps[0])
     if first > 1 and rates[0] > 0:
         notes.append(
-            Note(
+            Note.of(
                 "warmup_assumed",
-                "info",
                 f"The learning rate is logged from step {first}; before it a straight rise from"
                 " zero is assumed.",
             )
@@ -136,9 +135,8 @@ def logged_schedule(
         more = f", and {len(breaks) - 1} more such changes" if len(breaks) > 1 else ""
         low, high = steps[np.searchsorted(steps, at) - 1], steps[np.searchsorted(steps, at)]
         notes.append(
-            Note(
+            Note.of(
                 "rate_drop",
-                "info",
                 f"Between the logged steps {low} and {high} the learning rate goes from"
                 f" {before:.3g} to {after:.3g} at once; step {at} is taken for it{more}.",
             )
@@ -157,9 +155,8 @@ def logged_schedule(
         return Schedule(known, min(warmup, total), name, tuple(notes))
     if planned is None:
         notes.append(
-            Note(
+            Note.of(
                 "schedule_unknown",
-                "warning",
                 f"After step {last} the schedule is not known; the last rate"
                 f" ({rates[-1]:.3g}) is held. Give --schedule for another.",
             )
@@ -169,9 +166,8 @@ def logged_schedule(
     if planned.name.startswith(("constant", "piecewise")) and not _named(config or {}):
         since = f" since step {breaks[-1][0]}" if breaks else ""
         notes.append(
-            Note(
+            Note.of(
                 "schedule_assumed",
-                "warning",
                 f"The rate has been constant{since} up to step {last}; that it stays so is"
                 " assumed.",
             )
