@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         fit,
         hparams,
         optimal,
+        plan,
         predict,
         schedule,
         slope,
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 
 _VERBS = ("compare", "crossing", "curve", "equivalent", "fit", "hparams", "optimal", "predict")
 _HOMES = {
-    "scaling_cli.api": ("Fits", *_VERBS, "schedule", "slope"),
+    "scaling_cli.api": ("Fits", *_VERBS, "plan", "schedule", "slope"),
     "scaling_cli.errors": ("FitError", "InputError", "ScalefitError", "UnreachableError"),
     "scaling_cli.fitting.backtest": ("Comparison",),
     "scaling_cli.fitting.problem": ("FitOptions",),
@@ -90,6 +91,7 @@ __all__ = [
     "open_project",
     "open_store",
     "optimal",
+    "plan",
     "predict",
     "schedule",
     "slope",

@@ -30,6 +30,7 @@ from scaling_cli.laws import get_published, published_rules
 from scaling_cli.planning import contrasts
 from scaling_cli.planning.budget import Constraints
 from scaling_cli.planning.contrasts import Crossing, Equivalence, Slope
+from scaling_cli.planning.memo import Memo, memo_of_fit, memo_of_published, scaled
 from scaling_cli.planning.splits import (
     Allocation,
     allocate_fit,
@@ -38,7 +39,7 @@ from scaling_cli.planning.splits import (
 )
 from scaling_cli.planning.target import budget_for_fit, budget_for_published
 from scaling_cli.project import Project
-from scaling_cli.quantities import parse_positive, parse_quantity
+from scaling_cli.quantities import parse_multiple, parse_positive, parse_quantity
 from scaling_cli.records import Run, Series
 from scaling_cli.shown import Results
 from scaling_cli.table import Table
@@ -313,16 +314,8 @@ def optimal(
     """
     if (budget is None) == (target_loss is None):
         raise InputError("a split is of one budget or of one loss", "Give budget or target_loss.")
-    further = {name: _number(value, name) for name, value in (at or {}).items()}
-    if unique_tokens is not None:
-        further["unique_tokens"] = _positive(unique_tokens, "unique_tokens")
-    asked = Constraints(
-        min_params=_perhaps(min_params, "min_params"),
-        max_params=_perhaps(max_params, "max_params"),
-        max_tokens=_perhaps(max_tokens, "max_tokens"),
-        tokens_per_param=_perhaps(tokens_per_param, "tokens_per_param"),
-        inference_tokens=_perhaps(inference_tokens, "inference_tokens") or 0.0,
-        at=further,
+    asked = _constraints(
+        tokens_per_param, min_params, max_params, max_tokens, inference_tokens, unique_tokens, at
     )
     points, alone = _points({} if budget is None else {"budget": budget})
     budgets = [point["budget"] for point in points if point]
@@ -343,6 +336,65 @@ def optimal(
         else:
             found = [budget_for_fit(item, target_loss, asked) for item in fits]
     return found[0] if alone else Results(found)
+
+
+@_in_python
+def plan(
+    fit: Fit | str,
+    budget: Number | None = None,
+    *,
+    scale: Number | None = None,
+    tokens_per_param: Number | None = None,
+    min_params: Number | None = None,
+    max_params: Number | None = None,
+    max_tokens: Number | None = None,
+    inference_tokens: Number | None = None,
+    unique_tokens: Number | None = None,
+    at: Mapping[str, Number] | None = None,
+    level: float | None = None,
+) -> Memo:
+    """All that is to be known before a budget of FLOPs is signed for, or one of `scale` times the
+    largest fitted run's: the split, its record, the weakest link and the next run. The others as
+    for `optimal`."""
+    if (budget is None) == (scale is None):
+        raise InputError("a plan is of one budget", "Give budget or scale.")
+    asked = _constraints(
+        tokens_per_param, min_params, max_params, max_tokens, inference_tokens, unique_tokens, at
+    )
+    flops = _perhaps(budget, "budget")
+    if isinstance(fit, str):
+        if flops is None:
+            raise InputError("a paper's coefficients have no largest run", "Give budget.")
+        law, entry = get_published(fit)
+        if unique_tokens is not None:
+            law, entry = with_repeats(law, entry)
+        return memo_of_published(law, entry, flops, asked)
+    fitted = fit.at_level(level)
+    if flops is None:
+        flops = scaled(fitted, parse_multiple(str(scale), "scale"))
+    return memo_of_fit(fitted, flops, asked)
+
+
+def _constraints(
+    tokens_per_param: Number | None,
+    min_params: Number | None,
+    max_params: Number | None,
+    max_tokens: Number | None,
+    inference_tokens: Number | None,
+    unique_tokens: Number | None,
+    at: Mapping[str, Number] | None,
+) -> Constraints:
+    further = {name: _number(value, name) for name, value in (at or {}).items()}
+    if unique_tokens is not None:
+        further["unique_tokens"] = _positive(unique_tokens, "unique_tokens")
+    return Constraints(
+        min_params=_perhaps(min_params, "min_params"),
+        max_params=_perhaps(max_params, "max_params"),
+        max_tokens=_perhaps(max_tokens, "max_tokens"),
+        tokens_per_param=_perhaps(tokens_per_param, "tokens_per_param"),
+        inference_tokens=_perhaps(inference_tokens, "inference_tokens") or 0.0,
+        at=further,
+    )
 
 
 @_in_python

@@ -62,6 +62,11 @@ def parse_positive(text: str, what: str = "a number") -> float:
     return value
 
 
+def parse_multiple(text: str, what: str = "a multiple") -> float:
+    """`20x` or `20` -> 20; InputError where it is none above zero."""
+    return parse_positive(text.strip().removesuffix("x"), what)
+
+
 def counted(number: int, noun: str) -> str:
     """`1 run`, `12 runs`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

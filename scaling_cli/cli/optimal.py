@@ -18,12 +18,19 @@ from scaling_cli.cli.common import (
     StoreOption,
     TargetOption,
     answer,
-    assignments,
     check_level,
     command,
     many,
     one_of,
-    positive,
+)
+from scaling_cli.cli.limits import (
+    AtOption,
+    InferenceTokensOption,
+    MaxParamsOption,
+    MaxTokensOption,
+    MinParamsOption,
+    UniqueTokensOption,
+    constraints,
 )
 from scaling_cli.errors import InputError
 
@@ -39,29 +46,16 @@ def optimal(
     y: TargetOption = None,
     published: PublishedOption = None,
     tokens_per_param: RatioOption = None,
-    max_params: Annotated[
-        str | None, typer.Option(help="The largest model that can be served.", metavar="N")
-    ] = None,
-    min_params: Annotated[str | None, typer.Option(help="The smallest one.", metavar="N")] = None,
-    max_tokens: Annotated[
-        str | None, typer.Option(help="The most tokens to train on.", metavar="D")
-    ] = None,
-    unique_tokens: Annotated[
-        str | None,
-        typer.Option(help="Tokens of the corpus, for a law that knows repeats.", metavar="U"),
-    ] = None,
-    inference_tokens: Annotated[
-        str | None,
-        typer.Option(help="Tokens to be served; the budget pays for them too.", metavar="D"),
-    ] = None,
+    max_params: MaxParamsOption = None,
+    min_params: MinParamsOption = None,
+    max_tokens: MaxTokensOption = None,
+    unique_tokens: UniqueTokensOption = None,
+    inference_tokens: InferenceTokensOption = None,
     target_loss: Annotated[
         float | None,
         typer.Option(help="Find the smallest budget that reaches it.", metavar="LOSS"),
     ] = None,
-    at: Annotated[
-        list[str] | None,
-        typer.Option("--at", help="Value of a law's further variable.", metavar="VAR=VALUE"),
-    ] = None,
+    at: AtOption = None,
     level: FitLevelOption = None,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
@@ -78,7 +72,6 @@ def optimal(
     """
     from scaling_cli.fitting.result import Fit
     from scaling_cli.laws import get_published
-    from scaling_cli.planning.budget import Constraints
     from scaling_cli.planning.splits import allocate_fit, allocate_published, with_repeats
     from scaling_cli.planning.target import budget_for_fit, budget_for_published
     from scaling_cli.quantities import parse_positive
@@ -93,19 +86,8 @@ def optimal(
     one_of(fit=fit, law=law, published=published)
     one_of(fit=fit, y=y, published=published)
     one_of(level=level, published=published)
-    one_of(tokens_per_param=tokens_per_param, max_params=max_params)
-    one_of(tokens_per_param=tokens_per_param, min_params=min_params)
-    one_of(tokens_per_param=tokens_per_param, max_tokens=max_tokens)
-    further = assignments(at or [], "--at")
-    if unique_tokens is not None:
-        further["unique_tokens"] = parse_positive(unique_tokens, "--unique-tokens")
-    asked = Constraints(
-        min_params=positive(min_params, "--min-params"),
-        max_params=positive(max_params, "--max-params"),
-        max_tokens=positive(max_tokens, "--max-tokens"),
-        tokens_per_param=positive(tokens_per_param, "--tokens-per-param"),
-        inference_tokens=positive(inference_tokens, "--inference-tokens") or 0.0,
-        at=further,
+    asked = constraints(
+        tokens_per_param, max_params, min_params, max_tokens, unique_tokens, inference_tokens, at
     )
     fits: list[Fit] = []
     if published:

@@ -56,6 +56,7 @@ LINES: dict[str, list[str]] = {
     "compare": ["compare", "--laws", "chinchilla,kaplan_n", "--by", "recipe"],
     "predict": ["predict", "--params", "1e11", "--tokens", "1e13"],
     "optimal": ["optimal", "--budget", "1e20", "1e26"],
+    "plan": ["plan", "--scale", "20x"],
     "crossing": ["crossing", "{one}", "{other}"],
     "equivalent": ["equivalent", "{one}", "{other}", "--flops", "1e24"],
     "slope": ["slope", "{one}", "{other}"],

@@ -1,0 +1,62 @@
+"""The memo of a budget as tables: one sentence first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from scaling_cli.notes import Note
+from scaling_cli.quantities import count, measured, number, percent, power, share
+from scaling_cli.report.listing import Listing, group_name, span_of
+
+if TYPE_CHECKING:
+    from scaling_cli.planning.memo import Memo
+
+
+def memo_tables(memos: Sequence[Memo]) -> list[Listing]:
+    """One table a memo."""
+    return [_memo_table(item) for item in memos]
+
+
+def _memo_table(memo: Memo) -> Listing:
+    split = memo.split
+    name = f"Plan for {group_name(split.group)}: "
+    if split.params is None:
+        return Listing(name + memo.sentence, (), (), lines=tuple(dict.fromkeys(memo.notes)))
+    figures = (
+        (split.target, *measured(split.loss, *(split.loss_range or (None, None)))),
+        ("params", count(split.params), span_of(split.params_range, count)),
+        ("tokens", count(split.tokens), span_of(split.tokens_range, count)),
+        ("tokens per param", number(split.tokens_per_param, 3), "-"),
+        ("FLOPs", power(split.budget_flops), "-"),
+    )
+    inside = share(split.level) if split.level else "interval"
+    lines = (*_parts(memo), *dict.fromkeys(memo.notes))
+    return Listing(name + memo.sentence, ("of the plan", "value", inside), figures, lines=lines)
+
+
+def _parts(memo: Memo) -> list[str | Note]:
+    """What is said of the plan, a line a part."""
+    split = memo.split
+    lines: list[str | Note] = []
+    if split.valley:
+        twice, half = percent(split.cost_of_double), percent(split.cost_of_half)
+        lines.append(
+            f"Valley: from {span_of(split.valley, count).replace('..', ' to ')} params costs under"
+            f" 1 % of the loss; twice the params {twice}, half {half}."
+        )
+    if split.binding:
+        cost = split.cost_of_binding
+        price = f", at {percent(cost)} of the loss" if cost is not None else ""
+        lines.append(f"Constraints: {' and '.join(split.binding)} decides the split{price}.")
+    else:
+        lines.append("Constraints: none decides the split.")
+    lines.append(f"Record: {memo.track.sentence}")
+    lines.append(f"Weakest link: {memo.weakest}")
+    if memo.next_run:
+        lines.append(f"Next run: {memo.next_run.sentence}")
+    if split.constraints.inference_tokens:
+        lines.append("The budget pays for the served tokens too, at 2 FLOPs a param each.")
+    if split.compute.name != "6nd":
+        lines.append(f"FLOPs are {split.compute}.")
+    return lines
