@@ -31,6 +31,7 @@ from scaling_cli.planning import contrasts
 from scaling_cli.planning.budget import Constraints
 from scaling_cli.planning.contrasts import Crossing, Equivalence, Slope
 from scaling_cli.planning.memo import Memo, memo_of_fit, memo_of_published, scaled
+from scaling_cli.planning.points import Grid
 from scaling_cli.planning.splits import (
     Allocation,
     allocate_fit,
@@ -223,6 +224,9 @@ def predict(  # type: ignore[overload-overlap]  # numbers are told from vectors 
     *,
     params: Number | None = ...,
     tokens: Number | None = ...,
+    flops: Number | None = ...,
+    tokens_per_param: Number | None = ...,
+    quantiles: Sequence[float] = ...,
     at: Mapping[str, Number] | None = ...,
     level: float | None = ...,
 ) -> Prediction: ...
@@ -232,6 +236,9 @@ def predict(
     *,
     params: Number | Vector | None = ...,
     tokens: Number | Vector | None = ...,
+    flops: Number | Vector | None = ...,
+    tokens_per_param: Number | None = ...,
+    quantiles: Sequence[float] = ...,
     at: Mapping[str, Number | Vector] | None = ...,
     level: float | None = ...,
 ) -> Results[Prediction]: ...
@@ -241,24 +248,40 @@ def predict(
     *,
     params: Number | Vector | None = None,
     tokens: Number | Vector | None = None,
+    flops: Number | Vector | None = None,
+    tokens_per_param: Number | None = None,
+    quantiles: Sequence[float] = (),
     at: Mapping[str, Any] | None = None,
     level: float | None = None,
 ) -> Prediction | Results[Prediction]:
-    """The target of a run, with the interval of one new run at `level`.
+    """The target of a run, with the interval of one new run at `level`, and further `quantiles` of
+    its target by their shares.
 
-    `fit` is a fit, several, or the name of published coefficients ("epoch2024"). `at` holds what
-    the law reads besides params and tokens. Vectors are taken point by point, and give a list.
+    `fit` is a fit, several, or the name of published coefficients ("epoch2024"). With `flops` the
+    run is the best split of that compute, or that at `tokens_per_param`; beside `params` they say
+    how many tokens. `at` holds what the law reads besides. Vectors are taken point by point, and
+    give a list.
     """
-    given = {"params": params, "tokens": tokens, **(at or {})}
+    given = {"params": params, "tokens": tokens, "flops": flops, **(at or {})}
     points, alone = _points({name: value for name, value in given.items() if value is not None})
+    ratio = _perhaps(tokens_per_param, "tokens_per_param")
+    grids = [_grid(point, ratio) for point in points]
     if isinstance(fit, str):
         law, entry = get_published(fit)
-        found = [predict_published(law, entry, point) for point in points]
+        found = [item for grid in grids for item in grid.of_published(law, entry)]
     else:
         fits, one = _fits(fit)
         alone = alone and one
-        found = [item.at_level(level).predict(point) for item in fits for point in points]
+        asked = [(each.at_level(level), grid) for each in fits for grid in grids]
+        found = [item for each, grid in asked for item in grid.of_fit(each, quantiles)]
     return found[0] if alone else Results(found)
+
+
+def _grid(point: dict[str, float], ratio: float | None) -> Grid:
+    """One point as a grid."""
+    sizes = {name: [point[name]] for name in ("params", "tokens", "flops") if name in point}
+    further = {name: value for name, value in point.items() if name not in sizes}
+    return Grid(**sizes, tokens_per_param=ratio, further=further)
 
 
 @overload

@@ -333,6 +333,13 @@ def positive(text: str | None, option: str) -> float | None:
     return None if text is None else parse_positive(text, option)
 
 
+def positives(texts: Sequence[str] | None, option: str) -> list[float]:
+    """The numbers of an option that takes several."""
+    from scaling_cli.quantities import parse_positive
+
+    return [parse_positive(text, option) for text in many(texts or [])]
+
+
 def steps_of(text: str | None, option: str) -> int | None:
     """The whole number of steps that an option writes, if it is given."""
     value = positive(text, option)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -14,23 +15,45 @@ from scaling_cli.cli.common import (
     JsonOption,
     LawOption,
     PublishedOption,
+    RatioOption,
     StoreOption,
     TargetOption,
     answer,
     assignments,
     check_level,
     command,
+    many,
     one_of,
+    positive,
+    positives,
 )
+from scaling_cli.errors import InputError
 
 
 @command
 def predict(
     params: Annotated[
-        str | None, typer.Option("--params", help="Parameters, e.g. 7B.", metavar="N")
+        list[str] | None,
+        typer.Option("--params", help="Parameters, e.g. 300M,7B.", metavar="N,..."),
     ] = None,
     tokens: Annotated[
-        str | None, typer.Option("--tokens", help="Training tokens, e.g. 2T.", metavar="D")
+        list[str] | None,
+        typer.Option("--tokens", help="Training tokens, e.g. 2T.", metavar="D,..."),
+    ] = None,
+    flops: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--flops", help="Compute; at its best split, or with --params.", metavar="C,..."
+        ),
+    ] = None,
+    scale: Annotated[
+        list[str] | None,
+        typer.Option(help="Compute as a multiple of the largest run's.", metavar="K,..."),
+    ] = None,
+    tokens_per_param: RatioOption = None,
+    quantiles: Annotated[
+        list[str] | None,
+        typer.Option(help="Quantiles of a new run, e.g. 0.05,0.5,0.95.", metavar="Q,..."),
     ] = None,
     at: Annotated[
         list[str] | None, typer.Option("--at", help="Another variable.", metavar="VAR=VALUE")
@@ -44,38 +67,65 @@ def predict(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Predict the loss of a run.
+    """Predict the loss of runs.
 
-    With the interval for one new run, and how far it lies from the fitted ones.
+    With the interval for one new run, and how far it lies from the fitted ones. Several params and
+    tokens give every pair of them.
 
     Example: scalefit predict --params 7B --tokens 2T --published epoch2024
+
+    Example: scalefit predict --flops 1e23,1e24 --published epoch2024
     """
-    from scaling_cli.fitting.result import Fit, predict_published
+    from scaling_cli.fitting.result import Fit
     from scaling_cli.laws import get_published
-    from scaling_cli.quantities import parse_positive
+    from scaling_cli.planning.memo import scaled
+    from scaling_cli.planning.points import Grid
+    from scaling_cli.quantities import parse_multiple
     from scaling_cli.report.fits import predictions_table
     from scaling_cli.report.origins import origins_json, with_origin
 
     check_level(level)
-    inputs = assignments(at or [], "--at")
-    for name, text in (("params", params), ("tokens", tokens)):
-        if text is not None:
-            inputs[name] = parse_positive(text, f"--{name}")
+    one_of(flops=flops, scale=scale)
+    one_of(scale=scale, published=published)
     one_of(fit=fit, law=law, published=published)
     one_of(fit=fit, y=y, published=published)
     one_of(level=level, published=published)
+    one_of(quantiles=quantiles, published=published)
+    shares = [_share(text) for text in many(quantiles or [])]
+    times = [parse_multiple(text, "--scale") for text in many(scale or [])]
+    grid = Grid(
+        positives(params, "--params"),
+        positives(tokens, "--tokens"),
+        positives(flops, "--flops"),
+        positive(tokens_per_param, "--tokens-per-param"),
+        assignments(at or [], "--at"),
+    )
     fits: list[Fit] = []
     if published:
-        chosen, entry = get_published(published)
-        found = [predict_published(chosen, entry, inputs)]
+        found = grid.of_published(*get_published(published))
     else:
         from scaling_cli.project import open_project
 
         saved = open_project(store, config).saved.answering(fit, law, y)
         fits = [item.at_level(level) for item in saved]
-        found = [item.predict(inputs) for item in fits]
+        found = [
+            answered
+            for item in fits
+            for own in [replace(grid, flops=[scaled(item, each) for each in times] or grid.flops)]
+            for answered in own.of_fit(item, shares)
+        ]
     document = {
         "predictions": [item.to_json() for item in found],
         "origin": origins_json(fits),
     }
     answer(as_json, document, lambda: with_origin([predictions_table(found)], fits))
+
+
+def _share(text: str) -> float:
+    """A quantile's share; no resamples say anything of the last half permille."""
+    from scaling_cli.quantities import MAX_LEVEL, parse_quantity
+
+    value, least = parse_quantity(text, "--quantiles"), 0.5 * (1 - MAX_LEVEL)
+    if not least <= value <= 1 - least:
+        raise InputError(f"--quantiles {text} is no share", f"Give {least:g} to {1 - least:g}.")
+    return value

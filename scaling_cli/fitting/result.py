@@ -52,6 +52,7 @@ class Prediction(Shown):
     """A predicted target at given inputs; `low`, `high` bound the central `level` of a new run.
 
     A paper's coefficients come without resamples: then the bounds, level and fit_id are None.
+    `quantiles` are of a new run's target, by their shares, where they were asked for.
     """
 
     fit_id: str | None
@@ -64,10 +65,12 @@ class Prediction(Shown):
     level: float | None = None
     notes: tuple[Note, ...] = ()
     target: str = "loss"
+    quantiles: Mapping[float, float | None] = field(default_factory=dict)
 
     def rows(self) -> list[dict[str, Any]]:
         """The point, the prediction and its bounds."""
         told = {self.target: self.loss, "low": self.low, "high": self.high, "level": self.level}
+        told |= {f"q{share:g}": value for share, value in self.quantiles.items()}
         return [{"law": self.law_id, **self.group, **self.inputs, **told}]
 
     def to_json(self) -> dict[str, Any]:
@@ -81,6 +84,7 @@ class Prediction(Shown):
             "low": self.low,
             "high": self.high,
             "level": self.level,
+            "quantiles": {f"{share:g}": value for share, value in self.quantiles.items()},
             "warnings": [note.to_json() for note in self.notes],
         }
 
@@ -348,8 +352,9 @@ class Fit(Shown):
         """How far each row lies outside the fitted runs [rows], as `distance_outside`."""
         return distance_outside(self.domain, columns, self.compute)
 
-    def predict(self, inputs: Mapping[str, float]) -> Prediction:
-        """The target at one point, with its interval and how far it lies from the data.
+    def predict(self, inputs: Mapping[str, float], quantiles: Sequence[float] = ()) -> Prediction:
+        """The target at one point, with its interval, further `quantiles` of a new run's target by
+        their shares, and how far it lies from the data.
 
         What makes the fit itself doubtful stands beside. InputError where the law gives no finite
         number there.
@@ -375,7 +380,16 @@ class Fit(Shown):
             self.level,
             (*self.distance_notes(at), *self._link_notes(columns), *self.severe_at(at)),
             self.target,
+            {item: self._quantile(columns, center, item) for item in quantiles},
         )
+
+    def _quantile(self, columns: Mapping[str, Floats], center: float, at: float) -> float | None:
+        """Below which a new run's target lies with probability `at`: an end of a central interval,
+        so that quantiles and intervals agree."""
+        if at == 0.5:
+            return center
+        bounds = self.at_level(abs(1 - 2 * at)).band(columns)
+        return _known(bounds[0 if at < 0.5 else 1][0]) if bounds else None
 
     @property
     def severe_notes(self) -> tuple[Note, ...]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from scaling_cli.fitting.backtest import Comparison
     from scaling_cli.fitting.result import Estimate, FailedFit, Fit, Prediction
 
+_shapes = dict.fromkeys(COUNTS, count) | {"flops": power}
 NOTHING = 1e-6  # a parameter at its bound and below this is zero but for the solver's last step
 
 
@@ -159,8 +160,7 @@ def predictions_table(predictions: Sequence[Prediction]) -> Listing:
     rows, notes = [], list[Note]()
     for item in predictions:
         shown = ", ".join(
-            f"{name} {count(value) if name in COUNTS else number(value)}"
-            for name, value in item.inputs.items()
+            f"{name} {_shapes.get(name, number)(value)}" for name, value in item.inputs.items()
         )
         rows.append(
             (
@@ -168,11 +168,14 @@ def predictions_table(predictions: Sequence[Prediction]) -> Listing:
                 group_name(item.group),
                 shown,
                 *measured(item.loss, item.low, item.high),
+                *(number(value) for value in item.quantiles.values()),
             )
         )
         notes += about(item.group, item.notes)
     level = predictions[0].level
     target = predictions[0].target
-    headers = ("law", "group", "at", target, f"{share(level)} interval" if level else "interval")
+    inside = f"{share(level)} interval" if level else "interval"
+    shares = (f"{share(each)} below" for each in predictions[0].quantiles)
+    headers = ("law", "group", "at", target, inside, *shares)
     lines = tuple(dict.fromkeys(notes))
     return Listing(f"Predicted {target}", headers, tuple(rows), left=3, lines=lines)

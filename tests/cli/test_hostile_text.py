@@ -54,7 +54,7 @@ LINES: dict[str, list[str]] = {
     "fits name": ["fits", "name", "{fit}", "again"],
     "fits forget": ["fits", "forget", "spare"],
     "compare": ["compare", "--laws", "chinchilla,kaplan_n", "--by", "recipe"],
-    "predict": ["predict", "--params", "1e11", "--tokens", "1e13"],
+    "predict": ["predict", "--params", "1e11", "--tokens", "1e13", "--quantiles", ".1,.5"],
     "optimal": ["optimal", "--budget", "1e20", "1e26"],
     "plan": ["plan", "--scale", "20x"],
     "crossing": ["crossing", "{one}", "{other}"],

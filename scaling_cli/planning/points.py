@@ -1,0 +1,103 @@
+"""The points of params and tokens that a question asks about: grids, and the splits of budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+from scaling_cli.compute import SIX_ND
+from scaling_cli.errors import InputError
+from scaling_cli.fitting.result import Fit, Prediction, predict_published
+from scaling_cli.laws import Law, Published
+from scaling_cli.planning.budget import Constraints, Line
+from scaling_cli.planning.splits import Allocation, allocate_fit, allocate_published
+
+MOST_POINTS = 10_000
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every pair of `params` and `tokens`; or of `params` and `flops`, which leave the tokens; or
+    the split of each of `flops`: the best one, or that at `tokens_per_param`. `further` holds what
+    else the law reads."""
+
+    params: Sequence[float] = ()
+    tokens: Sequence[float] = ()
+    flops: Sequence[float] = ()
+    tokens_per_param: float | None = None
+    further: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.flops and self.tokens:
+            raise InputError(
+                "tokens and flops are two ways to say how long a model is trained",
+                "Give params and tokens, or params and flops, or flops alone.",
+            )
+        if self.tokens_per_param is not None and not (bool(self.flops) ^ bool(self.params)):
+            raise InputError("a ratio needs params or flops beside it", "Give one of them.")
+        if max(1, len(self.params)) * max(1, len(self.tokens) + len(self.flops)) > MOST_POINTS:
+            raise InputError(f"more than {MOST_POINTS} points are asked for", "Ask for fewer.")
+
+    def points(
+        self, law: Law, names: Mapping[str, str], line: Callable[[float], Line],
+        split: Callable[[float, Constraints], Allocation],
+    ) -> list[dict[str, float]]:  # fmt: skip
+        """By a law whose variables are the columns `names`: columns by name, one set a point."""
+        fixed = dict(self.further or {})
+        read = {names.get(name, name) for name in law.variables}
+        if self.flops and "flops" in read:
+            return [fixed | {"flops": flops} for flops in self.flops]
+        if self.flops and self.params:
+            pairs = product(self.params, self.flops)
+            return [
+                fixed | {"params": n, "tokens": float(line(c).tokens(n)), "flops": c}
+                for n, c in pairs
+            ]
+        if self.flops:
+            asked = Constraints(tokens_per_param=self.tokens_per_param, at=fixed)
+            return [fixed | _point(split(flops, asked)) for flops in self.flops]
+        if self.tokens_per_param is not None:
+            ratio = self.tokens_per_param
+            return [fixed | {"params": n, "tokens": ratio * n} for n in self.params]
+        columns = {"params": self.params, "tokens": self.tokens}
+        given = {name: values for name, values in columns.items() if values}
+        return [
+            fixed | dict(zip(given, values, strict=True)) for values in product(*given.values())
+        ]
+
+    def of_fit(self, fitted: Fit, quantiles: Sequence[float] = ()) -> list[Prediction]:
+        """What a fit predicts at each point."""
+        asked = self.points(
+            fitted.law,
+            fitted.columns,
+            lambda flops: Line(flops, fitted.compute),
+            lambda flops, held: allocate_fit(fitted, flops, held),
+        )
+        return [_with_flops(fitted.predict(point, quantiles), point) for point in asked]
+
+    def of_published(self, law: Law, entry: Published) -> list[Prediction]:
+        """The same by a paper's coefficients."""
+        asked = self.points(
+            law,
+            {},
+            lambda flops: Line(flops, SIX_ND),
+            lambda flops, held: allocate_published(law, entry, flops, held),
+        )
+        return [_with_flops(predict_published(law, entry, point), point) for point in asked]
+
+
+def _point(split: Allocation) -> dict[str, float]:
+    if split.params is None or split.tokens is None:
+        reasons = " ".join(dict.fromkeys(note.message for note in split.notes))
+        raise InputError(
+            f"{split.budget_flops:.3g} FLOPs have no best split: {reasons}",
+            "Give params beside flops, or a ratio of tokens to params.",
+        )
+    return {"params": split.params, "tokens": split.tokens, "flops": split.budget_flops}
+
+
+def _with_flops(found: Prediction, point: Mapping[str, float]) -> Prediction:
+    """The prediction with the compute that was asked for among its inputs."""
+    inputs = {**found.inputs, **({"flops": point["flops"]} if "flops" in point else {})}
+    return replace(found, inputs=inputs)
