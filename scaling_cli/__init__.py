@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from scaling_cli.fitting.problem import FitOptions
     from scaling_cli.fitting.result import Fit, Prediction
     from scaling_cli.laws import LAWS, get_law, get_published
+    from scaling_cli.planning.costs import Machine
     from scaling_cli.planning.splits import Allocation
     from scaling_cli.project import Project, load_fit, open_project
     from scaling_cli.shown import Results
@@ -55,6 +56,7 @@ _HOMES = {
     "scaling_cli.fitting.problem": ("FitOptions",),
     "scaling_cli.fitting.result": ("Fit", "Prediction"),
     "scaling_cli.laws": ("LAWS", "get_law", "get_published"),
+    "scaling_cli.planning.costs": ("Machine",),
     "scaling_cli.planning.splits": ("Allocation",),
     "scaling_cli.project": ("Project", "load_fit", "open_project"),
     "scaling_cli.shown": ("Results",),
@@ -72,6 +74,7 @@ __all__ = [
     "FitOptions",
     "Fits",
     "InputError",
+    "Machine",
     "Prediction",
     "Project",
     "Results",

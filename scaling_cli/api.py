@@ -30,6 +30,7 @@ from scaling_cli.laws import get_published, published_rules
 from scaling_cli.planning import contrasts
 from scaling_cli.planning.budget import Constraints
 from scaling_cli.planning.contrasts import Crossing, Equivalence, Slope
+from scaling_cli.planning.costs import Machine
 from scaling_cli.planning.memo import Memo, memo_of_fit, memo_of_published, scaled
 from scaling_cli.planning.points import Grid
 from scaling_cli.planning.splits import (
@@ -367,6 +368,8 @@ def plan(
     budget: Number | None = None,
     *,
     scale: Number | None = None,
+    gpu_hours: Number | None = None,
+    machine: Machine | None = None,
     tokens_per_param: Number | None = None,
     min_params: Number | None = None,
     max_params: Number | None = None,
@@ -376,26 +379,30 @@ def plan(
     at: Mapping[str, Number] | None = None,
     level: float | None = None,
 ) -> Memo:
-    """All that is to be known before a budget of FLOPs is signed for, or one of `scale` times the
-    largest fitted run's: the split, its record, the weakest link and the next run. The others as
-    for `optimal`."""
-    if (budget is None) == (scale is None):
-        raise InputError("a plan is of one budget", "Give budget or scale.")
+    """All that is to be known before a budget is signed for: the split, its record, the weakest
+    link and the next run. The budget is in FLOPs, `scale` times the largest fitted run's, or
+    `gpu_hours` of a `machine`, which also says what training takes. The others as for `optimal`."""
+    if sum(item is not None for item in (budget, scale, gpu_hours)) != 1:
+        raise InputError("a plan is of one budget", "Give budget, scale or gpu_hours.")
+    if gpu_hours is not None and machine is None:
+        raise InputError("hours are of no device", "Give machine.")
     asked = _constraints(
         tokens_per_param, min_params, max_params, max_tokens, inference_tokens, unique_tokens, at
     )
     flops = _perhaps(budget, "budget")
+    if gpu_hours is not None and machine is not None:
+        flops = machine.flops(_positive(gpu_hours, "gpu_hours"))
     if isinstance(fit, str):
         if flops is None:
             raise InputError("a paper's coefficients have no largest run", "Give budget.")
         law, entry = get_published(fit)
         if unique_tokens is not None:
             law, entry = with_repeats(law, entry)
-        return memo_of_published(law, entry, flops, asked)
+        return memo_of_published(law, entry, flops, asked).trained_on(machine)
     fitted = fit.at_level(level)
     if flops is None:
         flops = scaled(fitted, parse_multiple(str(scale), "scale"))
-    return memo_of_fit(fitted, flops, asked)
+    return memo_of_fit(fitted, flops, asked).trained_on(machine)
 
 
 def _constraints(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from scaling_cli.in_full import RunInFull
     from scaling_cli.ingest import Ingest, Preview
     from scaling_cli.observe import Runs
+    from scaling_cli.planning.costs import Utilisation
     from scaling_cli.planning.splits import Allocation
     from scaling_cli.progress import Progress
     from scaling_cli.saved import Saved
@@ -281,6 +282,12 @@ class Project:
 
         curves = alike(self.store, self.runs(where), run, self.mapping)
         return plan_schedule(curves, steps, families, law, warmup, level, seed=seed)
+
+    def utilisation(self) -> Utilisation | None:
+        """The share of their devices' peak that the runs say they reached; None where none does."""
+        from scaling_cli.planning.costs import logged_utilisation
+
+        return logged_utilisation(self.runs().table)
 
     def check(self, runs: Sequence[str] = ()) -> list[Result]:
         """What the mapping's [[check]] tables find on every run, or on those named.

@@ -65,7 +65,7 @@ ALLOWED = {
     "observe": SHARED | {"ending", "expressions", "mapping", "names", "resolve", "store", "table"},
     "laws": {"errors", "columns", "expressions", "spelling"},
     "fitting": SHARED | {"laws", "table"},
-    "planning": SHARED | {"laws", "fitting"},
+    "planning": SHARED | {"laws", "fitting", "table"},
     "training": SHARED
     | {"ending", "laws", "fitting", "mapping", "observe", "table", "resolve", "store"},
     "ingest": SHARED | {"ending", "adapters", "mapping", "resolve", "store"},

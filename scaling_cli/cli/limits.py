@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scaling_cli.cli.common import assignments, one_of, positive
+from scaling_cli.errors import InputError
 
 if TYPE_CHECKING:
     from scaling_cli.planning.budget import Constraints
+    from scaling_cli.planning.costs import Machine
 
 MaxParamsOption = Annotated[
     str | None, typer.Option(help="The largest model that can be served.", metavar="N")
@@ -31,6 +33,70 @@ AtOption = Annotated[
     list[str] | None,
     typer.Option("--at", help="Value of a law's further variable.", metavar="VAR=VALUE"),
 ]
+GpuHoursOption = Annotated[
+    str | None, typer.Option(help="The budget in hours of --device.", metavar="H")
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(help="A100, H100, H200, B200, MI300X, v5e, v5p or v6e.", metavar="NAME"),
+]
+MfuOption = Annotated[
+    str | None,
+    typer.Option(help="Share of its peak that training reaches; the runs'.", metavar="SHARE"),
+]
+DevicesOption = Annotated[
+    str | None, typer.Option(help="How many; gives the days.", metavar="COUNT")
+]
+PriceOption = Annotated[
+    str | None, typer.Option(help="Of one for an hour; gives the cost.", metavar="P")
+]
+
+
+def machine(
+    location: str,
+    config: str | None,
+    published: str | None,
+    device: str | None,
+    mfu: str | None,
+    devices: str | None,
+    price: str | None,
+    gpu_hours: str | None = None,
+) -> Machine | None:
+    """What the options of these names train on; None without a device. Without `mfu` it is that of
+    the store's runs, and InputError where these do not say."""
+    if device is None:
+        for name, value in (
+            ("mfu", mfu), ("devices", devices), ("price", price), ("gpu-hours", gpu_hours)
+        ):  # fmt: skip
+            if value is not None:
+                raise InputError(f"--{name} is of no device", "Say which: --device H100.")
+        return None
+    from scaling_cli.planning.costs import Machine, Utilisation, device_called
+
+    chosen = device_called(device)
+    share = positive(mfu, "--mfu")
+    used = None if share is None else Utilisation(share, "as given")
+    if used is None and published is None:
+        from scaling_cli.project import open_project
+
+        used = open_project(location, config).utilisation()
+    if used is None:
+        raise InputError(
+            "no run says which share of its device's peak it reached", "Give it: --mfu 0.4."
+        )
+    return Machine(chosen, used, positive(devices, "--devices"), positive(price, "--price"))
+
+
+def budget_of(machine: Machine | None, gpu_hours: str | None, served: str | None) -> float | None:
+    """The FLOPs of so many hours of the device."""
+    if gpu_hours is None or machine is None:
+        return None
+    if served is not None:
+        raise InputError(
+            "hours of training do not pay for serving, which reaches another share of the peak",
+            "Give --budget C beside --inference-tokens.",
+        )
+    return machine.flops(positive(gpu_hours, "--gpu-hours") or 0.0)
 
 
 def constraints(

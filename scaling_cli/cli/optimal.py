@@ -25,12 +25,19 @@ from scaling_cli.cli.common import (
 )
 from scaling_cli.cli.limits import (
     AtOption,
+    DeviceOption,
+    DevicesOption,
+    GpuHoursOption,
     InferenceTokensOption,
     MaxParamsOption,
     MaxTokensOption,
+    MfuOption,
     MinParamsOption,
+    PriceOption,
     UniqueTokensOption,
+    budget_of,
     constraints,
+    machine,
 )
 from scaling_cli.errors import InputError
 
@@ -56,6 +63,11 @@ def optimal(
         typer.Option(help="Find the smallest budget that reaches it.", metavar="LOSS"),
     ] = None,
     at: AtOption = None,
+    gpu_hours: GpuHoursOption = None,
+    device: DeviceOption = None,
+    mfu: MfuOption = None,
+    devices: DevicesOption = None,
+    price: PriceOption = None,
     level: FitLevelOption = None,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
@@ -69,9 +81,12 @@ def optimal(
     Example: scalefit optimal --budget 1e23 1e24 --published epoch2024
 
     Example: scalefit optimal --budget 1e24 --max-params 8e9 --published epoch2024
+
+    Example: scalefit optimal --gpu-hours 1e6 --device H100 --mfu 0.4 --published epoch2024
     """
     from scaling_cli.fitting.result import Fit
     from scaling_cli.laws import get_published
+    from scaling_cli.planning.costs import costs_of
     from scaling_cli.planning.splits import allocate_fit, allocate_published, with_repeats
     from scaling_cli.planning.target import budget_for_fit, budget_for_published
     from scaling_cli.quantities import parse_positive
@@ -80,7 +95,10 @@ def optimal(
 
     check_level(level)
     budgets = [parse_positive(text, "--budget") for text in many([*(budget or []), *(more or [])])]
-    one_of(budget=budgets or None, target_loss=target_loss)
+    one_of(budget=budgets or None, target_loss=target_loss, gpu_hours=gpu_hours)
+    trained_on = machine(store, config, published, device, mfu, devices, price, gpu_hours)
+    hours = budget_of(trained_on, gpu_hours, inference_tokens)
+    budgets += [] if hours is None else [hours]
     if not budgets and target_loss is None:
         raise InputError("no budget is given", "Give --budget C, or --target-loss LOSS.")
     one_of(fit=fit, law=law, published=published)
@@ -112,8 +130,12 @@ def optimal(
     if all(item.params is None for item in splits):
         reasons = dict.fromkeys(note.message for item in splits for note in item.notes)
         raise InputError(f"no split can be recommended: {' '.join(reasons)}")
+    costs = [costs_of(trained_on, item.training_flops) for item in splits]
     document = {
-        "allocations": [item.to_json() for item in splits],
+        "allocations": [
+            item.to_json() | ({"cost": cost.to_json()} if cost else {})
+            for item, cost in zip(splits, costs, strict=True)
+        ],
         "origin": origins_json(fits),
     }
-    answer(as_json, document, lambda: with_origin(allocation_tables(splits), fits))
+    answer(as_json, document, lambda: with_origin(allocation_tables(splits, costs), fits))

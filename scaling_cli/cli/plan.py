@@ -21,15 +21,23 @@ from scaling_cli.cli.common import (
     check_level,
     command,
     one_of,
+    positive,
 )
 from scaling_cli.cli.limits import (
     AtOption,
+    DeviceOption,
+    DevicesOption,
+    GpuHoursOption,
     InferenceTokensOption,
     MaxParamsOption,
     MaxTokensOption,
+    MfuOption,
     MinParamsOption,
+    PriceOption,
     UniqueTokensOption,
+    budget_of,
     constraints,
+    machine,
 )
 from scaling_cli.errors import InputError
 
@@ -52,6 +60,11 @@ def plan(
     unique_tokens: UniqueTokensOption = None,
     inference_tokens: InferenceTokensOption = None,
     at: AtOption = None,
+    gpu_hours: GpuHoursOption = None,
+    device: DeviceOption = None,
+    mfu: MfuOption = None,
+    devices: DevicesOption = None,
+    price: PriceOption = None,
     level: FitLevelOption = None,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
@@ -68,19 +81,20 @@ def plan(
     from scaling_cli.laws import get_published
     from scaling_cli.planning.memo import memo_of_fit, memo_of_published, scaled
     from scaling_cli.planning.splits import with_repeats
-    from scaling_cli.quantities import parse_multiple, parse_positive
+    from scaling_cli.quantities import parse_multiple
     from scaling_cli.report.memos import memo_tables
     from scaling_cli.report.origins import origins_json, with_origin
 
     check_level(level)
-    one_of(budget=budget, scale=scale)
+    one_of(budget=budget, scale=scale, gpu_hours=gpu_hours)
     one_of(scale=scale, published=published)
-    if budget is None and scale is None:
-        raise InputError("no budget is given", "Give --budget C, or --scale 20x.")
+    if budget is None and scale is None and gpu_hours is None:
+        raise InputError("no budget is given", "Give --budget C, --gpu-hours H, or --scale 20x.")
     one_of(fit=fit, law=law, published=published)
     one_of(fit=fit, y=y, published=published)
     one_of(level=level, published=published)
-    flops = None if budget is None else parse_positive(budget, "--budget")
+    trained_on = machine(store, config, published, device, mfu, devices, price, gpu_hours)
+    flops = positive(budget, "--budget") or budget_of(trained_on, gpu_hours, inference_tokens)
     times = None if scale is None else parse_multiple(scale, "--scale")
     asked = constraints(
         tokens_per_param, max_params, min_params, max_tokens, unique_tokens, inference_tokens, at
@@ -101,6 +115,7 @@ def plan(
     if all(item.split.params is None for item in memos):
         reasons = dict.fromkeys(note.message for item in memos for note in item.notes)
         raise InputError(f"no split can be recommended: {' '.join(reasons)}", memos[0].mend)
+    memos = [item.trained_on(trained_on) for item in memos]
     document = {
         "kind": "plan",
         "plans": [item.to_json() for item in memos],

@@ -4,7 +4,7 @@ the weakest link, and which run would tell most before the money is spent."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from scaling_cli.laws import Law, Published
 from scaling_cli.notes import Note, kind_of
 from scaling_cli.planning.beliefs import Belief, Outlook, Runs
 from scaling_cli.planning.budget import FREE, Constraints, Line
+from scaling_cli.planning.costs import Cost, Machine, costs_of
 from scaling_cli.planning.splits import Allocation, allocate_fit, allocate_published
 from scaling_cli.quantities import count, counted, measured, number, percent, power, share
 from scaling_cli.records import Floats
@@ -144,6 +145,11 @@ class Memo(Shown):
     next_run: NextRun | None = None
     stretch: float = 1.0
     n_runs: int | None = None
+    cost: Cost | None = None
+
+    def trained_on(self, machine: Machine | None) -> Memo:
+        """The memo with what training takes of a machine."""
+        return replace(self, cost=costs_of(machine, self.split.training_flops))
 
     @property
     def notes(self) -> tuple[Note, ...]:
@@ -226,6 +232,7 @@ class Memo(Shown):
             "doubt": dict(self.parts),
             "weakest": self.weakest,
             "next_run": self.next_run.to_json() if self.next_run else None,
+            "cost": self.cost.to_json() if self.cost else None,
         }
 
 

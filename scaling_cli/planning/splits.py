@@ -90,6 +90,13 @@ class Allocation(Shown):
         return self.tokens / self.params if self.params and self.tokens else None
 
     @property
+    def training_flops(self) -> float | None:
+        """What training takes of the budget; serving takes the rest."""
+        if self.params is None or self.tokens is None:
+            return None
+        return float(self.compute.flops(self.params, self.tokens))
+
+    @property
     def open_ends(self) -> tuple[str, ...]:
         """The ends of bounds that are open, as `params_low`."""
         names = ("budget", "params", "tokens")
@@ -114,16 +121,13 @@ class Allocation(Shown):
             low, high = pair if pair else (None, None)
             return {f"{name}_low": low, f"{name}_high": high}
 
-        training = None
-        if self.params is not None and self.tokens is not None:
-            training = self.compute.flops(self.params, self.tokens)
         return {
             "fit_id": self.fit_id,
             "law": self.law_id,
             "group": dict(self.group),
             "budget_flops": self.budget_flops,
             **bounds("budget", self.budget_range),
-            "training_flops": training,
+            "training_flops": self.training_flops,
             "params": self.params,
             **bounds("params", self.params_range),
             "tokens": self.tokens,

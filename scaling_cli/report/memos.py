@@ -51,6 +51,8 @@ def _parts(memo: Memo) -> list[str | Note]:
         lines.append(f"Constraints: {' and '.join(split.binding)} decides the split{price}.")
     else:
         lines.append("Constraints: none decides the split.")
+    if memo.cost:
+        lines.append(f"Cost: {memo.cost.sentence}")
     lines.append(f"Record: {memo.track.sentence}")
     lines.append(f"Weakest link: {memo.weakest}")
     if memo.next_run:

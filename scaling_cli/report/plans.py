@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scaling_cli.notes import Note
@@ -12,6 +13,7 @@ from scaling_cli.report.listing import RANGES, Listing, group_name, span, span_o
 if TYPE_CHECKING:
     from scaling_cli.fitting.result import Prediction
     from scaling_cli.planning.contrasts import Crossing, Equivalence, Slope
+    from scaling_cli.planning.costs import Cost
     from scaling_cli.planning.splits import Allocation
 
 
@@ -41,8 +43,18 @@ def hparams_table(predictions: Sequence[Prediction]) -> Listing:
     return Listing("Hyperparameters", headers, rows, left=3, lines=lines)
 
 
-def allocation_tables(allocations: Sequence[Allocation]) -> list[Listing]:
-    """One table a fit, one line a budget."""
+def allocation_tables(
+    allocations: Sequence[Allocation], costs: Sequence[Cost | None] = ()
+) -> list[Listing]:
+    """One table a fit, one line a budget; under the last what training takes, if that is known."""
+    tables = _tables_of_fits(allocations)
+    prices = tuple(dict.fromkeys(cost.sentence for cost in costs if cost))
+    if not prices:
+        return tables
+    return [*tables[:-1], replace(tables[-1], lines=(*tables[-1].lines, *prices))]
+
+
+def _tables_of_fits(allocations: Sequence[Allocation]) -> list[Listing]:
     fits: dict[tuple[str, str, str | None], list[Allocation]] = {}
     for item in allocations:
         fits.setdefault((item.law_id, group_name(item.group), item.fit_id), []).append(item)
