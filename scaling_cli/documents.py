@@ -12,27 +12,48 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from scaling_cli.errors import InputError
 from scaling_cli.text import whole
 
 # Of a file that is read whole: 100 fits with 10,000 draws each have 100 MB.
 MOST_BYTES = 256 << 20
+_PIECE = 1 << 20
 # How far beyond the range of its draws a value may lie that they are resamples of, in widths of it.
 AGREES = 3.0
 
 
-def read_file(path: str | Path, most: int = MOST_BYTES) -> bytes:
-    """A regular file of at most so many bytes. OSError where it is none, without waiting for one:
-    a pipe would be waited for without end, and a device read without end."""
+class NoFileError(OSError):
+    """What lies there is no regular file, or one of more bytes than are read."""
+
+
+def open_file(path: str | Path, most: int = MOST_BYTES) -> BinaryIO:
+    """A regular file of at most so many bytes, to read: the door for every file that is named from
+    outside. NoFileError where it is none, without waiting: a pipe would be waited for without end,
+    and a device read without end."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError("it is no regular file")
-        content = file.read(most + 1)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise NoFileError("it is no regular file")
+        if status.st_size > most:
+            raise NoFileError(f"it has more than {most >> 20} MB")
+        return open(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_file(path: str | Path, most: int = MOST_BYTES) -> bytes:
+    """All of such a file, counted as it comes: one of /proc says that it has no size."""
+    with open_file(path, most) as file:
+        pieces = [file.read(os.fstat(file.fileno()).st_size + 1)]
+        while pieces[-1] and sum(map(len, pieces)) <= most:
+            pieces.append(file.read(_PIECE))
+    content = b"".join(pieces)
     if len(content) > most:
-        raise OSError(f"it has more than {most >> 20} MB")
+        raise NoFileError(f"it has more than {most >> 20} MB")
     return content
 
 

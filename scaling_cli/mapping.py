@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping as Table
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling_cli.columns import COLUMNS, about
-from scaling_cli.documents import read_text
+from scaling_cli.documents import NoFileError, read_text
 from scaling_cli.errors import InputError, UnreachableError
 from scaling_cli.expressions import parse
 from scaling_cli.notes import Note
@@ -93,9 +94,10 @@ def load_mapping(path: str | Path | None) -> Mapping:
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text", "A mapping is a TOML file.") from error
     except OSError as error:
-        if error.strerror is None:  # no regular file, or one too large
+        if not os.path.isfile(path) or isinstance(error, NoFileError):
+            told = error.strerror or error
             raise InputError(
-                f"{path} is not a mapping file: {error}", "Name a TOML file."
+                f"{path} is not a mapping file: {told}", "Name a TOML file."
             ) from error
         raise UnreachableError(f"{path} cannot be read: {error.strerror}") from error
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -321,7 +322,7 @@ class Project:
     def _file(self, path: str) -> Path:
         """The file beside the mapping, or else from the working folder."""
         beside = Path(self.mapping.path).parent / path if self.mapping else Path(path)
-        return beside if beside.is_file() else Path(path)
+        return beside if os.path.isfile(beside) else Path(path)
 
     def save(self, fits: Sequence[Fit], name: str | None = None) -> None:
         """Keep the fits in the store, as one set that answers from now on for its target."""
@@ -343,7 +344,7 @@ class Project:
 
 def open_project(location: str = ".scalefit", config: str | Path | None = None) -> Project:
     """A project on the store at `location`, with the mapping in `config` (or ./scalefit.toml)."""
-    if config is None and Path(CONFIG_FILE).is_file():
+    if config is None and os.path.lexists(CONFIG_FILE):  # also where it is none that can be read
         config = CONFIG_FILE
     return Project(location, load_mapping(Path(config)) if config else None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -159,7 +160,7 @@ def one_of(fits: Sequence[Fit], name: str) -> Fit:
 
 
 def is_file(fit: str) -> bool:
-    return fit.endswith(".json") or Path(fit).is_file()
+    return fit.endswith(".json") or os.path.isfile(fit)
 
 
 def load_fits(path: Path) -> list[Fit]:

@@ -82,15 +82,23 @@ def markdown(text: str) -> str:
 
 
 _FORMULA = "=+-@\uff1d\uff0b\uff0d\uff20"  # what a spreadsheet calculates begins with one of these
-_FIGURE = re.compile(r"[-+][-+.,\deKMBT% ]*")  # our own: -1.2 %, +3, -0.1..0.4
+_NUMBER = r"(?:-|[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?[KMBT]?(?: ?%)?)"
+_FIGURE = re.compile(rf"{_NUMBER}(?:\.\.{_NUMBER})?")  # our own: -, -1.2 %, +3, -0.1..0.4
+
+
+def cell(text: str) -> str:
+    """A cell of a file for spreadsheets that is text and no formula; its writer quotes it."""
+    return _unformulated(_seen(text))
+
+
+def _unformulated(text: str) -> str:
+    first = text.lstrip()[:1]
+    return f"'{text}" if first and first in _FORMULA and not _FIGURE.fullmatch(text) else text
 
 
 def csv(text: str) -> str:
     """A cell that is no formula, quoted where it has to be."""
-    text = visible(text)
-    first = text.lstrip()[:1]
-    if first and first in _FORMULA and not _FIGURE.fullmatch(text):
-        text = f"'{text}"
+    text = _unformulated(visible(text))
     if re.search(r"[\",;]|^\s|\s$", text):
         text = '"' + text.replace('"', '""') + '"'
     return text

@@ -32,6 +32,7 @@ from scaling_cli.adapters.console_lines import (
 from scaling_cli.adapters.console_sessions import Session, sessions
 from scaling_cli.adapters.console_text import LONGEST, Layout, Lines, decoded
 from scaling_cli.adapters.files import read_bytes, stem_of, suffix_of
+from scaling_cli.documents import open_file
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
@@ -76,7 +77,7 @@ def recognises(path: Path, head: bytes) -> bool:
     if len(head) < _PIECE or not path.exists():
         return b"step:{step}/{" in head  # a log elsewhere that repeats the script of modded-nanogpt
     try:
-        with path.open("rb") as file:
+        with open_file(path, path.stat().st_size) as file:
             file.seek(max(0, path.stat().st_size - _PIECE))
             tail = file.read()
             if _form_of(decoded(_whole_lines(tail))) is not None:
@@ -91,8 +92,10 @@ def reads_with(path: Path, head: bytes, mapping: Mapping) -> bool:
     """Whether a line of the mapping is in the file."""
     if not mapping.console or _binary(head) or suffix_of(path) in (".toml", ".py"):
         return False
-    whole = head if len(head) < _PIECE or not path.exists() else path.read_bytes()[:_LOOKED_INTO]
-    text = decoded(whole)
+    text = decoded(head)
+    if len(head) >= _PIECE and path.exists():
+        with open_file(path, path.stat().st_size) as file:
+            text = decoded(file.read(_LOOKED_INTO))
     return any(
         made.pattern.search(line)
         for made in map(template, _own(mapping).lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,10 @@ def read(path: Path, source: str, mapping: Mapping) -> Iterator[Run]:
 
 
 def _fields(line: str, delimiter: str) -> list[str]:
-    return next(csv.reader([line], delimiter=delimiter), [])
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:  # it is longer than any field may be, and so has other delimiters
+        return [line]
 
 
 def _delimiter(header: str) -> str:
@@ -64,10 +68,17 @@ def _load(path: Path, source: str) -> RawTable:
     if not text.strip():
         raise InputError(f"{source} is empty", "Give a table with a header and a row a point.")
     text = text.lstrip("\r\n")
+    if "\n" not in text:  # lines end as those of old Macs
+        text = text.replace("\r", "\n")
     delimiter = _delimiter(text.split("\n", 1)[0].rstrip("\r")) or ","
     reader = csv.reader(io.StringIO(text), delimiter=delimiter)
-    header = [field.strip() for field in next(reader)]
-    twice = sorted({n for n in header if n and header.count(n) > 1})
+    try:
+        header = [field.strip() for field in next(reader)]
+    except csv.Error as error:
+        raise InputError(
+            f"{source} has a header that cannot be read: {error}", "Mend its first line."
+        ) from None
+    twice = sorted(n for n, count in Counter(header).items() if n and count > 1)
     if twice:
         raise InputError(
             f"{source}: column {twice[0]!r} stands twice in the header", "Rename one of the two."

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from scaling_cli.errors import InputError, UnreachableError
+from scaling_cli.documents import NoFileError, open_file, read_file
+from scaling_cli.errors import InputError, ScalefitError, UnreachableError
 from scaling_cli.remote import filesystem_at, is_url, reaching, without_secrets
 
 STANDARD_INPUT = "-"
@@ -30,6 +31,8 @@ _SUFFIXES = (".gz", ".zst", ".zstd")
 # bomb packs 1000 times (gzip) or 30,000 times (zstd).
 _MOST_TIMES, _ALWAYS_ALLOWED = 250, 1 << 28
 _PIECE = 1 << 20
+# A file that is read whole takes a few times its size of memory; event files are read in pieces.
+_MOST_WHOLE, _MOST_IN_PIECES = 4 << 30, 64 << 30
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _LOG = "_log"  # of a store: its commits, `1.json` and so on
 _COMMIT = re.compile(r"\d+\.json|_checkpoints")
@@ -68,6 +71,7 @@ class SourceFiles:
         self._copies: tempfile.TemporaryDirectory[str] | None = None
         self._elsewhere: dict[Path, tuple[Any, str]] = {}  # copy -> file system, its path there
         self.stores: list[str] = []  # folders that are stores of our own, and passed over
+        self.unreadable: list[str] = []  # what of folders cannot be read, and why
 
     def __enter__(self) -> SourceFiles:
         return self
@@ -83,12 +87,17 @@ class SourceFiles:
             if source == STANDARD_INPUT:
                 found = self._from_standard_input()
                 yield found, read_head(found.path, found.source)
-            elif is_url(source) and not path.exists():
+            elif is_url(source) and not os.path.exists(path):
                 yield from self._find_elsewhere(source)
-            elif path.is_dir():
-                for file in _walk(path, set(), self.stores):
-                    yield Found(file, file.as_posix(), path), read_head(file, file.as_posix())
-            elif path.exists():
+            elif os.path.isdir(path):
+                for file in _walk(path, set(), self):
+                    try:
+                        head = read_head(file, file.as_posix())
+                    except ScalefitError as error:
+                        self.unreadable.append(error.what)
+                    else:
+                        yield Found(file, file.as_posix(), path), head
+            elif os.path.exists(path):
                 yield Found(path, path.as_posix(), path), read_head(path, path.as_posix())
             elif _ADDRESS.match(source) and not os.path.splitdrive(source)[0]:
                 raise InputError(
@@ -158,10 +167,8 @@ class SourceFiles:
 
 def read_bytes(path: Path, source: str) -> bytes:
     """The whole file, unpacked where it is a gzip or zstd."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UnreachableError(f"{source} cannot be read: {error.strerror}") from error
+    with _told(source):
+        data = read_file(path, _MOST_WHOLE)
     codec = _codec(data)
     return _unpacked(data, codec, source) if codec else data
 
@@ -179,20 +186,34 @@ def utf16(data: bytes, source: str) -> None:
 def reading(path: Path, source: str) -> Iterator[BinaryIO]:
     """The file, opened, and unpacked where it is a gzip or zstd; what the system refuses is said in
     our words."""
-    try:
-        with path.open("rb") as file:
-            codec = _codec(file.read(4))
-            file.seek(0)
-            yield io.BytesIO(_unpacked(file.read(), codec, source)) if codec else file
-    except OSError as error:
-        raise UnreachableError(f"{source} cannot be read: {error.strerror}") from error
+    with _opened(path, source, _MOST_IN_PIECES) as file:
+        codec = _codec(file.read(4))
+        file.seek(0)
+        yield io.BytesIO(_unpacked(file.read(), codec, source)) if codec else file
 
 
 def read_head(path: Path, source: str) -> bytes:
     """The first bytes, unpacked where the file is a gzip or zstd."""
+    with _opened(path, source, _MOST_IN_PIECES) as file:
+        return _unpacked_head(file.read(_HEAD))
+
+
+@contextmanager
+def _opened(path: Path, source: str, most: int) -> Iterator[BinaryIO]:
+    with _told(source), open_file(path, most) as file:
+        yield file
+
+
+@contextmanager
+def _told(source: str) -> Iterator[None]:
+    """What a file or the system refuses, said in our words."""
     try:
-        with path.open("rb") as file:
-            return _unpacked_head(file.read(_HEAD))
+        yield
+    except NoFileError as error:
+        raise InputError(
+            f"{source} cannot be read: {error}",
+            "Give a file of logs; what a pipe brings is read as `-`.",
+        ) from None
     except OSError as error:
         raise UnreachableError(f"{source} cannot be read: {error.strerror}") from error
 
@@ -305,7 +326,7 @@ def _is_store(folder: Path) -> bool:
         return False
 
 
-def _walk(folder: Path, visited: set[str], stores: list[str]) -> Iterator[Path]:
+def _walk(folder: Path, visited: set[str], door: SourceFiles) -> Iterator[Path]:
     real = os.path.realpath(folder)
     if real in visited:
         return
@@ -314,16 +335,23 @@ def _walk(folder: Path, visited: set[str], stores: list[str]) -> Iterator[Path]:
         # Links last: W&B's `latest-run` names a folder that stands beside it.
         entries = sorted(os.scandir(folder), key=lambda entry: (entry.is_symlink(), entry.name))
     except OSError as error:
-        raise UnreachableError(f"{folder} cannot be read: {error.strerror}") from error
+        told = f"{folder} cannot be read: {error.strerror}"
+        if len(visited) == 1:
+            raise UnreachableError(told) from error
+        door.unreadable.append(told)
+        return
     names = [entry.name for entry in entries]
     if _LOG in names and _is_store(folder):
-        stores.append(folder.as_posix())
+        door.stores.append(folder.as_posix())
         return
     passed_over = _passed_over(names)
     for entry in entries:
         if entry.name in passed_over:
             continue
-        if entry.is_dir():
-            yield from _walk(Path(entry.path), visited, stores)
-        elif entry.is_file():
+        # Of pathlib and scandir these alone say no of what cannot be looked at, a link to itself.
+        if os.path.isdir(entry.path):
+            yield from _walk(Path(entry.path), visited, door)
+        elif os.path.isfile(entry.path):
             yield Path(entry.path)
+        elif entry.is_symlink() and os.path.lexists(entry.path):
+            door.unreadable.append(f"{Path(entry.path).as_posix()} is a link to no file")

@@ -153,6 +153,7 @@ def _read_pieces(
         files = _by_adapter(door.find(named), forced, mapping, notes)
         if door.stores:
             notes.append(_own_stores(door.stores))
+        lost += [Note.of("unreadable", f"{what} (left out)") for what in door.unreadable]
         walked |= {f.source for found_files in files.values() for f in found_files if f.walked}
         door.fetch(file for found_files in files.values() for file in found_files)
         for piece in _pieces(_parts(files, mapping)):
@@ -323,9 +324,9 @@ def _read(
                         on_own_step(run, mapped_step(mapping))
                         for run in adapter.read(file.path, file.source, mapping)
                     ]
-                except UnreachableError:
-                    raise
                 except Exception as caught:
+                    if isinstance(caught, UnreachableError) and not file.walked:
+                        raise
                     error = said_of(adapter, file.source, caught)
                     if not file.walked:
                         raise error from (None if error is caught else caught)

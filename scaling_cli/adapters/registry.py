@@ -10,7 +10,7 @@ from typing import Protocol, cast, runtime_checkable
 
 from scaling_cli.adapters.files import Found
 from scaling_cli.adapters.service import Service
-from scaling_cli.errors import InputError
+from scaling_cli.errors import InputError, ScalefitError
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
 from scaling_cli.records import Run
@@ -117,10 +117,14 @@ def _recognised(
     return None
 
 
-def said_of(adapter: Adapter, source: str, caught: Exception) -> InputError:
+def said_of(adapter: Adapter, source: str, caught: Exception) -> ScalefitError:
     """What an adapter raised over a file, as an error that names both. Our own say it already."""
-    if isinstance(caught, InputError):
+    if isinstance(caught, ScalefitError):
         return caught
+    if isinstance(caught, MemoryError):
+        return InputError(
+            f"{source} needs more memory than there is", "Part it, or read it on a larger machine."
+        )
     if is_own(adapter):
         raise caught
     told = f"{type(caught).__name__}: {caught}".strip().removesuffix(":")

@@ -21,6 +21,7 @@ from scaling_cli.store import segments
 from scaling_cli.store.files import LocalFiles
 from scaling_cli.store.log import State
 from scaling_cli.store.records import RunRecord
+from scaling_cli.text import cell
 
 if TYPE_CHECKING:
     from scaling_cli.store.store import Store
@@ -70,8 +71,50 @@ def export(
 
 _WRITERS: dict[str, Any] = {
     ".parquet": lambda file, schema: pq.ParquetWriter(file, schema, compression="zstd"),
-    ".csv": pyarrow.csv.CSVWriter,
+    ".csv": lambda file, schema: _CsvWriter(file, schema),
 }
+
+
+class _CsvWriter:
+    """A writer of CSV whose texts and headers are no formulas of a spreadsheet. What cannot be seen
+    is written as an escape; numbers are as they are."""
+
+    def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
+        self.schema = _renamed(schema)
+        self.writer = pyarrow.csv.CSVWriter(file, self.schema)
+
+    def __enter__(self) -> _CsvWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.writer.close()
+
+    def write_table(self, table: pa.Table) -> None:
+        columns = [_as_cells(column) for column in table.columns]
+        self.writer.write_table(pa.table(columns, schema=self.schema))
+
+
+def _renamed(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([field.with_name(cell(field.name)) for field in schema])
+
+
+def _as_cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind = column.type
+    if pa.types.is_string(kind):
+        return pa.chunked_array([pa.array(_cells(part), kind) for part in column.chunks], kind)
+    if pa.types.is_dictionary(kind):
+        parts = [
+            pa.DictionaryArray.from_arrays(
+                part.indices, pa.array(_cells(part.dictionary), kind.value_type)
+            )
+            for part in column.chunks
+        ]
+        return pa.chunked_array(parts, kind)
+    return column
+
+
+def _cells(texts: pa.Array) -> list[str | None]:
+    return [None if text is None else cell(text) for text in texts.to_pylist()]
 
 
 def _tables(

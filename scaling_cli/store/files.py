@@ -15,10 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from scaling_cli.documents import open_file, read_file
 from scaling_cli.errors import UnreachableError
 from scaling_cli.remote import NotThereError, filesystem_at, is_url, reaching, without_secrets
 
 _TRIES = 5
+MOST_BYTES = 64 << 30  # of a file of a store; a segment has some 100 MB
 _MEND = "See that the store is there, may be written and has room."
 # What a file system without hard links answers; anything else is a failure.
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
@@ -88,11 +90,11 @@ class LocalFiles(Files):
     def __init__(self, root: Path) -> None:
         self.root = root
         self.location = str(root)
-        if root.exists() and not root.is_dir():
+        if os.path.lexists(root) and not os.path.isdir(root):
             raise UnreachableError(f"{root} is a file, not a store", "Give a folder by --store.")
 
     def exists(self, folder: str) -> bool:
-        return (self.root / folder).exists()
+        return os.path.exists(self.root / folder)
 
     def names(self, folder: str, suffix: str = "") -> list[str]:
         found = self._listed(folder)
@@ -125,13 +127,14 @@ class LocalFiles(Files):
         found = []
         for name in names:
             with self._doing(name):
-                found.append((self.root / name).read_bytes())
+                found.append(read_file(self.root / name, MOST_BYTES))
         return found
 
     def open(self, name: str) -> Any:
         import pyarrow as pa
 
         with self._doing(name):
+            open_file(self.root / name, MOST_BYTES).close()
             return pa.OSFile(str(self.root / name))
 
     def write(self, name: str, write: Callable[[BinaryIO], object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from scaling_cli.quantities import count, parse_quantity
 from scaling_cli.records import Floats, Steps
 
 MOST_STEPS = 20_000_000  # rates are held step by step; 160 MB
+_MOST_BYTES = 64 << 20  # of a file of a schedule: two million lines
 SHOWN = "Write e.g. cosine:peak=3e-4,warmup=2000,total=72000,min=3e-5."
 DECAY_SHARE = (
     0.2  # of a wsd schedule's steps, where it does not say: Hu et al. 2024 used 0.1 to 0.2
@@ -68,7 +70,7 @@ def parse_schedule(spec: str, total: int | None = None) -> Schedule:
     name, _, rest = spec.partition(":")
     name = name.strip().lower()
     if name not in _BUILDERS:
-        if Path(spec).suffix.lower() in (".csv", ".tsv") or Path(spec).is_file():
+        if Path(spec).suffix.lower() in (".csv", ".tsv") or os.path.isfile(spec):
             return _from_file(Path(spec), total)
         raise InputError(
             f"there is no schedule '{name}'",
@@ -474,13 +476,14 @@ def _from_file(path: Path, total: int | None) -> Schedule:
     """A CSV with a step and a learning rate a line; straight lines in between."""
     import csv
 
-    if not path.is_file():
+    if not os.path.exists(path):
         raise InputError(f"{path}: there is no such schedule file", SHOWN)
     try:
-        text = read_text(path, errors="replace")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error})") from None
-    rows = list(csv.reader(text.splitlines(), delimiter="\t" if "\t" in text else ","))
+        text = read_text(path, _MOST_BYTES, errors="replace")
+        rows = list(csv.reader(text.splitlines(), delimiter="\t" if "\t" in text else ","))
+    except (OSError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} cannot be read ({reason})", SHOWN) from None
     points = []
     for number, row in enumerate(rows, start=1):
         try:

@@ -38,7 +38,7 @@ HOSTILE = (
     "z\ud800\ufffe",
 )
 GROUPS = ("g\n::add-mask::x", f"=h{PAGE}{TERMINAL}")
-FIGURE = re.compile(r"[-+][-+.,\deKMBT% ]*")
+FIGURE = re.compile(r"-|[-+][\d.,]*(e[-+]?\d+)?[KMBT]?(\.\.-?[\d.,e+-]*)?( ?%)?")
 # A line a command. A new command fails the test below until it has one; what exits otherwise than 0
 # is listed under REFUSED, as what it says is shown too.
 LINES: dict[str, list[str]] = {

@@ -382,3 +382,28 @@ def test_series_come_back_whether_they_share_their_steps(
 def test_importing_the_store_loads_no_pyarrow() -> None:
     code = "import sys, scaling_cli.store; sys.exit('pyarrow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+NAMES = ["=1+1", "+cmd|' /C calc'!A0", "-1+1", "@SUM(A1)", "\t=1", "\r=1", " =1", "\uff1d1", "a;=1"]
+
+
+@pytest.mark.parametrize("shape", ["long", "wide", "runs"])
+def test_an_exported_csv_holds_no_formulas(tmp_path: Path, shape: str) -> None:
+    import csv
+
+    store = open_store(tmp_path / "s", create=True)
+    steps = np.arange(2, dtype=np.int64)
+    runs = [
+        Run(f"csv:{i}{n}", n, n, name=n, tags=(n,), config={n: n},
+            series={n: Series(steps, np.array([-1.5, 2.0])), "loss": Series(steps, -steps * 1.0)})
+        for i, n in enumerate(NAMES)
+    ]  # fmt: skip
+    store.put(runs, [Final({"loss": -1.5, n: -2.0}, {}) for n in NAMES])
+    store.export(tmp_path / "x.csv", shape)
+    rows = list(csv.reader((tmp_path / "x.csv").read_text().splitlines()))
+    cells = {cell for row in rows for cell in row}
+    for cell in cells:
+        first = cell.lstrip()[:1]
+        assert not first or first not in "=+-@\uff1d" or float(cell) < 0, cell
+    assert "-1.5" in cells  # a number is one still
+    assert {"'=1+1", "'-1+1", "\\t=1", "a;=1"} <= cells
