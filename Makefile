@@ -15,7 +15,7 @@ bench: .venv/dev
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.run $(BENCH)
 
 docs: .venv/dev
-	$(BIN)/python -m scaling_cli.report.catalogue
+	$(BIN)/python -m tools.pages
 	$(BIN)/python -m tools.architecture
 
 reproduction: .venv/dev

@@ -6,16 +6,14 @@ or groups a list. A question about one point gives one answer, about a vector of
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
-from typing import Any, ParamSpec, TypedDict, TypeVar, Unpack, overload
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scaling_cli import grouped
-from scaling_cli.errors import FitError, InputError, ScalefitError
+from scaling_cli.errors import FitError, InputError
 from scaling_cli.fitting.backtest import RESAMPLES, Comparison
 from scaling_cli.fitting.problem import DEFAULT_RESAMPLES, FitOptions
 from scaling_cli.fitting.result import (
@@ -51,29 +49,9 @@ from scaling_cli.training.curve import Curve, curve_of
 from scaling_cli.training.forecast import Forecast
 from scaling_cli.training.plan import SchedulePlan, plan_schedule
 
-P = ParamSpec("P")
-R = TypeVar("R")
 Number = float | str
 Vector = list[float] | list[str] | tuple[float, ...] | NDArray[Any]
 Names = str | Sequence[str]
-
-
-def _in_python(verb: Callable[P, R]) -> Callable[P, R]:
-    """The verb, whose errors name arguments as Python does: `fix`, where the commands have
-    `--fix`."""
-
-    @wraps(verb)
-    def asked(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return verb(*args, **kwargs)
-        except ScalefitError as error:
-            raise type(error)(_arguments(error.what), _arguments(error.mend)) from None
-
-    return asked
-
-
-def _arguments(text: str) -> str:
-    return re.sub(r"(?<![\w-])--([a-z][a-z-]*)", lambda found: found[1].replace("-", "_"), text)
 
 
 class Fits(Results[Fit]):
@@ -122,7 +100,6 @@ def fit(
     by: Names | None = ...,
     **keywords: Unpack[FitKeywords],
 ) -> Fits: ...
-@_in_python
 def fit(
     law: str | list[str] | tuple[str, ...] = "auto",
     data: Any = None,
@@ -191,7 +168,6 @@ def fit(
     return fits[0] if isinstance(law, str) and by is None and len(fits) == 1 else fits
 
 
-@_in_python
 def compare(
     laws: Sequence[str] | None = None,
     data: Any = None,
@@ -243,7 +219,6 @@ def predict(
     at: Mapping[str, Number | Vector] | None = ...,
     level: float | None = ...,
 ) -> Results[Prediction]: ...
-@_in_python
 def predict(
     fit: Fit | str | Sequence[Fit],
     *,
@@ -315,7 +290,6 @@ def optimal(
     at: Mapping[str, Number] | None = ...,
     level: float | None = ...,
 ) -> Results[Allocation]: ...
-@_in_python
 def optimal(
     fit: Fit | str | Sequence[Fit],
     budget: Number | Vector | None = None,
@@ -362,7 +336,6 @@ def optimal(
     return found[0] if alone else Results(found)
 
 
-@_in_python
 def plan(
     fit: Fit | str,
     budget: Number | None = None,
@@ -427,7 +400,6 @@ def _constraints(
     )
 
 
-@_in_python
 def crossing(
     first: Fit,
     second: Fit,
@@ -449,7 +421,6 @@ def equivalent(
 def equivalent(
     first: Fit, second: Fit, flops: Vector, *, tokens_per_param: Number | None = ...
 ) -> Results[Equivalence]: ...
-@_in_python
 def equivalent(
     first: Fit, second: Fit, flops: Number | Vector, *, tokens_per_param: Number | None = None
 ) -> Equivalence | Results[Equivalence]:
@@ -460,7 +431,6 @@ def equivalent(
     return found[0] if alone else Results(found)
 
 
-@_in_python
 def slope(first: Fit, second: Fit | None = None, *, theory: float | None = None) -> Results[Slope]:
     """The exponents of a fit, against `theory` where that is given; of two fits also their
     ratios."""
@@ -469,7 +439,6 @@ def slope(first: Fit, second: Fit | None = None, *, theory: float | None = None)
     return Results(found + (contrasts.slope_ratios(*fits) if second is not None else []))
 
 
-@_in_python
 def hparams(
     params: Number, tokens: Number, *, published: str | None = None, fit: Fit | None = None
 ) -> Results[Prediction]:
@@ -482,7 +451,6 @@ def hparams(
     return Results(predict_published(rule, entry, inputs) for rule, entry in rules)
 
 
-@_in_python
 def curve(
     run: Any,
     data: Any = None,
@@ -520,7 +488,6 @@ def curve(
     )[1]
 
 
-@_in_python
 def schedule(
     steps: int,
     data: Any,

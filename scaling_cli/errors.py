@@ -7,7 +7,7 @@ class ScalefitError(Exception):
     """A request or an input that cannot be served; shown as one message, without a traceback."""
 
     exit_code = 2
-    code = "input"  # for programs, as in `--json`
+    code = "input"  # for programs, as in JSON
 
     def __init__(self, what: str, mend: str = "") -> None:
         super().__init__(what if not mend else f"{what.rstrip('.')}. {mend}")

@@ -20,7 +20,7 @@ from scaling_cli.table import Table
 from scaling_cli.workers import Mapper, mapper
 
 ABOUT_RUNS = ("unfinished_runs", "end_unknown", "counted_once")  # a table's, which its fit says
-WAIT = "Wait until they have ended, or take their last points (`--finals last`)."
+WAIT = "Wait until they have ended, or take their last points (`finals=last`)."
 CHUNK = 4  # groups that a worker gets at a time: their sending costs under 1 % of their fits
 
 Group = dict[str, Any]
@@ -50,10 +50,10 @@ def held_out(rows: Table, holdout: str | None) -> tuple[Table, Table | None]:
         return rows, None
     mask = rows.matches(holdout)
     if not mask.any():
-        raise InputError(f"--holdout '{holdout}' matches no run", "See `scalefit runs`.")
+        raise InputError(f"`holdout=` '{holdout}' matches no run", "See `scalefit runs`.")
     if mask.all():
         raise InputError(
-            f"--holdout '{holdout}' matches all {len(rows)} runs and leaves none to fit",
+            f"`holdout=` '{holdout}' matches all {len(rows)} runs and leaves none to fit",
             "Narrow it to the runs that are to be predicted.",
         )
     return rows.select(~mask), rows.select(mask)
@@ -85,7 +85,7 @@ def fit_parts(
     results = [result for group in zip(*by_law, strict=True) for result in group]
     failed = [item for item in results if isinstance(item, FailedFit)]
     if len(failed) == len(results):
-        raise FitError(failed[0].message if failed else "no runs are left to fit. Widen --where.")
+        raise FitError(failed[0].message if failed else "no runs are left to fit. Widen `where=`.")
     return results
 
 

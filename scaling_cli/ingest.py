@@ -235,7 +235,7 @@ class _Landing:
         if names:
             message = (
                 f"the store had {', '.join(names)} of it, and what was read has not: ingest it"
-                " again with the same --config, and with the table of its settings"
+                " again with the same `config=`, and with the table of its settings"
             )
             yield Note.of("columns_lost", message)
 
@@ -259,7 +259,7 @@ class _Landing:
             first = ", ".join(list(self.left_out)[:3])
             message = (
                 f"{len(self.left_out)} runs were forgotten and are left out ({first}); ingest with"
-                " --again to bring them back"
+                " `again=` to bring them back"
             )
             yield Note.of("runs_forgotten", message)
 

@@ -159,7 +159,7 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "files_not_known",
             "Files of the folder were looked into and hold no form of log that is known.",
             "Nothing, if they are no logs; else say how a line reads ([console] line), or which"
-            " format they have (--as), and see docs/sources.md.",
+            " format they have (`as_format=`), and see docs/sources.md.",
         ),
         _info(
             "in_bits",
@@ -299,7 +299,7 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
         ),
         _warning(
             "run_not_described",
-            "The table given by --meta has rows for runs that are not among the sources.",
+            "The table given by `meta=` has rows for runs that are not among the sources.",
             "Correct their ids, or ingest those runs too.",
         ),
         _warning(
@@ -325,7 +325,7 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
         _warning(
             "unreadable",
             "A file or a run cannot be read as what it seems to be, and is left out.",
-            "Read the message; name the format by --as if it was recognised wrongly.",
+            "Read the message; name the format by `as_format=` if it was recognised wrongly.",
         ),
     ),
     "Columns and their names": (
@@ -343,12 +343,12 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
         _info(
             "runs_forgotten",
             "Runs of the source were forgotten (`scalefit runs forget`), and are left out.",
-            "Ingest with --again to bring them back.",
+            "Ingest with `again=` to bring them back.",
         ),
         _warning(
             "columns_lost",
             "A run has lost columns that it had when it was ingested before.",
-            "Ingest it again with the same --config and the table of its settings (--meta).",
+            "Ingest it again with the same `config=` and the table of its settings (`meta=`).",
         ),
         _warning(
             "*_no_number",
@@ -359,7 +359,7 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
         _warning(
             "mapped_name_missing",
             "The mapping names a metric or a setting that the runs do not have.",
-            "Correct the name in `[columns]`; `scalefit runs --json` shows what is there.",
+            "Correct the name in `[columns]`; `scalefit show RUN` shows what is there.",
         ),
         _warning(
             "mixed_origins",
@@ -423,7 +423,7 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
         _warning(
             "duplicate_runs",
             "Runs have all the numbers of another run: copies make the intervals too narrow.",
-            "Remove the copies by --where, or log what differs between them (a seed).",
+            "Remove the copies by `where=`, or log what differs between them (a seed).",
         ),
         _info(
             "end_unknown",
@@ -434,7 +434,7 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
         _warning(
             "groups_differ",
             "The runs of several groups do not follow one law: their residuals lie apart.",
-            "Fit each group by --by, or choose one by --where.",
+            "Fit each group by `by=`, or choose one by `where=`.",
         ),
         _severe(
             "one_run",
@@ -445,42 +445,42 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "other_settings",
             "Runs of the same size and data differ by far more than noise: another setting (a"
             " learning rate, say) moves them.",
-            "Keep one setting, or the best run of each size, by --where.",
+            "Keep one setting, or the best run of each size, by `where=`.",
         ),
         _info(
             "not_ended",
             "A run has not reached the end that it was to reach: its last loss is not its final"
             " one, and no fit takes it for that.",
             "Ingest it again when it has ended. If it was meant to end there:"
-            " `--finals last`, or `[columns] planned_steps` in scalefit.toml.",
+            " `finals=last`, or `[columns] planned_steps` in scalefit.toml.",
         ),
         _warning(
             "predicted_finals",
             "Runs that have not ended enter at the end that their curves predict.",
-            "Nothing; `--finals last` takes their last points instead.",
+            "Nothing; `finals=last` takes their last points instead.",
         ),
         _warning(
             "repeated_data",
             "Runs repeat their data many times, and the law takes a repeated token for a new one.",
-            "Use `--law data_constrained`, or leave those runs out by --where.",
+            "Use `law=data_constrained`, or leave those runs out by `where=`.",
         ),
         _warning(
             "rows_dropped",
             "Runs lack a column of the law, or it is not positive there; they are left out.",
-            "Map the column, or leave the runs out by --where.",
+            "Map the column, or leave the runs out by `where=`.",
         ),
         _warning(
             "same_run_twice",
             "Two runs of the store look like one run that two loggers wrote: it counts twice.",
-            "Count each once by --once, leave one out by --where, or ingest one logger into a store"
-            " of its own.",
+            "Count each once by `once=`, leave one out by `where=`, or ingest one logger into a"
+            " store of its own.",
         ),
         _severe(
             "unfinished_runs",
             "Runs have not ended, and their ends cannot be predicted from their curves and plans;"
             " they are left out.",
             "Ingest them again when they have ended; log the learning rate and the planned steps,"
-            " by which an end is predicted; or take their last points by `--finals last`.",
+            " by which an end is predicted; or take their last points by `finals=last`.",
         ),
         _warning(
             "store_changed",
@@ -515,13 +515,13 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "at_bound",
             "A parameter ended at a bound of its range: the runs ask for more than it allows, or"
             " show no such term at all (zero).",
-            "Widen the bound by --bound if it is yours; use a law without the term, or add runs"
+            "Widen the bound by `bounds=` if it is yours; use a law without the term, or add runs"
             " that show it.",
         ),
         _severe(
             "plateau_not_seen",
             "No run comes near the upper plateau of a link: what lies there rests on its bounds.",
-            "Add larger runs, or say what is known: --bound a=LOW:HIGH, --fix b=0.25.",
+            "Add larger runs, or say what is known: `bounds=a=LOW:HIGH`, `fix=b=0.25`.",
         ),
         _severe(
             "collinear_design",
@@ -543,7 +543,7 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
         _warning(
             "few_runs",
             "There are few runs for the number of parameters: the intervals mean little.",
-            "Add runs, or fix a parameter by --fix.",
+            "Add runs, or fix a parameter by `fix=`.",
         ),
         Kind(
             "few_sizes",
@@ -552,7 +552,7 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             " little.",
             "Add runs at other values of it.",
         ),
-        _info("fixed", "Parameters were not fitted: --fix gave their values.", "Nothing."),
+        _info("fixed", "Parameters were not fitted: `fix=` gave their values.", "Nothing."),
         _warning(
             "no_backtest",
             "There are too few runs to test a prediction on the larger of them: the forecast leans"
@@ -568,7 +568,7 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
         _severe(
             "not_converged",
             "The solver stopped before it reached the optimum.",
-            "Give starting ranges by --range, or a law of fewer parameters.",
+            "Give starting ranges by `ranges=`, or a law of fewer parameters.",
         ),
         Kind(
             "not_identified",
@@ -583,12 +583,12 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             ("warning", "severe"),
             "Runs lie far from the fit; severe where they are too many to be set aside.",
             "Look at those runs: another setting, a crash, a wrong column? Leave them out by"
-            " --where if so.",
+            " `where=` if so.",
         ),
         _warning(
             "outliers_set_aside",
             "Runs lie far from a robust fit, and do not count.",
-            "Look at those runs; leave them out by --where, or correct them.",
+            "Look at those runs; leave them out by `where=`, or correct them.",
         ),
         _warning(
             "prior_gave_way",
@@ -614,12 +614,12 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
         _warning(
             "starts_disagree",
             "Most starting points end in a worse optimum: the runs allow several.",
-            "Give starting ranges by --range; compare with a law of fewer parameters.",
+            "Give starting ranges by `ranges=`; compare with a law of fewer parameters.",
         ),
         _warning(
             "tie_doubtful",
             "The runs speak against one shared value of a tied parameter.",
-            "Leave the parameter out of --tie.",
+            "Leave the parameter out of `tie=`.",
         ),
         _info("weighted", "Runs count by a column of weights.", "Nothing."),
     ),
@@ -661,7 +661,7 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
         _warning(
             "wide_window",
             "The sizes reach far from the optimum, where the curve is no parabola.",
-            "Use `--law chinchilla`, which has no such bias, or fewer of the far sizes.",
+            "Use `law=chinchilla`, which has no such bias, or fewer of the far sizes.",
         ),
     ),
     "Predictions and splits": (
@@ -726,7 +726,7 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
         _info(
             "no_crossing",
             "One recipe stays better over the whole range that was searched.",
-            "Search further by --reach.",
+            "Search further by `reach=`.",
         ),
         _severe(
             "no_folds",
@@ -794,17 +794,17 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "rate_drop",
             "The learning rate changes at once between two logged steps; the roundest step in"
             " between is taken for it.",
-            "Give the schedule by --schedule, or log each step's rate.",
+            "Give the schedule by `schedule=`, or log each step's rate.",
         ),
         _warning(
             "schedule_assumed",
             "The learning rate has been constant so far; it is assumed to stay so.",
-            "Give the schedule by --schedule.",
+            "Give the schedule by `schedule=`.",
         ),
         _warning(
             "schedule_unknown",
             "After the last logged step the schedule is not known; the last rate is kept.",
-            "Give the schedule by --schedule.",
+            "Give the schedule by `schedule=`.",
         ),
         _info(
             "usual_is_lower",
@@ -815,7 +815,7 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
         _info(
             "warmup_assumed",
             "The first learning rates are not logged: a straight rise from zero is assumed.",
-            "Give the schedule by --schedule.",
+            "Give the schedule by `schedule=`.",
         ),
     ),
     "Damage of a store (`scalefit store verify`)": (

@@ -651,7 +651,7 @@ def _lacking(columns: Resolved) -> Iterator[Note]:
         told = f"[columns] {name}: no {' and no '.join(names)}"
         yield Note.of("mapped_name_missing", told)
     if "loss" not in columns.columns and "loss" not in columns.unknown:
-        message = "no column is known as the loss; a score is fitted by its own name: fit --y NAME"
+        message = "no column is known as the loss; a score is fitted by its own name: `y=NAME`"
         yield Note.of("no_loss", message)
 
 

@@ -58,7 +58,7 @@ class Saved:
         return [fit.with_notes([Note.of(STORE_CHANGED, message)]) for fit in fits]
 
     def named(self, text: str) -> list[Fit]:
-        """The fits that `--fit` names: those of a file, of a name, or the one of an id."""
+        """The fits that `fit=` names: those of a file, of a name, or the one of an id."""
         return load_fits(Path(text)) if is_file(text) else self.load(self.store.fits.find(text))
 
     def newest(
@@ -86,11 +86,11 @@ class Saved:
         what = " ".join(
             [f"no fit of {of[0]}" if of else "no fit", *([f"of {target}"] if target else [])]
         )
-        asked = (f" --law {law}" if law else "") + (f" --y {target}" if target else "")
+        asked = (f" `law=` {law}" if law else "") + (f" `y=` {target}" if target else "")
         there = near(target, {str(item.about["target"]) for item in known}) if target else ""
         return InputError(
             f"{what} is saved in the store {self.store.location}",
-            there or f"Run `scalefit fit{asked}` first, or give --published NAME.",
+            there or f"Run `scalefit fit`{asked} first, or give `published=NAME`.",
         )
 
     def answering(
@@ -141,11 +141,11 @@ class Saved:
         groups = ", ".join(str(value) for item in fits for value in item.group.values())
         if found:
             laws = ", ".join(dict.fromkeys(item.name for item in found))
-            raise InputError(f"{name} is fitted by {laws}", f"Say which: --law {found[0].name}.")
+            raise InputError(f"{name} is fitted by {laws}", f"Say which: `law=` {found[0].name}.")
         raise InputError(
             f"{name} is no fit: neither an id, nor a name, nor a file, nor a group of the newest"
             " fits",
-            f"Groups are {groups}." if groups else "Fit the recipes first: scalefit fit --by KEY.",
+            f"Groups are {groups}." if groups else "Fit the recipes first, with `by=KEY`.",
         )
 
 
@@ -154,7 +154,7 @@ def one_of(fits: Sequence[Fit], name: str) -> Fit:
     if len(fits) != 1:
         ids = ", ".join(item.fit_id for item in fits)
         raise InputError(
-            f"{name} holds {len(fits)} fits ({ids})", "Give --fit FILE, and name a group of it."
+            f"{name} holds {len(fits)} fits ({ids})", "Give `fit=FILE`, and name a group of it."
         )
     return fits[0]
 

@@ -42,7 +42,7 @@ MEANT = {
 SUPPLY = {
     "params": (
         "no name looks like it. Log it (`n_params` in the config), give a table of settings with",
-        "a column `params` (`scalefit ingest SOURCE --meta runs.csv`), or write it as an",
+        "a column `params` (`scalefit ingest` with `meta=runs.csv`), or write it as an",
         'expression over the config, e.g. "12 * config.n_layer * config.n_embd**2".',
     ),
     "tokens": (
@@ -195,7 +195,7 @@ def _further(rows: Sequence[Final], names: Dict[str, _Name]) -> Iterator[str]:
         and not n.origin.startswith("_")
     ]
     if metrics:
-        yield "# Also logged; a line gives one a column of its own, to fit it by --metric:"
+        yield "# Also logged; a line gives one a column of its own, to fit it by `y=`:"
         for name in metrics[: 2 * LISTED]:
             column = re.sub(r"\W+", "_", name.origin).strip("_") or "metric"
             yield f"# {_key(column)} = {_text(name.origin)}  # {_described(name, len(rows))}"
@@ -230,7 +230,7 @@ def _grouping(runs: Sequence[Run], names: Dict[str, _Name]) -> Iterator[str]:
         least = next(filter(HELD_OUT.search, values), values.most_common()[-1][0])
         asked = f"{_quoted_name(key)} == {json.dumps(least, ensure_ascii=False)}"
         yield f"# {_safe(key)} looks like a split ({_counts(values)}):"
-        yield f"#   scalefit fit --holdout {_safe(shlex.quote(asked))}"
+        yield f"#   scalefit fit `holdout=` {_safe(shlex.quote(asked))}"
 
 
 def _is_split(key: str, values: Counter[str]) -> bool:

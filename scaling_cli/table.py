@@ -273,8 +273,8 @@ def same_run_twice(rows: Table) -> list[Note]:
     more = f", and {len(pairs) - 1} more such pairs" if len(pairs) > 1 else ""
     message = (
         f"{rows.owners[one]} (from {sources[one]}) and {rows.owners[other]} (from {sources[other]})"
-        f" look like one run that counts twice{more}. Count each once by --once, leave one out by"
-        f" --where 'source != \"{sources[other]}\"',"
+        f" look like one run that counts twice{more}. Count each once by `once=`, leave one out by"
+        f" `where=` 'source != \"{sources[other]}\"',"
         " or ingest what one logger wrote into a store of its own."
     )
     return [Note.of("same_run_twice", message)]
@@ -329,7 +329,7 @@ def duplicates(rows: Table, read: Iterable[str] = ()) -> list[Note]:
     message = (
         f"{len(again)} of {len(rows)} runs have the numbers of another ({one} those of {other}):"
         " if they are copies, each counts as often as it is there, and the intervals are too"
-        " narrow. Leave the copies out by --where."
+        " narrow. Leave the copies out by `where=`."
     )
     return [Note.of("duplicate_runs", message)]
 

@@ -63,7 +63,7 @@ def mapper(workers: int) -> Iterator[Mapper]:
         if isinstance(error, BrokenProcessPool):
             raise ScalefitError(
                 "a worker process ended before its work was done, perhaps for want of memory",
-                "Ask for fewer --workers.",
+                "Ask for fewer `workers=`.",
             ) from error
         raise
     finally:

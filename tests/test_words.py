@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 import typer
 
-from scaling_cli.cli import app
+from scaling_cli.cli import app, flags
 from tests.places import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 SOURCES = sorted((ROOT / "scaling_cli").rglob("*.py"))
+LIBRARY = [path for path in SOURCES if path.parent.name != "cli"]
+FLAG = re.compile(r"(?<![\w-])--[a-z]")
+OTHERS = ("wandb login --relogin",)  # of programs that are not ours
 ODD = re.compile(r"\bfores(ee|aw)|\btold\b|\botherwise\b|\bg[ai]ven? way\b|\bgives way\b", re.I)
 
 
@@ -52,3 +55,38 @@ def test_the_help_is_in_plain_words() -> None:
 def test_messages_are_in_plain_words(path: Path) -> None:
     source = path.read_text(encoding="utf-8")
     assert not [text for text in sentences(source) if ODD.search(text)]
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.stem)
+def test_the_library_names_its_arguments_and_no_flags(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    for command in OTHERS:
+        source = source.replace(command, "")
+    assert not [line for line in source.splitlines() if FLAG.search(line)]
+
+
+def options(command: Any) -> Iterator[str]:
+    yield from (name for item in command.params for name in item.opts)
+    for below in getattr(command, "commands", {}).values():
+        yield from options(below)
+
+
+def test_every_argument_that_the_library_names_has_a_flag() -> None:
+    known = set(options(typer.main.get_command(app)))
+    assert {flags.flag(name) for name in flags.ARGUMENTS} <= known
+    named = {
+        name
+        for path in LIBRARY
+        for text in sentences(path.read_text(encoding="utf-8"))
+        for name in re.findall(r"`([a-z_]+)=", text)
+    }
+    assert named <= flags.ARGUMENTS
+    assert len(named) > 30
+
+
+def test_the_command_line_names_flags() -> None:
+    text = "Widen `where=`, or give `bounds=a=0:1` or `as_format=csv`; `x = 1`, `lr=3` not."
+    shown = "Widen --where, or give --bound a=0:1 or --as csv; `x = 1`, `lr=3` not."
+    assert flags.as_flags(text) == shown
+    note = {"message": text, "run_id": "`where=`"}
+    assert flags.document_as_flags([note]) == [{"message": shown, "run_id": "`where=`"}]

@@ -44,7 +44,7 @@ name = "console"
 only_histories = True  # no file of it is a table of settings
 
 RANK, EPOCH = "\0rank", "epoch"
-# What holds no console log, whatever stands in it; `--as console` reads it nevertheless.
+# What holds no console log, whatever stands in it; `as_format=console` reads it nevertheless.
 _NO_LOGS = re.compile(
     r"\.(?:pyi?|md|rst|cc?|cpp|cuh?|h|hpp|[jt]s|java|go|rs|jl|html|css|xml|ya?ml|toml|cfg|ini|tex|bib"
     r"|ipynb|json|jsonl|ndjson|[ct]sv|sh|sbatch|sql|parquet|db|patch|diff|svg)"

@@ -1,7 +1,7 @@
 """`mlflow:URI#EXPERIMENT`: what an MLflow tracking server holds, read by MLflow's client.
 
 The experiment is a name or an id; without one, all are read. A URI of a folder or a SQLite file is
-read by `mlflow.py`, without the client. `--filter` is in MLflow's words (`params.lr > '1e-4'`).
+read by `mlflow.py`, without the client. `filter=` is in MLflow's words (`params.lr > '1e-4'`).
 Credentials are the client's own (MLFLOW_TRACKING_TOKEN, MLFLOW_TRACKING_USERNAME and _PASSWORD).
 """
 
@@ -49,8 +49,8 @@ def fetch(source: str, request: Request) -> Iterator[Run | Unchanged | Note]:
     is_server = urlsplit(uri).scheme in ("http", "https", "databricks") or uri == "databricks"
     select = request.select
     if select.tags or select.sweep or (select.filter and not is_server):
-        mend = "--filter serves on a server: --filter \"tags.recipe = 'rotary'\"."
-        raise InputError(f"{without_secrets(uri)} is not searched by --tag or --sweep", mend)
+        mend = "`filter=` serves on a server: `filter=` \"tags.recipe = 'rotary'\"."
+        raise InputError(f"{without_secrets(uri)} is not searched by `tag=` or `sweep=`", mend)
     if is_server:
         yield from _served(uri, experiment, request)
         return

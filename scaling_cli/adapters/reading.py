@@ -89,7 +89,7 @@ def stream(
             raise InputError(
                 f"{', '.join(map(without_secrets, files))}: files cannot be filtered as they are"
                 " read",
-                "Filter what is in the store instead: scalefit runs --where.",
+                "Filter what is in the store instead: `scalefit runs` takes `where=`.",
             )
         for piece in _read_pieces(files, as_format, asked.mapping, group, meta):
             progress.arrived(len(piece.runs), sum(map(_rows, piece.runs)))
@@ -288,7 +288,7 @@ def _by_adapter(
         elif adapter is not None:
             files.setdefault(adapter.name, []).append(file)
         elif not file.walked:
-            known = f"There are {', '.join(adapters())}; say which by --as csv, for example."
+            known = f"There are {', '.join(adapters())}; say which by `as_format=csv`, for example."
             raise InputError(
                 f"{file.source} is in no format that is known",
                 f"{hint(file.path, head)} {known}".strip(),

@@ -93,7 +93,7 @@ def _service(source: str) -> Service | None:
 def _adapter(name: str) -> Adapter:
     if name not in adapters():
         known = f"There are {', '.join(adapters())}."
-        raise InputError(f"--as {name}: no such format", near(name, adapters()) or known)
+        raise InputError(f"`as_format=` {name}: no such format", near(name, adapters()) or known)
     return adapters()[name]
 
 
@@ -130,7 +130,7 @@ def said_of(adapter: Adapter, source: str, caught: Exception) -> ScalefitError:
     told = f"{type(caught).__name__}: {caught}".strip().removesuffix(":")
     return InputError(
         f"{source}: its adapter {adapter.name!r}, of another package, failed ({told})",
-        "Tell those who made the adapter, or say another format by --as.",
+        "Tell those who made the adapter, or say another format by `as_format=`.",
     )
 
 

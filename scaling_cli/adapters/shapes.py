@@ -671,7 +671,7 @@ def _chart_export(table: RawTable) -> Iterator[Run]:
         columns.setdefault(run.removeprefix("Group: "), {})[metric] = column
     note = Note.of(
         "sampled",
-        "a chart export holds sampled points and no config; give the runs' table by --meta, or"
+        "a chart export holds sampled points and no config; give the runs' table by `meta=`, or"
         " ingest the runs themselves",
     )
     for run, metrics in columns.items():

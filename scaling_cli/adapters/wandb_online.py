@@ -243,8 +243,8 @@ def _filters(place: _Place, select: Selection) -> dict[str, Any]:
             asked = None
         if not isinstance(asked, dict):
             raise InputError(
-                f"--filter {select.filter}: no JSON object",
-                """Write for example --filter '{"config.recipe": "a", "state": "finished"}'.""",
+                f"`filter=` {select.filter}: no JSON object",
+                """Write for example `filter=` '{"config.recipe": "a", "state": "finished"}'.""",
             )
         wanted.append(asked)
     if select.tags:

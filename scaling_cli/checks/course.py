@@ -57,7 +57,7 @@ RULE = Rule(
     "The loss stays on the course that a curve law predicts",
     judge,
     (
-        Setting("fit", "text", "a file of `scalefit curve --law`; without it, the group's runs"),
+        Setting("fit", "text", "a file of `scalefit curve`; without it, the group's runs"),
         Setting("share", "number", "share of the steps that it predicts from", SHARE, 0.01, 0.99),
         Setting("level", "number", "central share of the band", LEVEL, MIN_LEVEL, MAX_LEVEL),
     ),

@@ -17,6 +17,7 @@ from scaling_cli.cli.common import (
     command,
     write_text,
 )
+from scaling_cli.cli.flags import as_flags
 
 FAILED = 1
 
@@ -49,11 +50,11 @@ def check(
     results = open_project(store, config).check(runs or ())
     ok = all(item.finding.status != "fail" for item in results)
     if junit:
-        write_text(junit, checks.junit(results), "--junit")
+        write_text(junit, as_flags(checks.junit(results)), "--junit")
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for line in checks.github_commands(results):
             # On stderr, where GitHub reads them too: stdout may be a JSON document.
-            print(line, file=sys.stderr)
+            print(as_flags(line), file=sys.stderr)
     document = {"ok": ok, "checks": [item.to_json() for item in results]}
     answer(as_json, document, lambda: checks.tables(results, everything))
     if not ok:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
+from scaling_cli.cli.flags import as_flags, document_as_flags, flag, listing_as_flags
 from scaling_cli.documents import finite
 from scaling_cli.errors import InputError, ScalefitError
 from scaling_cli.text import visible
@@ -197,7 +198,7 @@ def say(text: str) -> None:
 
 def _tell(text: str) -> None:
     """One message on stderr; in a terminal no word of it is broken at the margin."""
-    lines = [visible(text)]
+    lines = [visible(as_flags(text))]
     if sys.stderr.isatty():
         from shutil import get_terminal_size
 
@@ -248,7 +249,8 @@ def json_text(document: dict[str, Any], indent: int) -> str:
     command."""
     import json
 
-    text = json.dumps(finite(document), allow_nan=False, indent=indent)
+    said = document_as_flags(finite(document))
+    text = json.dumps(said, allow_nan=False, indent=indent)
     return text.replace("\x7f", "\\u007f").replace("##", "#\\u0023")
 
 
@@ -257,7 +259,8 @@ def show(tables: Iterable[Listing]) -> None:
     from scaling_cli.report import render
     from scaling_cli.report.folding import fold
 
-    shown = list(tables) if manner.verbose else fold(list(tables))
+    given = [listing_as_flags(table) for table in tables]
+    shown = given if manner.verbose else fold(given)
     if manner.format:
         print(render.FORMATS[manner.format](shown))
         if manner.format in ("csv", "tsv"):  # which have no place for them
@@ -321,7 +324,7 @@ def check_level(level: float | None) -> None:
 
 def one_of(**options: object) -> None:
     """Refuse options that contradict each other."""
-    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
+    given = [flag(name) for name, value in options.items() if value is not None]
     if len(given) > 1:
         raise InputError(f"{' and '.join(given)} contradict each other", "Give one of them.")
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from scaling_cli.cli.common import JsonOption, command, put_json, say, write_text
+from scaling_cli.cli.flags import as_flags
 from scaling_cli.errors import InputError
 
 
@@ -39,7 +40,8 @@ def init(
 
     if output != "-" and Path(output).exists():
         raise InputError(f"{output} is there already", "Name another by -o, or -o - to print.")
-    text = suggest(sources, as_format, meta)
+    lines = suggest(sources, as_format, meta).splitlines(keepends=True)
+    text = "".join(as_flags(line) if line.startswith("#") else line for line in lines)
     if output != "-":
         write_text(output, text)
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from scaling_cli.cli.common import (
     say,
     write_text,
 )
+from scaling_cli.cli.flags import listing_as_flags
 from scaling_cli.errors import InputError
 
 FORMATS = (".html", ".md", ".tex", ".csv", ".json")
@@ -67,13 +69,14 @@ def report(
     allocations = optimal(planned, budgets or budget_ladder(planned))
     runs = project.runs()
     document = report_json(runs, fits, allocations)
+    tables = partial(report_tables, runs, fits, allocations)
     if output:
         if output.endswith(".json"):
             text = json_text(document, 2) + "\n"
         else:
-            text = rendered(Path(output).suffix, report_tables(runs, fits, allocations))
+            text = rendered(Path(output).suffix, map(listing_as_flags, tables()))
         write_text(output, text)
         say(f"Wrote {output}")
         if not as_json:
             return
-    answer(as_json, document, lambda: report_tables(runs, fits, allocations))
+    answer(as_json, document, tables)

@@ -19,6 +19,7 @@ from scaling_cli.cli.common import (
     console,
     say,
 )
+from scaling_cli.cli.flags import as_flags
 from scaling_cli.text import visible
 
 if TYPE_CHECKING:
@@ -70,9 +71,9 @@ def told(looks: Iterable[Look], write: Callable[[str], None]) -> Iterator[Look]:
     from scaling_cli.report.watching import alarm_lines, line
 
     for look in looks:
-        write(visible(line(look)))
+        write(visible(as_flags(line(look))))
         for text in alarm_lines(look):
-            write(visible(text))
+            write(visible(as_flags(text)))
         yield look
 
 
@@ -86,5 +87,5 @@ def show_live(looks: Iterable[Look]) -> None:
         for look in looks:
             live.update(panel(look), refresh=True)
             for text in alarm_lines(look):
-                live.console.print(visible(text), style="bold red", markup=False)
+                live.console.print(visible(as_flags(text)), style="bold red", markup=False)
                 live.console.bell()

@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
 # Each option, and whether it was given.
 OPTIONS: Mapping[str, Callable[[FitOptions], bool]] = {
-    "--objective": lambda options: options.objective is not None,
-    "--weights": lambda options: options.weights is not None,
-    "--fix": lambda options: bool(options.fixed),
-    "--bound": lambda options: bool(options.bounds),
-    "--range": lambda options: bool(options.ranges),
-    "--tie": lambda options: bool(options.tied),
-    "--x": lambda options: options.x is not None,
-    "--y": lambda options: options.target is not None,
-    "--procedure paper": lambda options: options.recipe == "paper",
+    "objective": lambda options: options.objective is not None,
+    "weights": lambda options: options.weights is not None,
+    "fix": lambda options: bool(options.fixed),
+    "bounds": lambda options: bool(options.bounds),
+    "ranges": lambda options: bool(options.ranges),
+    "tie": lambda options: bool(options.tied),
+    "x": lambda options: options.x is not None,
+    "y": lambda options: options.target is not None,
+    "procedure=paper": lambda options: options.recipe == "paper",
 }
 
 # What each way of fitting takes.
 TAKES: Mapping[str, frozenset[str]] = {
     "law": frozenset(OPTIONS),
-    "paper": frozenset(OPTIONS) - {"--objective"},
-    "staged": frozenset({"--x", "--y", "--procedure paper"}),
-    "auto": frozenset({"--y"}),
+    "paper": frozenset(OPTIONS) - {"objective"},
+    "staged": frozenset({"x", "y", "procedure=paper"}),
+    "auto": frozenset({"y"}),
     "optima": frozenset(),
-    "link": frozenset(OPTIONS) - {"--tie"},
+    "link": frozenset(OPTIONS) - {"tie"},
 }
 ABOUT: Mapping[str, str] = {
     "law": "a law, by `robust`",
@@ -50,10 +50,10 @@ ABOUT: Mapping[str, str] = {
 def check(kind: str, name: str, options: FitOptions, own_target: str | None = None) -> None:
     """InputError where an option was given that this kind of procedure, called `name`, does not
     take; to name its `own_target` is no option."""
-    given = [flag for flag, asked in OPTIONS.items() if asked(options)]
+    given = [option for option, asked in OPTIONS.items() if asked(options)]
     if own_target is not None and options.target == own_target:
-        given.remove("--y")
-    lacking = [flag for flag in given if flag not in TAKES[kind]]
+        given.remove("y")
+    lacking = [option for option in given if option not in TAKES[kind]]
     if lacking:
         raise _refusal(name, lacking, kind)
 
@@ -62,26 +62,31 @@ def check_column(laws: Iterable[Law], options: FitOptions) -> None:
     """InputError where a column was named for laws of which none reads one that is to be named."""
     chosen = list(laws)
     if options.x is not None and not any("x" in law.variables for law in chosen):
-        raise _refusal(", ".join(law.name for law in chosen), ["--x"], "law")
+        raise _refusal(", ".join(law.name for law in chosen), ["x"], "law")
 
 
 def _refusal(name: str, lacking: list[str], kind: str) -> InputError:
-    said = " and ".join(lacking)
+    said = " and ".join(map(_written, lacking))
     other = "skaling" if kind == "auto" else "chinchilla"
-    other = "power_offset" if "--x" in lacking else other
+    other = "power_offset" if "x" in lacking else other
     mend = f"Leave {said} out"
     if kind in ("paper", "staged"):
-        mend += ", or --procedure paper"
+        mend += ", or `procedure=paper`"
     elif kind != "link":
-        mend += f", or name a law that takes it, as --law {other} does"
+        mend += f", or name a law that takes it, as `law={other}` does"
     return InputError(f"{name} does not take {said}", f"{mend}.")
+
+
+def _written(option: str) -> str:
+    """An option as messages name it: `x=`, and with its value where it has one."""
+    return f"`{option}`" if "=" in option else f"`{option}=`"
 
 
 def table() -> str:
     """What takes which option, in Markdown."""
-    head = ["", *(f"`{flag}`" for flag in OPTIONS)]
+    head = ["", *map(_written, OPTIONS)]
     rows = [
-        [ABOUT[kind], *("yes" if flag in takes else "-" for flag in OPTIONS)]
+        [ABOUT[kind], *("yes" if option in takes else "-" for option in OPTIONS)]
         for kind, takes in TAKES.items()
     ]
     lines = [head, ["---"] * len(head), *rows]

@@ -120,7 +120,7 @@ def rolling(observations: Table, by: str = "flops") -> list[Fold]:
     if np.isnan(values).all():
         raise FitError(
             f"no run has numbers called {by} to cut by",
-            "Cut by flops, params, tokens or what the law reads: --cut COLUMN.",
+            "Cut by flops, params, tokens or what the law reads: `cut=COLUMN`.",
         )
     ordered = np.sort(values[np.isfinite(values) & (values > 0)])
     gaps = np.flatnonzero(np.diff(np.log(ordered)) > np.log(SAME_LEVEL))
@@ -130,7 +130,7 @@ def rolling(observations: Table, by: str = "flops") -> list[Fold]:
         raise FitError(
             f"{len(ordered)} runs cannot be cut by {by} into {int(np.ceil(least))} to fit and"
             f" {LEAST_HELD} larger ones to predict",
-            "Add runs of other sizes, cut by another column, or name the runs with --holdout.",
+            "Add runs of other sizes, cut by another column, or name the runs with `holdout=`.",
         )
     cuts = np.sqrt(ordered[gaps] * ordered[gaps + 1])
     aims = np.linspace(np.log(cuts[0]), np.log(cuts[-1]), FOLDS)
@@ -145,7 +145,7 @@ def named(observations: Table, holdout: str) -> list[Fold]:
     """The one fold that predicts the runs which match."""
     held = observations.matches(holdout)
     if not held.any() or held.all():
-        raise FitError(f"--holdout '{holdout}' matches {int(held.sum())} of {len(held)} runs")
+        raise FitError(f"`holdout=` '{holdout}' matches {int(held.sum())} of {len(held)} runs")
     return [Fold(None, observations.select(~held), observations.select(held))]
 
 

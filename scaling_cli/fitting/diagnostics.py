@@ -137,8 +137,8 @@ def repeated_notes(law: Law, columns: Mapping[str, Floats]) -> list[Note]:
         Note.of(
             "repeated_data",
             f"{np.sum(many)} of {len(many)} runs repeat their unique_tokens more than {EPOCHS:.0f}"
-            f" times, and {law.id} takes a repeated token for a new one. Use --law"
-            f" data_constrained, or --where 'tokens <= {EPOCHS:.0f} * unique_tokens'.",
+            f" times, and {law.id} takes a repeated token for a new one. Use"
+            f" `law=data_constrained`, or `where=` 'tokens <= {EPOCHS:.0f} * unique_tokens'.",
         )
     ]
 
@@ -161,7 +161,7 @@ def settings_notes(columns: Mapping[str, Floats], target: Floats, name: str) -> 
             f"{runs} of {len(target)} runs share {', '.join(columns)} with two others or more, and"
             f" there the target spreads by {np.median(spreads):.0%} (median of"
             f" {counted(len(members), 'place')}): other settings move it, and the fit goes through"
-            " their middle. Fit the best of each place, or those of one setting, by --where.",
+            " their middle. Fit the best of each place, or those of one setting, by `where=`.",
         )
     ]
 
@@ -210,7 +210,7 @@ def group_notes(relative: Floats, groups: Sequence[str]) -> list[Note]:
             "groups_differ",
             f"The runs of {len(among)} groups do not follow one law: the median residual is"
             f" {middles[low]:+.2%} in {_named(low)} and {middles[high]:+.2%} in {_named(high)}."
-            " Fit each by --by group, or choose by --where.",
+            " Fit each by `by=group`, or choose by `where=`.",
         )
     ]
 

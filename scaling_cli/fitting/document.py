@@ -126,7 +126,7 @@ def _draws(fields: Fields, law: Law) -> Floats:
 
 def _range(law: Law, name: str) -> tuple[float, float]:
     """Within which a parameter lies; a level of the target lies where that does, and one of a
-    formula wherever --range had it start."""
+    formula wherever `ranges=` had it start."""
     if name in law.levels or law.id.startswith(MARK):
         return -np.inf, np.inf
     return DOMAINS[law.parameter(name).transform]

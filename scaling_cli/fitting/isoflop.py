@@ -102,7 +102,7 @@ def fit_isoflop(
             f"{len(kept)} of {len(curves)} budgets have an optimum inside their sizes, and"
             f" {LEAST_BUDGETS} are needed.{known} {why}".strip(),
             f"{more if len(curves) >= LEAST_BUDGETS else 'Train at other budgets too'}, or fit a"
-            " surface: --law chinchilla.",
+            " surface: `law=chinchilla`.",
         )
     flops = np.array([curve.flops for curve in kept])
     log_params, draws = np.array(optima), np.array(drawn).T
@@ -133,7 +133,7 @@ def fit_envelope(
         raise FitError(
             f"the frontier passes {len(np.unique(log_params))} sizes between the smallest and the"
             f" largest, and {LEAST_ENVELOPE_RUNS} are needed",
-            "The envelope needs many sizes trained past their optimum; try --law chinchilla.",
+            "The envelope needs many sizes trained past their optimum; try `law=chinchilla`.",
         )
     notes.append(
         Note.of(
@@ -250,7 +250,7 @@ def _window_notes(curve: IsoFlopCurve, optimum: float) -> list[Note]:
                 "wide_window",
                 f"At {curve.flops:.3g} FLOPs the sizes reach {np.exp(max(left, right)):.0f} times"
                 " from the optimum, where the curve is no parabola: its vertex is off by some per"
-                " cent, and the more the less alpha and beta agree. --law chinchilla has no such"
+                " cent, and the more the less alpha and beta agree. `law=chinchilla` has no such"
                 " bias.",
             )
         )

@@ -58,7 +58,7 @@ def _objective(law: Law, options: FitOptions) -> Objective:
     if law.paper is None:
         raise InputError(
             f"how the paper of law {law.id} fitted it is not recorded",
-            f"Use --procedure {ROBUST}, or name an --objective.",
+            f"Use `procedure={ROBUST}`, or name an `objective=`.",
         )
     accepts.check("paper", f"law {law.id} as its paper fitted it", options)
     return get_objective(law.paper.objective)
@@ -106,7 +106,7 @@ class Design:
             raise InputError(
                 f"objective {objective.name} needs the tries behind a rate, which law {law.id} does"
                 " not read",
-                "Use it with passuntil, or choose --objective squared.",
+                "Use it with passuntil, or choose `objective=squared`.",
             )
         notes += look_at(law, names["target"], columns, target, effective_runs(rows, weights), free)
         _refuse_turn(law, names, columns, target)
@@ -149,8 +149,8 @@ def _refuse_turn(
     column = names[variable]
     raise FitError(
         f"{names['target']} turns around near {column} {place:.3g}, and law {law.id} is monotone",
-        f"Fit one side, for instance --where '{column} > {place:.3g}', or a law that can bend back:"
-        " --law bnsl.",
+        f"Fit one side, for instance `where=` '{column} > {place:.3g}', or a law that can bend"
+        " back: `law=bnsl`.",
     )
 
 
@@ -189,7 +189,7 @@ class Frame:
         for name, (low, high) in self.bounds.items():
             if np.max(reach[name]) < low or np.min(reach[name]) > high:
                 raise InputError(
-                    f"--bound {name}={low:g}:{high:g} lies beyond what a fit can reach",
+                    f"`bounds={name}={low:g}:{high:g}` lies beyond what a fit can reach",
                     "Give a range that the data could ask for.",
                 )
         return surface
@@ -217,19 +217,21 @@ def _bounds(law: Law, options: FitOptions) -> Mapping[str, tuple[float, float]]:
     check_names(law, options.bounds)
     for name in options.bounds:
         if name in options.fixed:
-            raise InputError(f"{name} is fixed and bounded", f"Leave --fix or --bound {name} out.")
+            raise InputError(
+                f"{name} is fixed and bounded", f"Leave `fix=` or `bounds={name}` out."
+            )
         if law.parameter(name).centre:
             raise InputError(
                 f"{name} is an amplitude, whose unit depends on its exponent",
-                f"Leave --bound {name} out, or pin it by --fix.",
+                f"Leave `bounds={name}` out, or pin it by `fix=`.",
             )
         low, high = options.bounds[name]
         least, most = DOMAINS[law.parameter(name).transform]
         if high <= least or low >= most:
             raise InputError(
-                f"law {law.name} keeps {name} {_domain_text(least, most)}, and --bound"
+                f"law {law.name} keeps {name} {_domain_text(least, most)}, and `bounds=`"
                 f" {name}={low:g}:{high:g} leaves nothing of that",
-                f"Bound it there, or let it go elsewhere: --range {name}={low:g}:{high:g}.",
+                f"Bound it there, or let it go elsewhere: `ranges={name}={low:g}:{high:g}`.",
             )
     return options.bounds
 
@@ -239,7 +241,7 @@ def _check_fixed(law: Law, fixed: Mapping[str, float]) -> None:
     if set(law.parameter_names) <= set(fixed):
         raise InputError(
             f"every parameter of law {law.name} is fixed, and nothing is left to fit",
-            "Leave one --fix out.",
+            "Leave one `fix=` out.",
         )
 
 
@@ -255,7 +257,7 @@ def _ranged(law: Law, ranges: Mapping[str, tuple[float, float]]) -> Law:
         if law.parameter(name).centre:
             raise InputError(
                 f"{name} is an amplitude, whose start is found on scaled columns",
-                f"Leave --range {name} out, or pin it by --fix.",
+                f"Leave `ranges={name}` out, or pin it by `fix=`.",
             )
     return law.starting(ranges)
 
@@ -322,7 +324,7 @@ def _column_names(law: Law, options: FitOptions) -> dict[str, str]:
     if options.x is None:
         raise InputError(
             f"law {law.id} reads one column, and none was named",
-            "Say which, for instance --x flops or --x tokens.",
+            "Say which, for instance `x=flops` or `x=tokens`.",
         )
     return {"x": options.x}
 
@@ -343,7 +345,7 @@ def usable(
     ):
         raise FitError(
             f"law {law.id} reads the learning rate of every step, not a run's final point",
-            "Ask `scalefit curve --run RUN`.",
+            "Ask `scalefit curve` with `run=RUN`.",
         )
     if positive_target:
         _refuse_negative(observations, names.get("target", "loss"))
@@ -380,7 +382,7 @@ def usable(
         raise FitError(
             f"law {law.id} needs {counted(needed, 'usable run')} and there are"
             f" {len(rows)}{lacking}",
-            "Add runs, widen --where, or choose a law with fewer parameters.",
+            "Add runs, widen `where=`, or choose a law with fewer parameters.",
         )
     notes += diagnostics.repeated_notes(law, rows.columns)
     return rows, [*notes, *(same_run_twice(rows) or duplicates(rows, names.values()))]
@@ -395,8 +397,8 @@ def _refuse_negative(observations: Table, target: str) -> None:
         raise FitError(
             f"{target} is not above zero in {len(below)} of {counted(len(observations), 'run')}"
             f" ({ids}{' ...' if len(below) > 5 else ''}), and residuals are logs",
-            f"If it stands for a value that is missing, --where '{target} > 0'; else fit a law"
-            " without logs: --law NAME --objective squared.",
+            f"If it stands for a value that is missing, `where=` '{target} > 0'; else fit a law"
+            " without logs: `law=NAME` `objective=squared`.",
         )
 
 
@@ -412,7 +414,7 @@ def _fixed_on_scale(
             (lacking,) = missing.args
             raise InputError(
                 f"{name} can only be fixed together with {lacking}",
-                f"Add --fix {lacking}=VALUE.",
+                f"Add `fix={lacking}=VALUE`.",
             ) from None
         result[name] = float(scaled)
     return result

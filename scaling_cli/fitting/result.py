@@ -128,10 +128,12 @@ def _inputs(
     given |= {name: given[column] for name, column in called.items() if column in given}
     missing = [called[name] for name in law.variables if name not in given]
     if missing:
-        options = [f"--{n}" if n in ("params", "tokens") else f"--at {n}=" for n in missing]
+        asked = [
+            f"`{n}=VALUE`" if n in ("params", "tokens") else f"`at=` {n}=VALUE" for n in missing
+        ]
         raise InputError(
             f"law {law.id} needs {' and '.join(missing)} for a prediction",
-            f"Give {' and '.join(f'{option} VALUE' for option in options).replace('= ', '=')}.",
+            f"Give {' and '.join(asked)}.",
         )
     return {name: np.array([given[name]], dtype=float) for name in law.variables}
 
@@ -365,7 +367,7 @@ class Fit(Shown):
             where = ", ".join(f"{name}={value:.3g}" for name, value in inputs.items())
             raise InputError(
                 f"{self.name} gives no finite {self.target} at {where}",
-                "Ask nearer to the fitted runs, or name a law that compare believes: --law.",
+                "Ask nearer to the fitted runs, or name a law that compare believes: `law=`.",
             )
         bounds = self.band(columns)
         at = {name: float(values[0]) for name, values in columns.items()}

@@ -196,9 +196,9 @@ def fit(law: Law, groups: Groups, options: FitOptions) -> list[Fit | FailedFit]:
             failed[i] = FailedFit(law.id, group, len(observations), str(error))
     if len(designs) < 2:
         raise FitError(
-            f"--tie {','.join(tied)} shares parameters among groups, and {len(designs)} of"
+            f"`tie={','.join(tied)}` shares parameters among groups, and {len(designs)} of"
             f" {len(groups)} can be fitted",
-            "Name a key whose values part the runs: --by KEY; `scalefit runs --by KEY` shows them.",
+            "Name a key whose values part the runs: `by=KEY`; `scalefit runs` with it shows them.",
         )
     if options.weights:
         designs = _weighed_together(designs, options.weights)
@@ -257,17 +257,17 @@ def _check(law: Law, options: FitOptions) -> None:
         if name in options.fixed:
             raise InputError(
                 f"{name} is fixed, and so the same in every group already",
-                f"Take {name} out of --tie or --fix.",
+                f"Take {name} out of `tie=` or `fix=`.",
             )
         for exponent in law.parameter(name).exponents.values():
             if exponent not in (*tied, *options.fixed):
                 raise InputError(
                     f"{name} can only be tied together with {exponent}",
-                    f"Give --tie {','.join([*tied, exponent])}.",
+                    f"Give `tie={','.join([*tied, exponent])}`.",
                 )
     if set(law.parameter_names) <= {*tied, *options.fixed}:
         raise InputError(
-            "with every parameter tied the groups are one", "Fit them together: leave --by out."
+            "with every parameter tied the groups are one", "Fit them together: leave `by=` out."
         )
 
 

@@ -136,7 +136,7 @@ LAWS = (
         ),
         caveats=(
             "Two stages, as in the paper: fit chinchilla to single-epoch runs, then pin E, A,"
-            " alpha, B and beta by --fix and fit R_D and R_N.",
+            " alpha, B and beta by `fix=` and fit R_D and R_N.",
             "The published R_D and R_N are a local optimum of the stated objective on the public"
             " rows: R_D near 95 and R_N near 1.7 are lower.",
             "There is no closed-form optimum of a budget.",

@@ -18,7 +18,7 @@ RUAN = Source("Ruan et al.", 2024, "2405.10938")
 POLO = Source("Maia Polo et al.", 2024, "2412.06540")
 XU = Source("Xu et al.", 2025, "2502.17262")
 FAMILY = "downstream"
-CHAIN = "fit --law chinchilla --then {} --metric NAME chains it to a loss law, errors carried over."
+CHAIN = "`law=chinchilla` `then={}` `y=NAME` chains it to a loss law, errors carried over."
 GADRE_CODE = repository("mlfoundations/scaling, run again")
 
 
@@ -121,8 +121,8 @@ LAWS = (
         objective="squared",
         caveats=(
             CHAIN.format("ladder"),
-            "Both plateaus must be seen or known: --fix b=0.25 for four choices. Those of an"
-            " accuracy are bounded: b + a does not pass 1 unless --bound says so.",
+            "Both plateaus must be seen or known: `fix=b=0.25` for four choices. Those of an"
+            " accuracy are bounded: b + a does not pass 1 unless `bounds=` says so.",
         ),
         plateaus=("b", "a", "k"),
         family=FAMILY,
@@ -144,8 +144,8 @@ LAWS = (
         target="accuracy",
         objective="squared",
         caveats=(
-            "fit --law power --x flops --then flp is the paper's pair of stages.",
-            "Fit it to checkpoints past the loss where the task emerges (--where), chosen by"
+            "`law=power` `x=flops` `then=flp` is the paper's pair of stages.",
+            "Fit it to checkpoints past the loss where the task emerges (`where=`), chosen by"
             " held-out error; it has no floor at chance.",
         ),
         family=FAMILY,
@@ -214,7 +214,7 @@ LAWS = (
         objective="squared",
         caveats=(
             "The paper ties the slopes of several families and benchmarks by latent skills; this is"
-            " one skill, to be fitted with --by family.",
+            " one skill, to be fitted with `by=family`.",
         ),
         family=FAMILY,
         evidence=repository("felipemaiapolo/statistical-scaling-law"),

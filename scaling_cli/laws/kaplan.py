@@ -167,7 +167,7 @@ LAWS = (
         ),
         caveats=(
             "The workflow: fit kaplan_n to runs that have converged, kaplan_batch to the critical"
-            " batches, then this law with those coefficients pinned by --fix.",
+            " batches, then this law with those coefficients pinned by `fix=`.",
             "For a schedule of its own length and after warm-up only.",
         ),
         family="Kaplan",

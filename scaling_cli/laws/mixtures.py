@@ -59,7 +59,7 @@ def _mix_exp(columns: tuple[str, ...]) -> Law:
         source=YE,
         over=OVER,
         expand=_mix_exp,
-        caveats=(*SIMPLEX, "Fit it for each validation domain: --y loss_books, and so on."),
+        caveats=(*SIMPLEX, "Fit it for each validation domain: `y=loss_books`, and so on."),
         family=FAMILY,
         evidence=secondary(),
     )

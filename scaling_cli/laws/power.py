@@ -1,4 +1,4 @@
-"""Laws in one variable, over whichever column the user names with --x."""
+"""Laws in one variable, over whichever column the user names with `x=`."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ LAWS = (
         gradient=_m4_gradient,
         source=ALABDULMOHSIN,
         caveats=(
-            "e_0 is known for most tasks: --fix e_0=1 for an error rate, ln of the vocabulary for a"
+            "e_0 is known for most tasks: `fix=e_0=1` for an error rate, ln of the vocabulary for a"
             " loss.",
         ),
         family=FAMILY,

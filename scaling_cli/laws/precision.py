@@ -78,7 +78,7 @@ LAWS = (
         ),
         caveats=(
             "The paper calls its coefficients those of its set-up; pin the gammas and offsets by"
-            " --fix where the runs do not vary the bits. kumar2024 holds the offset of the bits"
+            " `fix=` where the runs do not vary the bits. kumar2024 holds the offset of the bits"
             " after training, 1.1277, in C_T.",
             "With g_D above g_N more data makes quantising worse: over-trained models suffer most.",
             "The paper's joint law has a further factor between the bits in training and after,"

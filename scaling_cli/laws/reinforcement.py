@@ -15,7 +15,7 @@ LAWS = (
         formula="R_0 + (A - R_0) / (1 + (x_mid / x)**B)",
         variables=("x",),
         parameters=(
-            Parameter("R_0", "reward before training; pin it by --fix", 0.02, 0.5, "logit"),
+            Parameter("R_0", "reward before training; pin it by `fix=`", 0.02, 0.5, "logit"),
             Parameter("A", "asymptote", 0.3, 0.95, "logit"),
             scale_of("x_mid", "x", 0.05, 20.0, "compute at half of the gain, in units of x"),
             Parameter("B", "efficiency", 0.4, 4.0),
@@ -28,7 +28,7 @@ LAWS = (
             "The paper fixes R_0 to the initial reward, drops the first epoch (some 1.5k GPU-hours)"
             " and takes .02 as the error of A when recipes are compared.",
             "A, x_mid and B are not apart until the runs have passed x_mid.",
-            "--x gpu_hours, or flops.",
+            "`x=gpu_hours`, or flops.",
             "R_0 and A lie between 0 and 1 unless a reward does not; then they lie anywhere.",
         ),
         levels=("R_0", "A"),
@@ -55,7 +55,7 @@ LAWS = (
         target="error",
         caveats=(
             "The paper looks the level up for each size; here it is a power of the size. Fit power"
-            " with --by params for levels of their own.",
+            " with `by=params` for levels of their own.",
             "samples may be mapped to compute.",
         ),
         family="reinforcement learning",

@@ -130,7 +130,7 @@ LAWS = (
         form=PowerSum(floor="E"),
         source=LIU,
         caveats=(
-            "Strong superposition says alpha = 1 (--fix alpha=1 tests it); open model families"
+            "Strong superposition says alpha = 1 (`fix=alpha=1` tests it); open model families"
             " gave .91 with a standard error of .04. Weak superposition gives the exponent of the"
             " features' frequencies less one.",
         ),
@@ -152,8 +152,8 @@ LAWS = (
         form=PowerSum(floor="E"),
         source=WIDTH_DEPTH,
         caveats=(
-            "The paper's law is this one with a = b = 1 and delta = .30 (--fix a=1 --fix b=1"
-            " --fix delta=0.3); on some 200 runs of Hoffmann et al. it found b = 1.2 with a"
+            "The paper's law is this one with a = b = 1 and delta = .30 (`fix=a=1` `fix=b=1`"
+            " `fix=delta=0.3`); on some 200 runs of Hoffmann et al. it found b = 1.2 with a"
             " standard error of .3.",
             "The Gemstones paper (2502.06857) fits the same sum of terms with free exponents by"
             " Huber's function on log losses.",

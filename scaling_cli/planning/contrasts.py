@@ -203,7 +203,7 @@ def crossing(
 def equivalent(first: Fit, second: Fit, flops: float, ratio: float | None = None) -> Equivalence:
     """The compute that `second` needs for the loss that `first` has at `flops`, as a multiple."""
     if not flops > 0:
-        raise InputError(f"--flops {flops:g} is no compute", "Give FLOPs, for instance 1e22.")
+        raise InputError(f"`flops=` {flops:g} is no compute", "Give FLOPs, for instance 1e22.")
     loss = float(_curve(first, np.array([flops]), ratio, drawn=False)[0, 0])
     multiple = float(_needed(second, np.array([loss]), flops, ratio, drawn=False)[0])
     notes = [*_severe(first, second)]
@@ -315,7 +315,7 @@ def _common(first: Fit, second: Fit, along: str) -> tuple[float, float]:
         if along not in _axes(fit):
             raise InputError(
                 f"{fit.name} is no curve along {along}",
-                f"Its curve is along {' or '.join(_axes(fit)) or 'nothing'}: --along.",
+                f"Its curve is along {' or '.join(_axes(fit)) or 'nothing'}: `along=`.",
             )
     bounds = [fit.domain[_domain_name(fit, along)] for fit in (first, second)]
     return min(low for low, _ in bounds), max(high for _, high in bounds)

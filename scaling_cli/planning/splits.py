@@ -198,7 +198,7 @@ def with_repeats(law: Law, published: Published) -> tuple[Law, Published]:
                 return other, entry
     raise InputError(
         f"{published.name} is of {law.id}, which takes repeated tokens for new ones",
-        "Use --published muennighoff2023_repeats, or fit data_constrained to runs that repeat.",
+        "Use `published=muennighoff2023_repeats`, or fit data_constrained to runs that repeat.",
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from scaling_cli.glossary import WORDS
 from scaling_cli.laws import LAWS, Law, Published
@@ -45,7 +44,7 @@ def _section(law: Law) -> Iterator[str]:
     yield "- parameters: " + "; ".join(f"`{p.name}`, {p.meaning}" for p in law.parameters)
     yield f"- objective: `{law.objective}`"
     if law.paper:
-        yield f"- `--procedure paper`: `{law.paper.objective}`, {law.paper.method}"
+        yield f"- `procedure=paper`: `{law.paper.objective}`, {law.paper.method}"
     yield f"- source: {law.source}; {law.evidence}"
     if law.aliases:
         yield f"- also known as: {', '.join(f'`{name}`' for name in law.aliases)}"
@@ -98,8 +97,3 @@ def glossary_page() -> str:
 
 
 PAGES = {"laws.md": page, "warnings.md": warnings_page, "glossary.md": glossary_page}
-
-if __name__ == "__main__":
-    Path("docs").mkdir(exist_ok=True)
-    for name, made in PAGES.items():
-        Path("docs", name).write_text(made(), encoding="utf-8")

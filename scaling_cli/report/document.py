@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from scaling_cli.report.fits import fit_table, holdout_table
@@ -43,12 +43,13 @@ def report_json(
     }
 
 
-def rendered(suffix: str, tables: Sequence[Listing]) -> str:
+def rendered(suffix: str, tables: Iterable[Listing]) -> str:
     """The report as a file of this suffix holds it."""
     from scaling_cli.report import render
 
+    parts = list(tables)
     if suffix == ".html":
-        return render.to_html(TITLE, tables)
+        return render.to_html(TITLE, parts)
     if suffix == ".md":
-        return render.to_markdown(TITLE, tables)
-    return render.FORMATS[{".tex": "latex", ".csv": "csv"}[suffix]](tables) + "\n"
+        return render.to_markdown(TITLE, parts)
+    return render.FORMATS[{".tex": "latex", ".csv": "csv"}[suffix]](parts) + "\n"

@@ -75,11 +75,11 @@ def meaning(name: str) -> str:
 
     column = about(name)
     if column is None:
-        return "any column, named with --x"
+        return "any column, named with `x=`"
     return f"{column.meaning} ({column.unit})"
 
 
 def example(law: Law) -> str:
     """The options of `scalefit fit` that fit this law."""
-    x = " --x tokens" if "x" in law.variables else ""
-    return f"--law {law.id}{x}"
+    x = " `x=tokens`" if "x" in law.variables else ""
+    return f"`law={law.id}`{x}"

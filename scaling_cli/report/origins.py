@@ -85,7 +85,7 @@ def saved_table(saved: Sequence[SavedFit], answering: set[str]) -> Listing:
         for item in saved
     )
     headers = ("fit", "name", "target", "group", "runs", "where", "made", "held-out error")
-    lines = ("* answers, of its target, where --fit and --law are not given.",) if rows else ()
+    lines = ("* answers, of its target, where `fit=` and `law=` are not given.",) if rows else ()
     return Listing(counted(len(saved), "saved fit"), headers, rows, left=4, lines=lines)
 
 

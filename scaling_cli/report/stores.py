@@ -21,7 +21,7 @@ _PREVIEWED, _NAMES = 20, 8  # runs, and names of each, of a dry run
 UNKNOWN = "?"
 LISTED = 12  # names of further metrics
 HOW = {
-    "params": '[columns] params = "config.KEY", or an expression; --meta TABLE brings them',
+    "params": '[columns] params = "config.KEY", or an expression; `meta=TABLE` brings them',
     "tokens": '[columns] tokens = "NAME", or "step * config.KEY", says them',
 }
 

@@ -179,7 +179,7 @@ def _metrics(store: Store, state: State, ids: dict[str, str]) -> list[str]:
     if taken:
         raise InputError(
             f"A metric is called {sorted(taken)[0]}, as is a column of every wide table",
-            "Export --shape long instead.",
+            "Export `shape=long` instead.",
         )
     return sorted(names)
 

@@ -91,7 +91,7 @@ class LocalFiles(Files):
         self.root = root
         self.location = str(root)
         if os.path.lexists(root) and not os.path.isdir(root):
-            raise UnreachableError(f"{root} is a file, not a store", "Give a folder by --store.")
+            raise UnreachableError(f"{root} is a file, not a store", "Give a folder by `store=`.")
 
     def exists(self, folder: str) -> bool:
         return os.path.exists(self.root / folder)

@@ -320,7 +320,7 @@ class Log:
             raise DamagedError(path, error) from error
         if not isinstance(entry, dict) or not isinstance(entry.get("format"), int):
             raise UnreachableError(
-                f"{path} is no commit of a store", "Name a scalefit store by --store."
+                f"{path} is no commit of a store", "Name a scalefit store by `store=`."
             )
         if entry["format"] > FORMAT and (seal_holds(content) or not is_sealed(content)):
             raise UnreachableError(

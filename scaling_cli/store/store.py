@@ -39,7 +39,7 @@ def open_store(location: str | Path, create: bool = False) -> Store:
     if not create and not store.files.exists(FOLDER):
         raise UnreachableError(
             f"There is no store at {store.location}",
-            "Make one with `scalefit ingest SOURCE`, or name another by --store.",
+            "Make one with `scalefit ingest SOURCE`, or name another by `store=`.",
         )
     return store
 

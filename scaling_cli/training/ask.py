@@ -84,7 +84,7 @@ def alike(
     if not finished:
         raise InputError(
             "no finished run with a loss and a learning rate is left",
-            "Widen --where, or ingest finished runs; see `scalefit runs`.",
+            "Widen `where=`, or ingest finished runs; see `scalefit runs`.",
         )
     return of_one_size(finished, size)
 
@@ -114,7 +114,7 @@ def of_one_size(curves: list[Curve], params: float) -> list[Curve]:
         told = ", ".join(count(size) for size in sizes[:5]) + (" ..." if len(sizes) > 5 else "")
         raise InputError(
             f"the runs have {len(sizes)} sizes ({told} params), and a curve law holds for one",
-            "Name a run with --run, or narrow them: --where 'params < ...'.",
+            "Name a run with `run=`, or narrow them: `where=` 'params < ...'.",
         )
     return curves
 
@@ -234,7 +234,7 @@ def _of_length(curve: Curve, steps: int) -> Schedule:
     """The same schedule, its steps after the warmup stretched or squeezed to another number."""
     warmup, rates = curve.schedule.warmup, curve.schedule.rates
     if steps <= warmup:
-        raise InputError(f"--steps {steps} ends within the warmup of {warmup}", "Give more steps.")
+        raise InputError(f"`steps=` {steps} ends within the warmup of {warmup}", "Give more steps.")
     share = (np.arange(warmup, steps + 1) - warmup) / (steps - warmup)
     after = np.interp(warmup + share * (curve.total - warmup), np.arange(len(rates)), rates)
     made = np.concatenate([rates[:warmup], after])

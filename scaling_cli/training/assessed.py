@@ -30,7 +30,7 @@ DOCUMENT = DocumentKind(
     "scalefit curve fit",
     1,
     "a saved curve fit",
-    "Make one with `scalefit curve --run RUN --law mpl -o FILE.json`.",
+    "Make one with `scalefit curve` with `run=RUN` `law=mpl` `output=FILE.json`.",
 )
 SAME = 0.02  # relative distance beyond the fitted runs' range that is none
 SAME_SIZE = 0.01  # relative difference of params of runs that one curve law holds for
@@ -128,7 +128,7 @@ class Assessed:
             raise InputError(
                 f"the curve fit is of {count(self.params)} params, and run {run.run_id} has"
                 f" {count(run.params)}",
-                "Fit runs of its size: leave --fit out.",
+                "Fit runs of its size: leave `fit=` out.",
             )
         at = np.maximum(steps, max(1, run.schedule.warmup))
         loss = self.fitted.predict(run, at)
@@ -257,7 +257,7 @@ def assess(
     """
     if law not in LAWS:
         raise InputError(
-            f"--law {law} is not fitted to runs of one size", f"Choose one of {', '.join(LAWS)}."
+            f"`law=` {law} is not fitted to runs of one size", f"Choose one of {', '.join(LAWS)}."
         )
     within = Range.of(curves)
     rows = [usable(curve, SKIPPED) for curve in curves]

@@ -123,7 +123,7 @@ def curve_of(
         if rate is None:
             raise InputError(
                 f"run {run.run_id} has no learning rate",
-                'Map it ([columns] lr = "...") or give --schedule.',
+                'Map it ([columns] lr = "...") or give `schedule=`.',
             )
         logged = (
             rate.values

@@ -120,7 +120,7 @@ def plan_schedule(
     warmup = within.warmup if warmup is None else warmup
     if steps <= warmup + 1:
         raise InputError(
-            f"--steps {steps} ends within the warmup of {warmup}", "Give more, or --warmup."
+            f"`steps=` {steps} ends within the warmup of {warmup}", "Give more, or `warmup=`."
         )
     known = assess(law, curves, resamples, seed)
     fitted, missed = known.fitted, known.missed

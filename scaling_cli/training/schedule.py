@@ -83,7 +83,7 @@ def parse_schedule(spec: str, total: int | None = None) -> Schedule:
     for key in given:
         if key not in known and not (name == "piecewise" and _is_step(key)):
             raise InputError(
-                f"--schedule {spec}: {name} has no setting '{key}'",
+                f"`schedule=` {spec}: {name} has no setting '{key}'",
                 f"It has {', '.join(known)}. {SHOWN}",
             )
     return build(_Settings(spec, given))
@@ -119,7 +119,7 @@ def logged_schedule(
     if not len(steps) or not np.any(rates > 0):
         raise InputError(
             "the run has no positive learning rate",
-            'Map the column ([columns] lr = "...") or give --schedule.',
+            'Map the column ([columns] lr = "...") or give `schedule=`.',
         )
     notes = []
     first = int(steps[0])
@@ -160,7 +160,7 @@ def logged_schedule(
             Note.of(
                 "schedule_unknown",
                 f"After step {last} the schedule is not known; the last rate"
-                f" ({rates[-1]:.3g}) is held. Give --schedule for another.",
+                f" ({rates[-1]:.3g}) is held. Give `schedule=` for another.",
             )
         )
         tail = np.full(total - last, rates[-1])
@@ -339,7 +339,7 @@ def _settings(spec: str, rest: str) -> Iterator[tuple[str, str]]:
     for part in filter(None, (part.strip() for part in rest.split(","))):
         key, equals, value = part.partition("=")
         if not equals:
-            raise InputError(f"--schedule {spec}: '{part}' is no key=value", SHOWN)
+            raise InputError(f"`schedule=` {spec}: '{part}' is no key=value", SHOWN)
         yield key.strip().lower(), value.strip()
 
 
@@ -351,18 +351,18 @@ class _Settings:
     def number(self, key: str, default: float | None = None) -> float:
         if key not in self.given:
             if default is None:
-                raise InputError(f"--schedule {self.spec} does not say {key}", SHOWN)
+                raise InputError(f"`schedule=` {self.spec} does not say {key}", SHOWN)
             return default
-        value = parse_quantity(self.given[key], f"--schedule {self.spec}: {key}")
+        value = parse_quantity(self.given[key], f"`schedule=` {self.spec}: {key}")
         if value < 0:
-            raise InputError(f"--schedule {self.spec}: {key} is below zero", SHOWN)
+            raise InputError(f"`schedule=` {self.spec}: {key} is below zero", SHOWN)
         return value
 
     def steps(self, key: str, default: float | None = None) -> int:
         value = self.number(key, default)
         if value > MOST_STEPS:
             raise InputError(
-                f"--schedule {self.spec}: {count(value)} steps are more than {count(MOST_STEPS)}",
+                f"`schedule=` {self.spec}: {count(value)} steps are more than {count(MOST_STEPS)}",
                 "Give fewer, larger steps: divide steps and multiply rates by the same number.",
             )
         return int(value)
@@ -372,12 +372,12 @@ class _Settings:
         peak, warmup, total = self.number("peak"), self.steps("warmup", 0), self.steps("total")
         if total < 1 or warmup >= total:
             raise InputError(
-                f"--schedule {self.spec}: {warmup} warmup steps do not end before the {total} of"
+                f"`schedule=` {self.spec}: {warmup} warmup steps do not end before the {total} of"
                 " the total",
                 SHOWN,
             )
         if peak <= 0:
-            raise InputError(f"--schedule {self.spec}: the peak must be above zero", SHOWN)
+            raise InputError(f"`schedule=` {self.spec}: the peak must be above zero", SHOWN)
         return peak, warmup, total
 
 
@@ -409,16 +409,16 @@ def _wsd(settings: _Settings) -> Schedule:
     decay = settings.number("decay", DECAY_SHARE)
     start = total - round(decay * total if decay <= 1 else decay)
     if start < warmup:
-        raise InputError(f"--schedule {settings.spec}: it decays before its warmup ends", SHOWN)
+        raise InputError(f"`schedule=` {settings.spec}: it decays before its warmup ends", SHOWN)
     shape = settings.given.get("shape", "linear")
     if shape not in SHAPES:
         raise InputError(
-            f"--schedule {settings.spec}: there is no shape '{shape}'",
+            f"`schedule=` {settings.spec}: there is no shape '{shape}'",
             f"Choose one of {', '.join(SHAPES)}.",
         )
     if shape == "exponential" and least <= 0:
         raise InputError(
-            f"--schedule {settings.spec}: an exponential decay does not end at zero", "Add min=..."
+            f"`schedule=` {settings.spec}: an exponential decay does not end at zero", "Add min=..."
         )
     done = np.clip((np.arange(total + 1) - start) / max(total - start, 1), 0.0, 1.0)
     fallen = (

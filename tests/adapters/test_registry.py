@@ -102,7 +102,7 @@ def test_an_empty_file_in_a_folder_is_a_note(tmp_path: Path) -> None:
 def test_the_format_can_be_said(tmp_path: Path) -> None:
     (tmp_path / "t.data").write_text(HISTORY)
     assert read_sources([tmp_path / "t.data"], as_format="csv").runs[0].run_id == "t"
-    with pytest.raises(InputError, match=r"--as cvs: no such format\. Near names: csv"):
+    with pytest.raises(InputError, match=r"`as_format=` cvs: no such format\. Near names: csv"):
         read_sources([tmp_path / "t.data"], as_format="cvs")
 
 

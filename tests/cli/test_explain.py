@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from scaling_cli.cli import app
+from scaling_cli.cli.flags import as_flags
 from scaling_cli.glossary import WORDS
 from scaling_cli.notes import SECTIONS, SEVERITIES, Kind, Note, kind_of
 from tests.places import ROOT
@@ -78,7 +79,7 @@ def test_a_declared_code_is_said_somewhere_and_explained(kind: Kind) -> None:
     code = kind.code.replace("*", "params")
     shown = CliRunner().invoke(app, ["explain", code, "--json"])
     first = json.loads(shown.stdout)["explanations"][0]
-    assert (first["meaning"], first["mend"]) == (kind.meaning, kind.mend)
+    assert (first["meaning"], first["mend"]) == (as_flags(kind.meaning), as_flags(kind.mend))
     assert kind.severities
     assert set(kind.severities) <= set(SEVERITIES)
     part = kind.code.strip("*")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from scaling_cli import grouped
+from scaling_cli.cli.flags import as_flags
 from scaling_cli.errors import InputError
 from scaling_cli.fitting import accepts
 from scaling_cli.fitting.problem import FitOptions
@@ -17,15 +18,15 @@ from scaling_cli.table import Table
 from tests.places import ROOT
 
 GIVEN: dict[str, dict[str, Any]] = {
-    "--objective": {"objective": "squared_log"},
-    "--weights": {"weights": "weight"},
-    "--fix": {"fixed": {"E": 1.8}},
-    "--bound": {"bounds": {"E": (1.0, 2.0)}},
-    "--range": {"ranges": {"E": (1.0, 2.0)}},
-    "--tie": {"tied": ("E",)},
-    "--x": {"x": "params"},
-    "--y": {"target": "other"},
-    "--procedure paper": {"recipe": "paper"},
+    "objective": {"objective": "squared_log"},
+    "weights": {"weights": "weight"},
+    "fix": {"fixed": {"E": 1.8}},
+    "bounds": {"bounds": {"E": (1.0, 2.0)}},
+    "ranges": {"ranges": {"E": (1.0, 2.0)}},
+    "tie": {"tied": ("E",)},
+    "x": {"x": "params"},
+    "y": {"target": "other"},
+    "procedure=paper": {"recipe": "paper"},
 }
 NAMES = {"auto": "auto", "optima": "isoflop", "law": "chinchilla", "link": "chinchilla+err_exp"}
 
@@ -39,37 +40,37 @@ def table() -> Table:
     return Table.from_columns(columns | {"weight": np.ones(20)})
 
 
-@pytest.mark.parametrize("flag", accepts.OPTIONS)
+@pytest.mark.parametrize("option", accepts.OPTIONS)
 @pytest.mark.parametrize("kind", NAMES)
-def test_each_option_is_heeded_or_refused_by_name(kind: str, flag: str) -> None:
-    options = FitOptions(resamples=0, **GIVEN[flag])
+def test_each_option_is_heeded_or_refused_by_name(kind: str, option: str) -> None:
+    options = FitOptions(resamples=0, **GIVEN[option])
     if kind == "link":
         options = replace(options, target="other")
     chosen = grouped.chosen_procedures([NAMES[kind]])
     rows = [({"g": name}, table()) for name in "ab"]
     parts = {every: (rows, {}) for every in (True, False)}
-    reads = "x" in chosen[0].law.variables if flag == "--x" else True
-    if (kind, flag) == ("link", "--procedure paper"):
+    reads = "x" in chosen[0].law.variables if option == "x" else True
+    if (kind, option) == ("link", "procedure=paper"):
         with pytest.raises(InputError, match="is not recorded"):  # how the link was fitted
             grouped.fit_parts(chosen, parts, options, 1)
-    elif flag in accepts.TAKES[kind] and reads:
+    elif option in accepts.TAKES[kind] and reads:
         assert grouped.fit_parts(chosen, parts, options, 1)
     else:
-        with pytest.raises(InputError, match=f"does not take {flag}"):
+        with pytest.raises(InputError, match=f"does not take `{option}"):
             grouped.fit_parts(chosen, parts, options, 1)
 
 
 def test_a_mend_names_a_law_that_takes_what_was_refused() -> None:
-    with pytest.raises(InputError, match="--law chinchilla") as refused:
+    with pytest.raises(InputError, match="`law=chinchilla`") as refused:
         accepts.check("optima", "isoflop", FitOptions(recipe="paper"))
-    assert "--law isoflop" not in str(refused.value)
+    assert "isoflop`" not in str(refused.value)
     assert get_law("chinchilla").paper is not None
 
 
 def test_a_procedure_of_stages_takes_no_weights() -> None:
-    with pytest.raises(InputError, match="does not take --weights"):
+    with pytest.raises(InputError, match="does not take `weights=`"):
         accepts.check("staged", "farseer", FitOptions(recipe="paper", weights="w"))
 
 
 def test_the_documents_hold_the_table_of_options() -> None:
-    assert accepts.table() in (ROOT / "docs" / "forecasts.md").read_text()
+    assert as_flags(accepts.table(), "`") in (ROOT / "docs" / "forecasts.md").read_text()

@@ -155,7 +155,7 @@ def test_a_wide_bound_is_not_reached(high: float) -> None:
     ("options", "word"),
     [
         ({"bounds": {"alpha": (-2.0, -1.0)}}, "keeps alpha above 0"),
-        ({"bounds": {"E": (-1.0, 0.0)}}, "--range E=-1:0"),
+        ({"bounds": {"E": (-1.0, 0.0)}}, "`ranges=E=-1:0`"),
         ({"bounds": {"E": (1e40, 1e50)}}, "beyond what a fit can reach"),
         ({"fixed": TRUTH}, "nothing is left to fit"),
     ],
@@ -225,7 +225,7 @@ def test_a_shared_parameter_at_zero_is_said() -> None:
     "options", [{"fixed": {"a": 0.5}}, {"weights": "flops"}, {"objective": "squared"}]
 )
 def test_optima_off_curves_heed_no_option_of_a_minimum(options: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="does not take --"):
+    with pytest.raises(InputError, match="does not take `"):
         fitter("isoflop")(runs(**ladder()), replace(QUICK, **options), {})
 
 

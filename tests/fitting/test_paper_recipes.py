@@ -88,7 +88,7 @@ def test_a_law_without_a_recorded_paper_refuses() -> None:
     rows, _ = farseer_grid(0.0)
     with pytest.raises(InputError, match="not recorded"):
         engine.fit(get_law("power"), rows, FitOptions(recipe="paper", x="tokens"))
-    with pytest.raises(InputError, match="--objective"):
+    with pytest.raises(InputError, match="`objective=`"):
         engine.fit(get_law("skaling"), rows, FitOptions(recipe="paper", objective="squared"))
     with pytest.raises(InputError, match="robust, paper"):
         engine.fit(get_law("skaling"), rows, FitOptions(recipe="best"))

@@ -145,7 +145,7 @@ def test_a_group_that_cannot_be_fitted_is_left_out() -> None:
     groups = [*recipes(3), ({"recipe": "c"}, runs(9).select(np.arange(36) < 4))]
     results = tied.fit(CHINCHILLA, groups, FitOptions(resamples=0, tied=("E",)))
     assert [isinstance(item, Fit) for item in results] == [True, True, False]
-    with pytest.raises(FitError, match="--by"):
+    with pytest.raises(FitError, match="`by="):
         tied.fit(CHINCHILLA, groups[:1], FitOptions(tied=("E",)))
 
 
@@ -155,7 +155,7 @@ def test_a_group_that_cannot_be_fitted_is_left_out() -> None:
         ({"tied": ("k",)}, "no parameter k"),
         ({"tied": ("A",)}, "together with alpha"),
         ({"tied": ("E",), "fixed": {"E": 1.7}}, "is fixed"),
-        ({"tied": CHINCHILLA.parameter_names}, "leave --by out"),
+        ({"tied": CHINCHILLA.parameter_names}, "leave `by=` out"),
     ],
 )
 def test_a_tie_that_makes_no_sense_is_refused(options: dict[str, Any], words: str) -> None:

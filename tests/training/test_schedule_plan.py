@@ -214,7 +214,7 @@ def test_what_cannot_be_known_is_refused() -> None:
         plan_schedule(curves, 3000, ["cosin"])
     with pytest.raises(InputError, match="warmup"):
         plan_schedule(curves, 90)
-    with pytest.raises(InputError, match="--law"):
+    with pytest.raises(InputError, match="`law=`"):
         plan_schedule(curves, 3000, law="chinchilla")
 
 

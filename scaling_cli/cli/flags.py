@@ -1,0 +1,64 @@
+"""The library speaks of its own arguments, as `where=` and `law=mpl`; the command line writes them
+as its flags: --where and --law mpl."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scaling_cli.report.listing import Listing
+
+# The arguments that the library's texts may name.
+ARGUMENTS = {
+    *("again", "along", "as_format", "at", "bounds", "by", "config", "cut", "filter", "finals"),
+    *("fit", "fix", "flops", "holdout", "law", "level", "meta", "objective", "once", "output"),
+    *("params", "procedure", "published", "ranges", "reach", "run", "schedule", "shape", "steps"),
+    *("store", "sweep", "tag", "then", "tie", "tokens", "warmup", "weights", "where", "workers"),
+    *("x", "y"),
+}
+# Those whose flag is not their own name with dashes.
+FLAGS = {"as_format": "--as", "bounds": "--bound", "ranges": "--range"}
+# What is said to people in a JSON document, beside data in which nothing is replaced.
+SAID = {"message", "mend", "meaning", "caveats"}
+
+_ARGUMENT = re.compile(rf"`({'|'.join(sorted(ARGUMENTS))})=([^`\n]*)`")
+
+
+def flag(argument: str) -> str:
+    """An argument as the command line names it."""
+    return FLAGS.get(argument, f"--{argument.replace('_', '-')}")
+
+
+def as_flags(text: str, around: str = "") -> str:
+    """A text of the library in the words of the command line, each flag between `around`."""
+    if "`" not in text:
+        return text
+    return _ARGUMENT.sub(
+        lambda part: f"{around}{flag(part[1])}{' ' * bool(part[2])}{part[2]}{around}", text
+    )
+
+
+def listing_as_flags(table: Listing) -> Listing:
+    """A table for people, in the words of the command line."""
+    from scaling_cli.report.folding import replace_message
+
+    lines = tuple(
+        as_flags(line) if isinstance(line, str) else replace_message(line, as_flags(line.message))
+        for line in table.lines
+    )
+    rows = tuple(tuple(map(as_flags, row)) for row in table.rows)
+    return replace(table, rows=rows, lines=lines)
+
+
+def document_as_flags(document: Any, said: bool = False) -> Any:
+    """A JSON document whose sentences (`SAID`) are in the words of the command line."""
+    if isinstance(document, Mapping):
+        return {
+            key: document_as_flags(value, said or key in SAID) for key, value in document.items()
+        }
+    if isinstance(document, list | tuple):
+        return [document_as_flags(value, said) for value in document]
+    return as_flags(document) if said and isinstance(document, str) else document
