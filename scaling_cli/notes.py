@@ -772,6 +772,12 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "By how much the curve law misses the end of runs that it was not fitted to.",
             "Nothing: the bands hold it.",
         ),
+        _warning(
+            "no_optimum_set",
+            "Published coefficients that their paper, or the runs behind them, do not offer for a"
+            " split of a budget.",
+            "Split by another set, such as epoch2024, or by a fit of your own runs.",
+        ),
         _warning("no_number", "Losses are no positive numbers, and are left out.", "See the run."),
         _info(
             "no_siblings",

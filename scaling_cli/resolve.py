@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_cli.columns import COLUMNS
+from scaling_cli.columns import COLUMNS, FAMILIES
 from scaling_cli.compute import SIX_ND
 from scaling_cli.ending import ENDED, PLANNED, ending
 from scaling_cli.errors import InputError
@@ -179,7 +179,9 @@ class _Resolver:
         if any(map(is_loss, (*self.run.series, *self.run.config))):
             sought.add("loss")
         sought.update(self.mapping.columns)
-        names = dict.fromkeys([*COLUMNS, *self.mapping.columns])
+        members = [name for name in present if name.startswith(tuple(FAMILIES))]
+        sought.update(members)
+        names = dict.fromkeys([*COLUMNS, *self.mapping.columns, *sorted(members)])
         found = {name: self.column(name) for name in names if name in sought}
         columns = {name: column for name, column in found.items() if column is not None}
         asked = questioned(tuple(self.mapping.columns))
@@ -315,9 +317,16 @@ class _Resolver:
     def settings(self) -> dict[str, str]:
         return {spelled(key): key for key in reversed(self.run.config)}
 
+    def member(self, name: str) -> Column | None:
+        """A number logged under the full name of a member of a family, such as mixture.web."""
+        held = self.logged(name) if name.startswith(tuple(FAMILIES)) else None
+        if held is None or isinstance(held.values, Series):
+            return held
+        return held if as_number(held.values) is not None else None
+
     def default(self, name: str) -> Column | None:
         if name not in COLUMNS:
-            return None
+            return self.member(name)
         if name == "step" and self.run.series:
             return Column("step", self.axis)
         names = COLUMNS[name].names

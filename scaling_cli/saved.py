@@ -21,6 +21,8 @@ from scaling_cli.notes import Note
 from scaling_cli.spelling import near
 from scaling_cli.store.saved import SavedFit
 
+ALL_RUNS = "all runs"  # what a fit without groups is shown as
+
 if TYPE_CHECKING:
     from scaling_cli.mapping import Mapping
     from scaling_cli.store import Store
@@ -124,10 +126,10 @@ class Saved:
         if is_file(name):
             return one_of(self.named(name), name)
         fits = self.answering(fit, law, target) if fit or self.store.fits.listed() else []
-        if fit is not None and not any(name in map(str, item.group.values()) for item in fits):
-            groups = ", ".join(str(value) for item in fits for value in item.group.values())
+        if fit is not None and not any(_is_called(item, name) for item in fits):
+            groups = ", ".join(_groups(fits))
             raise InputError(f"{fit} has no group {name}", f"Groups are {groups or 'none'}.")
-        found = [item for item in fits if name in map(str, item.group.values())]
+        found = [item for item in fits if _is_called(item, name)]
         if not found:
             saved = [
                 item
@@ -138,7 +140,7 @@ class Saved:
             found = self.load([item for item in saved if item.set == saved[0].set]) if ids else []
         if len(found) == 1:
             return found[0]
-        groups = ", ".join(str(value) for item in fits for value in item.group.values())
+        groups = ", ".join(_groups(fits))
         if found:
             laws = ", ".join(dict.fromkeys(item.name for item in found))
             raise InputError(f"{name} is fitted by {laws}", f"Say which: `law=` {found[0].name}.")
@@ -147,6 +149,16 @@ class Saved:
             " fits",
             f"Groups are {groups}." if groups else "Fit the recipes first, with `by=KEY`.",
         )
+
+
+def _groups(fits: Sequence[Fit]) -> list[str]:
+    """What the groups of these fits are called."""
+    return [str(value) for item in fits for value in item.group.values() or (ALL_RUNS,)]
+
+
+def _is_called(fit: Fit, name: str) -> bool:
+    """Whether `name` is a value of the fit's group, or what a fit of all runs is shown as."""
+    return name in map(str, fit.group.values()) or (not fit.group and name == ALL_RUNS)
 
 
 def one_of(fits: Sequence[Fit], name: str) -> Fit:

@@ -202,7 +202,7 @@ def vanished(design: Design, surface: Surface, theta: Floats, derivatives: Float
     law = design.law
     floor = float(np.min(np.abs(design.target))) or float(np.median(np.abs(design.target)))
     values = {name: float(item[0, 0]) for name, item in surface.decode(theta[None]).items()}
-    units = {item.name: floor for item in law.parameters if item.linear}
+    units = {item.name: floor for item in law.parameters if item.linear and item.transform == "log"}
     units |= {name: 1.0 for name in law.exponents if law.parameter(name).transform == "log"}
     # An amplitude inside a power has no unit of the target: what its term moves speaks for it.
     inside = {*law.amplitudes} if law.form and law.form.power else set()

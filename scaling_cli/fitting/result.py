@@ -487,6 +487,31 @@ class Fit(Shown):
             return {}
         return {name: value for name, value in further.items() if np.isfinite(value)}
 
+    @property
+    def further(self) -> dict[str, Estimate]:
+        """What `derived` gives, with the intervals that follow from the resamples; without one
+        where too few of these give a number, and where what it rests on is not known."""
+        found = {name: Estimate(value, None, None) for name, value in self.derived.items()}
+        if not len(self.draws) or not self.law.derived or not found:
+            return found
+        drawn = []
+        for row in self.draws:
+            values = dict(zip(self.law.parameter_names, map(float, row), strict=True))
+            try:
+                with np.errstate(all="ignore"):
+                    given = self.law.derived(values | dict(self.constants))
+            except ArithmeticError:
+                given = {}
+            drawn.append([given.get(name, np.nan) for name in found])
+        samples = np.array(drawn)
+        enough = np.mean(np.isfinite(samples), axis=0) >= self.level
+        low, high = self.interval(np.where(np.isfinite(samples), samples, np.nan)[:, enough])
+        ends = iter(zip(low.tolist(), high.tolist(), strict=True))
+        return {
+            name: Estimate(item.value, *next(ends)) if known else item
+            for (name, item), known in zip(found.items(), enough, strict=True)
+        }
+
     def to_json(self) -> dict[str, Any]:
         """The contract's `fit` object."""
         return {
@@ -508,6 +533,9 @@ class Fit(Shown):
             "unknown": list(self.unknown),
             "explored": self.explored.to_json() if self.explored else None,
             "derived": self.derived,
+            "derived_intervals": {
+                name: {"low": item.low, "high": item.high} for name, item in self.further.items()
+            },
             "compute": self.compute.to_json(),
             "metrics": dict(self.metrics),
             "noise": self.noise,

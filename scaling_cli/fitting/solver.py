@@ -325,7 +325,7 @@ def _step(
         matrix[bad] = _positive(matrix[bad], scale[bad])
         step[bad] = solve_symmetric(matrix[bad], -gradient[bad])
     _hold_inside(surface.step_limits(theta), step, matrix, gradient)
-    largest = np.abs(step).max(axis=1, keepdims=True)
+    largest = np.abs(step).max(axis=1, keepdims=True, where=~surface.unlimited, initial=0.0)
     step *= np.minimum(1.0, MAX_STEP / np.maximum(largest, 1e-300))
     slope = np.einsum("bi,bi->b", step, gradient)
     bend = np.einsum("bi,bij,bj->b", step, matrix, step)

@@ -159,7 +159,10 @@ def _cover(surface: Surface) -> Floats:
 
     linear = [parameter.name for parameter in free if parameter.linear]
     if linear:
-        values |= amplitudes(surface, values, linear, floor=1e-3 * typical)
+        least = [
+            1e-3 * typical if item.transform == "log" else -np.inf for item in free if item.linear
+        ]
+        values |= amplitudes(surface, values, linear, np.array(least))
     return surface.encode({name: values[name][:, 0] for name in surface.free})
 
 
@@ -249,9 +252,9 @@ def _grid(surface: Surface, count: int) -> Floats:
 
 
 def amplitudes(
-    surface: Surface, values: dict[str, Floats], names: list[str], floor: float
+    surface: Surface, values: dict[str, Floats], names: list[str], floor: Floats | float
 ) -> dict[str, Floats]:
-    """Best amplitudes for each candidate's exponents; those that turn negative are clamped.
+    """Best amplitudes for each candidate's exponents, each at least its `floor` [names].
 
     Relative residuals, reweighted a few times so that outliers lose their pull.
     """
@@ -278,10 +281,12 @@ def amplitudes(
     return {name: amplitudes[:, i : i + 1] for i, name in enumerate(names)}
 
 
-def _clamped_solve(gram: Floats, right: Floats, floor: float) -> Floats:
-    """Solve each normal system with every unknown at least `floor`, clamping the worst in turn."""
+def _clamped_solve(gram: Floats, right: Floats, floor: Floats | float) -> Floats:
+    """Solve each normal system with every unknown at least its `floor`, clamping the worst in
+    turn."""
     batch, size = right.shape
-    solution = np.full((batch, size), floor)
+    floor = np.broadcast_to(np.asarray(floor, dtype=float), (size,))
+    solution = np.where(np.isfinite(floor), floor, 0.0) * np.ones((batch, 1))
     left = np.flatnonzero(np.isfinite(gram).all(axis=(1, 2)) & np.isfinite(right).all(axis=1))
     system, side = gram[left], right[left]
     diagonal = np.einsum("bii->bi", system)
@@ -290,16 +295,16 @@ def _clamped_solve(gram: Floats, right: Floats, floor: float) -> Floats:
     while len(left):
         found = solve_symmetric(system, side)
         solution[left] = found
-        open_ = np.where(clamped, np.inf, found)
-        worst = np.argmin(open_, axis=1)
-        below = np.flatnonzero(open_[np.arange(len(left)), worst] < floor)
+        over = np.where(clamped | np.isinf(floor), np.inf, found - floor)
+        worst = np.argmin(over, axis=1)
+        below = np.flatnonzero(over[np.arange(len(left)), worst] < 0)
         left, worst, clamped = left[below], worst[below], clamped[below]
         system, side = system[below], side[below]
         rows = np.arange(len(left))
-        side -= floor * system[rows, :, worst]
+        side -= floor[worst][:, None] * system[rows, :, worst]
         system[rows, :, worst] = system[rows, worst, :] = 0.0
         system[rows, worst, worst] = 1.0
-        side[rows, worst] = floor
+        side[rows, worst] = floor[worst]
         clamped[rows, worst] = True
     lifted: Floats = np.fmax(solution, floor)
     return lifted

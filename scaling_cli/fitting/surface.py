@@ -127,6 +127,13 @@ class Surface:
     def _unit(self) -> float:
         return float(np.median(np.abs(self.target)))
 
+    @cached_property
+    def unlimited(self) -> Rows:
+        """Whether each coordinate [free] is a linear parameter of either sign: it has the unit of
+        its column, and a step in it is good for any length."""
+        items = [self.law.parameter(name) for name in self.free]
+        return np.array([item.linear and item.transform == "identity" for item in items])
+
     def for_steps(
         self, theta: Floats, gradient: Floats, matrix: Floats, mix: Floats
     ) -> tuple[Floats, Floats]:
@@ -143,7 +150,7 @@ class Surface:
     @cached_property
     def limits(self) -> tuple[Floats, Floats]:
         """The lowest and the highest value of each coordinate [free]."""
-        highest = np.full(len(self.free), COORDINATE_LIMIT)
+        highest = np.where(self.unlimited, np.inf, COORDINATE_LIMIT)
         lowest = -highest
         lowest[self._straight] = np.log(LEAST_FLOOR * self._unit)
         for i, (name, transform) in enumerate(zip(self.free, self._transforms, strict=True)):

@@ -49,10 +49,17 @@ def _ray(values: Values, flops: Array) -> tuple[Array, Array]:
     return ratio * half ** (beta / (alpha + beta)), half ** (alpha / (alpha + beta)) / ratio
 
 
+FIVE_RUNS = (
+    "four parameters were fitted to five runs, to extrapolate in over-training and not to split a"
+    " budget"
+)
+
+
 def _set(
-    name: str, source: Source, data: str, evidence: Evidence = PAPER, **values: Any
-) -> Published:
-    return Published(name, values, data, source, evidence=evidence)
+    name: str, source: Source, data: str, evidence: Evidence = PAPER, no_optimum: str = "",
+    **values: Any,
+) -> Published:  # fmt: skip
+    return Published(name, values, data, source, evidence=evidence, no_optimum=no_optimum)
 
 
 def _overtrain_optimum(values: Values, flops: Array) -> tuple[Array, Array]:
@@ -250,11 +257,11 @@ OVERTRAIN = Law(
     source=GADRE,
     published=(
         _set("gadre2024_c4", GADRE, "C4, 5 runs", GADRE_CODE,
-             E=1.5083, a=141.28, b=189.52, eta=0.1212),
+             no_optimum=FIVE_RUNS, E=1.5083, a=141.28, b=189.52, eta=0.1212),
         _set("gadre2024_rpj", GADRE, "RedPajama, 5 runs", GADRE_CODE,
-             E=1.8366, a=212.24, b=366.69, eta=0.1364),
+             no_optimum=FIVE_RUNS, E=1.8366, a=212.24, b=366.69, eta=0.1364),
         _set("gadre2024_rw", GADRE, "RefinedWeb, 5 runs", GADRE_CODE,
-             E=1.7345, a=157.12, b=246.21, eta=0.1272),
+             no_optimum=FIVE_RUNS, E=1.7345, a=157.12, b=246.21, eta=0.1272),
     ),
     caveats=(
         "Chinchilla with alpha = beta = 2 eta. The paper fits 4 parameters to 5 runs: its ratio of"

@@ -114,7 +114,9 @@ PAPER = Evidence("paper")
 
 @dataclass(frozen=True)
 class Published:
-    """Coefficients with the data and the unit that they belong to; names hold paper and year."""
+    """Coefficients with the data and the unit that they belong to; names hold paper and year.
+
+    `no_optimum` says why no budget is to be split by them, where the paper or its runs do."""
 
     name: str
     values: Mapping[str, float]
@@ -123,6 +125,7 @@ class Published:
     target: str = "nats per token"
     params: str = "total"
     evidence: Evidence = PAPER
+    no_optimum: str = ""
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from scaling_cli.laws.base import Array, Evidence, Law, Parameter, PowerSum, Sou
 
 MARK = "="  # before the formula in the id of such a law
 EXPONENT_RANGE = (0.05, 1.5)  # those of every published power law
+SIGNED_RANGE = (-1.5, 1.5)  # of an exponent that may raise or lower the target
 FACTOR_RANGE = (1e-3, 1e3)  # of a parameter of which nothing is known
 AMPLITUDE_RANGE = (0.02, 2.0)  # in units of the target, on scaled columns
 INNER_RANGE = (0.05, 20.0)  # of an amplitude inside a power or a function
@@ -44,6 +45,7 @@ class _Term:
     parameters: list[str] = field(default_factory=list)
     powers: list[tuple[str, str, int]] = field(default_factory=list)  # column, exponent, sign
     plain: bool = True
+    decays: bool = False  # a factor that is no plain power is a power or an exponential
 
 
 def formula_law(text: str, columns: Iterable[str] | None = None) -> Law:
@@ -82,18 +84,8 @@ def formula_law(text: str, columns: Iterable[str] | None = None) -> Law:
         }
         for item in centred
     }
-    outer = {item.parameters[0] for item in monomials if counts[item.parameters[0]] == 1}
-    floors = {
-        item.parameters[0]
-        for item in terms
-        if item.plain and len(item.parameters) == 1 and not item.powers
-        if counts[item.parameters[0]] == 1
-    }
-    exponents = set(_exponents(parsed.root))
-    parameters = tuple(
-        _parameter(name, centres.get(name, {}), name in outer, name in floors, name in exponents)
-        for name in names
-    )
+    kinds = _kinds(parsed.root, terms, variables)
+    parameters = tuple(_parameter(name, kinds[name], centres.get(name, {})) for name in names)
     return Law(
         id=MARK + text,
         title="A formula of one's own",
@@ -115,19 +107,57 @@ def _value(parsed: Expression, **at: Array) -> Array:
     return found
 
 
-def _parameter(
-    name: str, centre: dict[str, str], outer: bool, floor: bool, exponent: bool
-) -> Parameter:
-    if floor:
-        return Parameter(name, "additive term", 0.05, 0.99, of_target=True, linear=True)
-    if outer:
-        return Parameter(
-            name, "amplitude", *AMPLITUDE_RANGE, centre=centre, of_target=True, linear=True
-        )
+def _kinds(root: Node, terms: list[_Term], columns: tuple[str, ...]) -> dict[str, str]:
+    """What each name is that is no column, by the place where it stands."""
+    counts = _counts(root)
+    kinds = dict.fromkeys(counts, "factor")
+    kinds |= dict.fromkeys(_exponents(root), "exponent")
+    kinds |= dict.fromkeys(_signed(root, columns), "signed exponent")
+    for item in terms:
+        once = [name for name in item.parameters if counts[name] == 1]
+        if len(once) == len(item.parameters) == 1:
+            if (
+                item.plain
+                and kinds[once[0]] == "factor"
+                and any(kinds[exponent] == "signed exponent" for _, exponent, _ in item.powers)
+                and len(terms) > 1
+            ):
+                kinds[once[0]] = "signed amplitude"
+            elif item.plain:
+                kinds[once[0]] = "amplitude" if item.powers else "floor"
+            else:
+                kinds[once[0]] = "amplitude" if item.decays else "coefficient"
+    return kinds
+
+
+def _parameter(name: str, kind: str, centre: dict[str, str]) -> Parameter:
+    match kind:
+        case "signed amplitude":  # a target may rise to its ceiling by a falling power
+            return Parameter(
+                name,
+                "amplitude",
+                *AMPLITUDE_RANGE,
+                "identity",
+                centre=centre,
+                of_target=True,
+                linear=True,
+            )
+        case "floor":
+            return Parameter(name, "additive term", 0.05, 0.99, of_target=True, linear=True)
+        case "amplitude":
+            return Parameter(
+                name, "amplitude", *AMPLITUDE_RANGE, centre=centre, of_target=True, linear=True
+            )
+        case "coefficient":  # of a logarithm, say: either sign is as likely
+            return Parameter(
+                name, "coefficient", -1.0, 1.0, "identity", of_target=True, linear=True
+            )
+        case "exponent":
+            return Parameter(name, "exponent", *EXPONENT_RANGE)
+        case "signed exponent":
+            return Parameter(name, "exponent", *SIGNED_RANGE, "identity")
     if centre:
         return Parameter(name, "amplitude", *INNER_RANGE, centre=centre)
-    if exponent:
-        return Parameter(name, "exponent", *EXPONENT_RANGE)
     return Parameter(name, "factor", *FACTOR_RANGE)
 
 
@@ -136,6 +166,8 @@ def _form(
     variables: tuple[str, ...], names: list[str],
 ) -> PowerSum | None:  # fmt: skip
     """The closed form, where the formula is a sum of a floor and of falling powers."""
+    if any(not item.parameters for item in terms):
+        return None  # a plain number is added
     floors = [item.parameters[0] for item in terms if item.plain and not item.powers]
     powers = [item for item in terms if _is_monomial(item)]
     falling = all(sign < 0 for item in powers for _, _, sign in item.powers)
@@ -193,10 +225,21 @@ def _factors(node: Node, sign: int, item: _Term, columns: tuple[str, ...]) -> No
             item.powers.append((column, exponent, -sign))
         case Name(name) if sign > 0 and name not in columns:
             item.parameters.append(name)
-        case Literal():
+        case Literal(value) if value == 1:
             pass
         case _:
             item.plain = False
+            item.decays |= _decays(node)
+
+
+def _decays(node: Node) -> bool:
+    """Whether its sign is known: powers and exponentials are positive, and so are numbers."""
+    match node:
+        case Binary("**", _, _) | Call("exp", _):
+            return True
+        case Literal(value):
+            return not isinstance(value, str) and value > 0
+    return False
 
 
 def _children(node: Node) -> tuple[Node, ...]:
@@ -233,6 +276,36 @@ def _exponents(node: Node) -> Iterator[str]:
             yield name
     for child in _children(node):
         yield from _exponents(child)
+
+
+def _signed(root: Node, columns: tuple[str, ...]) -> set[str]:
+    """Exponents of columns that multiply, or of their ratios: whether the target rises with them is
+    for the runs to say. Of a product of several all are."""
+    found: set[str] = set()
+    kept: set[str] = set()
+    for base, name, sign in _powers(root, 1):
+        names = _counts(base)
+        if not set(names) <= set(columns):
+            continue
+        free = sign > 0 or (len(names) > 1 and isinstance(base, Binary) and base.operator == "/")
+        (found if free else kept).add(name)
+    product = not isinstance(root, Binary) or root.operator in "*/"
+    return found | kept if product and found else found - kept
+
+
+def _powers(node: Node, sign: int) -> Iterator[tuple[Node, str, int]]:
+    """Base, exponent and whether it multiplies (1) or divides (-1) of each power by a name."""
+    match node:
+        case Binary("/", left, right):
+            yield from _powers(left, sign)
+            yield from _powers(right, -sign)
+            return
+        case Binary("**", base, Name(name)):
+            yield base, name, sign
+        case Binary("**", base, Unary("-", Name(name))):
+            yield base, name, -sign
+    for child in _children(node):
+        yield from _powers(child, sign)
 
 
 def _counts(node: Node) -> dict[str, int]:

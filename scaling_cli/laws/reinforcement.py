@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from scaling_cli.laws.base import Law, Parameter, Source
 from scaling_cli.laws.parts import repository, scale_of
 
@@ -61,5 +63,36 @@ LAWS = (
         family="reinforcement learning",
         domain={"samples": (1.0, 1e3)},
         evidence=repository("tanzelin430/Mathematical-Reasoning-RL-Scaling-Law"),
+    ),
+    Law(
+        id="rl_math_closed",
+        title="Failure rate against size and compute: the closed form (mathematical reasoning)",
+        formula="(C_0 params**r / flops)**k(params), k = k_max / (1 + N_0 / params)",
+        variables=("params", "flops"),
+        parameters=(
+            Parameter(
+                "C_0", "compute, over params**r, from which the failure rate falls below one",
+                1e-6, 1.0, centre={"params": "-r", "flops": 1.0},
+            ),
+            Parameter("r", "shift of that compute with params", 0.2, 3.0),
+            Parameter("k_max", "exponent of compute for endless params", 0.02, 1.0),
+            scale_of("N_0", "params", 0.05, 20.0, "params of half that exponent"),
+        ),
+        predict=lambda C_0, r, k_max, N_0, params, flops: np.exp(
+            k_max / (1 + N_0 / params) * (np.log(C_0) + r * np.log(params) - np.log(flops))
+        ),
+        source=TAN,
+        target="error",
+        caveats=(
+            "flops are those of the post-training; or --formula with another column.",
+            "All levels follow from four numbers: compare it with rl_math, whose level is a power"
+            " of the size, before it is trusted beyond the largest size.",
+        ),
+        family="reinforcement learning",
+        domain={"params": (5e8, 7e10), "flops": (1e18, 1e22)},
+        evidence=repository(
+            "tanzelin430/Mathematical-Reasoning-RL-Scaling-Law, analysis/src/fit/models"
+        ),
+        aliases=("powlawmul",),
     ),
 )  # fmt: skip

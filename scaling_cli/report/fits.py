@@ -19,12 +19,14 @@ NOTHING = 1e-6  # a parameter at its bound and below this is zero but for the so
 
 
 def fit_table(fitted: Fit) -> Listing:
-    derived = fitted.derived
     rows: list[tuple[str, ...]] = [
         (name, *_estimate(name, item, fitted.notes)) for name, item in fitted.parameters.items()
     ]
     rows += [(f"{name} (fixed)", number(value), "-") for name, value in fitted.constants.items()]
-    rows += [(f"{name} (raw)", number(value), "not identified") for name, value in derived.items()]
+    rows += [
+        (f"{name} (derived)", *measured(item.value, item.low, item.high))
+        for name, item in fitted.further.items()
+    ]
     if fitted.then:
         rows += [
             (f"{name} of {fitted.then.name}", *_estimate(name, item, fitted.then.notes))

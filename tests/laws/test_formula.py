@@ -120,3 +120,32 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     assert item["loss"] == pytest.approx(1.7 + 400 / 1e9**0.34 + 400 / 1e11**0.28, rel=1e-4)
     bad = run.invoke(app, ["fit", "--formula", text, "--range", "a=1:0.1", *store])
     assert bad.exit_code == 2
+
+
+def ladder() -> dict[str, np.ndarray]:
+    params, tokens = np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 4e10, 5))
+    return {"params": params.ravel(), "tokens": tokens.ravel()}
+
+
+@pytest.mark.parametrize(
+    ("text", "truth"),
+    [
+        ("1.69 + A/params**a + B/tokens**b", {"A": 400.0, "a": 0.34, "B": 410.0, "b": 0.28}),
+        ("A/params**a + B/tokens**b + 1.69", {"A": 400.0, "a": 0.34, "B": 410.0, "b": 0.28}),
+        ("0 - E + A/params**a", {"E": 0.3, "A": 30.0, "a": 0.1}),
+        ("2*A/params**a + E", {"A": 200.0, "a": 0.34, "E": 1.7}),
+        ("c*(tokens/params)**m", {"c": 1.084, "m": -0.527}),
+        ("c*params**b/tokens**a", {"c": 30.0, "b": -0.52, "a": 0.1}),
+        ("a + b*log(params*tokens)", {"a": 12.0, "b": -0.2}),
+        ("E + A*params**b", {"E": 0.8, "A": -40.0, "b": -0.25}),
+        ("E + A/(params/1e9)**a", {"E": 1.7, "A": 0.35, "a": 0.34}),
+    ],
+)
+def test_what_a_formula_made_comes_back(text: str, truth: dict[str, float]) -> None:
+    columns = ladder()
+    law = formula_law(text)
+    target = law.predict(**truth, **columns)
+    fitted = fit(law, observations(law, columns, target), FitOptions(resamples=0))
+    assert fitted.curve(columns) == pytest.approx(target, rel=1e-6)
+    for name, value in truth.items():
+        assert fitted.values[name] == pytest.approx(value, rel=1e-3)
