@@ -17,6 +17,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from scaling_cli.adapters.reading import stream
+from scaling_cli.sources import Sources
 from tests.adapters.wandb_server import KEY, Recorded, Server
 
 title = "W&B server at 100 ms a call: 96 runs of 2,000 rows with 8 metrics"
@@ -60,7 +61,7 @@ def server() -> Iterator[None]:
 
 
 def ours() -> int:
-    runs = [run for piece in stream(["wandb:lab/ladder"]) for run in piece.runs]
+    runs = [run for piece in stream(Sources.of("wandb:lab/ladder")) for run in piece.runs]
     return sum(len(run.series["metric_0"].steps) for run in runs)
 
 

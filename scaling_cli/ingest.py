@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as Table
 from dataclasses import dataclass, field, replace
 from math import isnan, nan
@@ -23,7 +23,7 @@ from scaling_cli.store import SEGMENT_POINTS, SEGMENT_RUNS, RunRecord, Store
 if TYPE_CHECKING:
     from scaling_cli.mapping import Mapping
     from scaling_cli.records import Run
-    from scaling_cli.selection import Selection
+    from scaling_cli.sources import Sources
 
 # What a sudden end costs at most; a commit itself takes some hundredths of a second.
 COMMIT_SECONDS = 10.0
@@ -76,11 +76,7 @@ _SHOWN = 3  # console logs whose lines are shown
 
 def preview(
     mapping: Mapping,
-    sources: Sequence[str],
-    as_format: str | None = None,
-    group: str | None = None,
-    select: Selection | None = None,
-    meta: str | None = None,
+    sources: Sources,
 ) -> Preview:
     """What the sources hold, with nothing written."""
     from scaling_cli.adapters import console
@@ -89,7 +85,7 @@ def preview(
     notes: list[Note] = []
     ends: list[tuple[str, Final]] = []
     forms: dict[str, tuple[str, list[str]]] = {}
-    for piece in stream(sources, as_format, mapping, group, select, meta=meta):
+    for piece in stream(sources, mapping):
         notes += piece.notes
         rows = finals(piece.runs, mapping, strict=False).rows
         for run, row in zip(piece.runs, rows, strict=True):
@@ -105,7 +101,7 @@ def preview(
                     "metrics": sorted(run.series),
                 }
             )
-            is_log = run.run_key.startswith(f"{console.name}:")
+            is_log = run.run_key.startswith(f"{console.NAME}:")
             if is_log and len(forms) < _SHOWN and Path(run.source).is_file():
                 forms[run.source] = console.matches(Path(run.source), run.source, mapping)
     last = together([run_id for run_id, _ in ends], [row for _, row in ends])
@@ -115,12 +111,8 @@ def preview(
 def ingest(
     store: Store,
     mapping: Mapping,
-    sources: Sequence[str],
-    as_format: str | None = None,
-    group: str | None = None,
-    select: Selection | None = None,
+    sources: Sources,
     progress: Progress | None = None,
-    meta: str | None = None,
     onto: bool = False,
     again: bool = False,
 ) -> Ingest:
@@ -136,10 +128,10 @@ def ingest(
     known = {
         key: record.cursor
         for key, record in records.items()
-        if record.cursor and record.mapping == mapping and group in (None, record.group)
+        if record.cursor and record.mapping == mapping and sources.group in (None, record.group)
     }
     try:
-        for piece in stream(sources, as_format, mapping, group, select, known, progress, meta):
+        for piece in stream(sources, mapping, known, progress):
             landing.take(piece)
     except BaseException:
         landing.commit()

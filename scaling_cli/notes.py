@@ -323,6 +323,12 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "Nothing while the run is being written; else copy the file again.",
         ),
         _warning(
+            "adapter_failed",
+            "An adapter of another package could not be loaded, or failed on a file, which is left"
+            " out.",
+            "Tell those who made the adapter; read its files by another format with --as.",
+        ),
+        _warning(
             "unreadable",
             "A file or a run cannot be read as what it seems to be, and is left out.",
             "Read the message; name the format by `as_format=` if it was recognised wrongly.",

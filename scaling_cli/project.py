@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from scaling_cli.planning.splits import Allocation
     from scaling_cli.progress import Progress
     from scaling_cli.saved import Saved
-    from scaling_cli.selection import Selection
+    from scaling_cli.sources import Place, Sources
     from scaling_cli.table import Table
     from scaling_cli.training.assessed import Assessed
     from scaling_cli.training.curve import Curve
@@ -55,37 +55,26 @@ class Project:
 
     def ingest(
         self,
-        sources: Sequence[str],
-        as_format: str | None = None,
-        group: str | None = None,
-        select: Selection | None = None,
+        sources: Sources | Place | Iterable[Place],
         progress: Progress | None = None,
-        meta: str | None = None,
         onto: bool = False,
         again: bool = False,
     ) -> Ingest:
         """Read the sources and put their runs into the store, which is made if it is not there; as
         in `scaling_cli.ingest.ingest`."""
         from scaling_cli.ingest import ingest
+        from scaling_cli.sources import Sources
 
         store = open_store(self.location, create=True)
         mapping = self.mapping or Mapping()
-        return ingest(
-            store, mapping, sources, as_format, group, select, progress, meta, onto, again
-        )
+        return ingest(store, mapping, Sources.of(sources), progress, onto, again)
 
-    def preview(
-        self,
-        sources: Sequence[str],
-        as_format: str | None = None,
-        group: str | None = None,
-        select: Selection | None = None,
-        meta: str | None = None,
-    ) -> Preview:
+    def preview(self, sources: Sources | Place | Iterable[Place]) -> Preview:
         """What `ingest` would read of the sources; nothing is written."""
         from scaling_cli.ingest import preview
+        from scaling_cli.sources import Sources
 
-        return preview(self.mapping or Mapping(), sources, as_format, group, select, meta)
+        return preview(self.mapping or Mapping(), Sources.of(sources))
 
     def runs(
         self, where: str | None = None, sort: str | None = None, limit: int | None = None

@@ -22,6 +22,7 @@ from scaling_cli.mapping import Mapping
 from scaling_cli.quantities import count, counted, number
 from scaling_cli.records import Run
 from scaling_cli.resolve import Final, finals
+from scaling_cli.sources import Sources
 from scaling_cli.text import visible, whole
 
 NEEDED = ("params", "tokens", "loss")  # what a law of size and data rests on
@@ -76,23 +77,25 @@ class _Name:
         return [value for value in found if value is not None and np.isfinite(value)]
 
 
-def suggest(sources: Sequence[str], as_format: str | None = None, meta: str | None = None) -> str:
+def suggest(sources: Sources) -> str:
     """A commented scalefit.toml for the runs of the sources. It reads them as no mapping does, and
     each line that is a comment is one that could be wanted.
 
     InputError where there are no runs.
     """
-    runs = [run for piece in stream(sources, as_format, meta=meta) for run in piece.runs]
+    runs = [run for piece in stream(sources) for run in piece.runs]
     if not runs:
-        raise InputError(f"{', '.join(sources)}: there are no runs", "Name a file or a folder.")
+        raise InputError(
+            f"{', '.join(sources.places)}: there are no runs", "Name a file or a folder."
+        )
     rows = finals(runs, strict=False).rows
-    return "\n".join(_lines(sources, runs, rows)) + "\n"
+    return "\n".join(_lines(sources.places, runs, rows)) + "\n"
 
 
-def _lines(sources: Sequence[str], runs: Sequence[Run], rows: Sequence[Final]) -> Iterator[str]:
+def _lines(places: Sequence[str], runs: Sequence[Run], rows: Sequence[Final]) -> Iterator[str]:
     names = _names(runs, rows)
     yield from (
-        f"# What the {counted(len(runs), 'run')} of {_safe(', '.join(sources))} call things.",
+        f"# What the {counted(len(runs), 'run')} of {_safe(', '.join(places))} call things.",
         "# Written by `scalefit init`; it works as it is, and reads what would be read without it.",
         "# A line that begins with # says nothing. Values are those at the ends of the runs.",
         "",

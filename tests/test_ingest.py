@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import scaling_cli.ingest as ingesting
 from scaling_cli.adapters import reading, registry
-from scaling_cli.adapters.service import Request, Unchanged
+from scaling_cli.adapters.base import Request, Unchanged
 from scaling_cli.cli import app
 from scaling_cli.errors import InputError, UnreachableError
 from scaling_cli.mapping import Mapping
@@ -25,6 +25,7 @@ from scaling_cli.notes import Note
 from scaling_cli.progress import Progress
 from scaling_cli.project import Project
 from scaling_cli.records import Run, Series
+from scaling_cli.sources import Sources
 from scaling_cli.store import open_store
 from tests.places import SAMPLES
 
@@ -63,7 +64,7 @@ class Lab:
 @pytest.fixture
 def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
     made = Lab()
-    monkeypatch.setattr(registry, "services", lambda: (made,))
+    monkeypatch.setattr(registry, "services", lambda: {"lab": made})
     return made
 
 
@@ -219,10 +220,10 @@ def test_few_files_at_a_time_say_the_same_as_all_at_once(
     sample = SAMPLES
     for name, size in (("whole", 1 << 40), ("pieces", 1)):
         monkeypatch.setattr(reading, "PIECE_BYTES", size)
-        pieces = list(reading.stream([str(logs), str(sample)], meta=str(settings)))
+        pieces = list(reading.stream(Sources.of([str(logs), str(sample)], meta=str(settings))))
         assert (len(pieces) > 10) == (name == "pieces")
         done = Project(str(tmp_path / name), None).ingest(
-            [str(logs), str(sample)], meta=str(settings)
+            Sources.of([str(logs), str(sample)], meta=str(settings))
         )
         stored = open_store(tmp_path / name)
         rows = {r.run_key: (r.config, r.final, r.summary, r.notes) for r in stored.runs()}
@@ -243,7 +244,7 @@ def test_files_of_one_run_are_read_at_once(tmp_path: Path, monkeypatch: pytest.M
                 writer.add_scalar("loss", 2.0, session)
         with SummaryWriter(str(tmp_path / run_id)) as writer:
             writer.add_hparams({"params": 7}, {"final": 1.0}, name="hparams")
-    pieces = [piece.runs for piece in reading.stream([str(tmp_path)]) if piece.runs]
+    pieces = [piece.runs for piece in reading.stream(Sources.of(str(tmp_path))) if piece.runs]
     assert [[run.run_id for run in runs] for runs in pieces] == [["a"], ["b"]]
     for (run,) in pieces:
         assert run.config["params"] == 7
@@ -257,4 +258,4 @@ def test_two_runs_of_one_name_are_refused_wherever_they_are_read(
     histories(tmp_path / "x", "ab")
     histories(tmp_path / "y", "a", loss=1.0)
     with pytest.raises(InputError, match="both hold a run 'a', and they differ"):
-        list(reading.stream([str(tmp_path)]))
+        list(reading.stream(Sources.of(str(tmp_path))))

@@ -25,7 +25,7 @@ Made = Callable[[Path, bool], list[Note]]
 def read(folder: Path, mapping: str = "") -> list[Note]:
     config = folder.parent / f"{folder.name}.toml"
     config.write_text(mapping)
-    done = read_sources([folder], mapping=load_mapping(config))
+    done = read_sources([folder], load_mapping(config))
     return [*done.notes, *(note for run in done.runs for note in run.notes)]
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_cli.adapters import console_rows
+from scaling_cli.adapters.base import BY_WORDS, Adapter
 from scaling_cli.adapters.building import make_run, plain_number
 from scaling_cli.adapters.console_forms import FORMS, LN_2, SETTINGS, Form
 from scaling_cli.adapters.console_lines import (
@@ -40,8 +41,7 @@ from scaling_cli.quantities import counted
 from scaling_cli.records import Floats, Run
 from scaling_cli.steps import Points
 
-name = "console"
-only_histories = True  # no file of it is a table of settings
+NAME = "console"
 
 RANK, EPOCH = "\0rank", "epoch"
 # What holds no console log, whatever stands in it; `as_format=console` reads it nevertheless.
@@ -88,7 +88,7 @@ def recognises(path: Path, head: bytes) -> bool:
         return False
 
 
-def reads_with(path: Path, head: bytes, mapping: Mapping) -> bool:
+def is_declared(path: Path, head: bytes, mapping: Mapping) -> bool:
     """Whether a line of the mapping is in the file."""
     if not mapping.console or _binary(head) or suffix_of(path) in (".toml", ".py"):
         return False
@@ -113,7 +113,7 @@ def read(path: Path, source: str, mapping: Mapping) -> Iterator[Run]:
         form = _form(lines)
         log = None if form is None else _Log(lines, form)
     if form is not None and form.rows:
-        yield console_rows.read(name, stem_of(path), source, lines, settings_of(lines))
+        yield console_rows.read(NAME, stem_of(path), source, lines, settings_of(lines))
         return
     if form is None or log is None or not log.points:
         raise InputError(
@@ -509,7 +509,7 @@ class _Log:
                     " out",
                 )
             )
-        return make_run(name, run_id, source, config, points, notes)
+        return make_run(NAME, run_id, source, config, points, notes)
 
     def _side(self, placed: dict[str, str]) -> str:
         return "after them" if "before" in placed.values() else "before them"
@@ -573,3 +573,6 @@ class _Log:
                     )
                 )
         return points, notes
+
+
+ADAPTER = Adapter(NAME, recognises, read, order=BY_WORDS, declared=is_declared, only_histories=True)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from scaling_cli.adapters.base import BY_COLUMNS, Adapter
 from scaling_cli.adapters.files import read_bytes, stem_of, suffix_of, utf16
 from scaling_cli.adapters.shapes import Column, RawTable, text_column
 from scaling_cli.errors import InputError
@@ -16,7 +17,7 @@ from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
 from scaling_cli.records import Run
 
-name = "csv"
+NAME = "csv"
 
 _DELIMITERS = ",\t;|"
 _MISSING = ("NA", "N/A", "n/a", "#N/A", "null", "NULL", "None", "none", "-", "<NA>")
@@ -134,7 +135,7 @@ def _load(path: Path, source: str) -> RawTable:
         for i, column in enumerate(names)
         if not column.startswith("\0")
     }
-    return RawTable(name, source, stem_of(path), texts, rows, _typed, 2, notes)
+    return RawTable(NAME, source, stem_of(path), texts, rows, _typed, 2, notes)
 
 
 def _without_headers(arrow: Any, header: list[str]) -> tuple[Any, list[int]]:
@@ -184,3 +185,6 @@ def _typed(texts: Any) -> Column:
         column.values[:] = [_TRUTH.get(value) for value in column.values]
         return Column("bool", column.values, column.filled)
     return column
+
+
+ADAPTER = Adapter(NAME, recognises, read, order=BY_COLUMNS)

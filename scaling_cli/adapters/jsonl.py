@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling_cli.adapters.base import BY_LINES, Adapter
 from scaling_cli.adapters.building import (
     NUMBER_WORDS,
     Logged,
@@ -48,7 +49,7 @@ from scaling_cli.steps import (
     unrolled,
 )
 
-name = "jsonl"
+NAME = "jsonl"
 
 _ID_NAMES = ("run_id", "runid", "run", "run_name")
 _KINDS = ("_type", "type", "kind")
@@ -197,7 +198,7 @@ def _runs(
                 for key, value in row.items()
                 if value is not None and not (identity is not None and key in _ID_NAMES)
             }
-            yield make_run(name, run_id, source, config, {})
+            yield make_run(NAME, run_id, source, config, {})
         return
 
     drafts: dict[str, _Draft] = {}
@@ -379,7 +380,7 @@ def _made(
         notes.insert(0, Note.of("no_step_column", message))
     constant = {_config_key(key): value for key, value in logged.constants().items()}
     points = logged.points() | (points or {})
-    return make_run(name, run_id, source, {**constant, **config}, points, notes)
+    return make_run(NAME, run_id, source, {**constant, **config}, points, notes)
 
 
 def _whole(value: Any, source: str, number: int, step_name: str) -> tuple[int, int | None]:
@@ -537,3 +538,6 @@ def _forward(columns: list[Column], rows: int, stem: str) -> tuple[Labels, bool]
     for row, text in enumerate(texts.tolist()):
         code[row] = names.setdefault(text, len(names))
     return Labels(code, list(names)), bool(filled.all())
+
+
+ADAPTER = Adapter(NAME, recognises, read, order=BY_LINES)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from scaling_cli.adapters import sqlite
+from scaling_cli.adapters.base import BY_SIGNATURE, Adapter
 from scaling_cli.adapters.building import NUMBER_WORDS, make_run, moment, storable
 from scaling_cli.adapters.files import Found, read_bytes
 from scaling_cli.errors import InputError
@@ -26,7 +27,7 @@ from scaling_cli.notes import Note
 from scaling_cli.records import Run
 from scaling_cli.steps import Points
 
-name = "mlflow"
+NAME = "mlflow"
 
 _RUN_FILE = re.compile(r"(.*/)?([0-9a-f]{32})/(?:(metrics|params|tags)/(.+)|meta\.yaml)")
 _DATABASE = "mlflow.db"  # what MLflow calls it, for one that is not here to be looked into
@@ -84,7 +85,7 @@ class Recorded:
         config |= {
             key: value for key, text in self.params.items() if (value := setting(text)) is not None
         }
-        run = make_run(name, self.run_id, source, config | {"status": self.status}, self.points)
+        run = make_run(NAME, self.run_id, source, config | {"status": self.status}, self.points)
         return replace(
             run,
             name=storable(self.title or self.tags.get("mlflow.runName", "")) or run.name,
@@ -227,3 +228,6 @@ def _histories(database: sqlite3.Connection, runs: dict[str, Recorded]) -> None:
         if run_id in runs:
             steps, values = zip(*found, strict=True)
             runs[run_id].points[str(key)] = make_points(steps, values)
+
+
+ADAPTER = Adapter(NAME, recognises, read_together=read_together, order=BY_SIGNATURE)

@@ -18,14 +18,14 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from scaling_cli.adapters import mlflow
+from scaling_cli.adapters.base import Request, Service, Unchanged
 from scaling_cli.adapters.files import SourceFiles
-from scaling_cli.adapters.service import Request, Unchanged
 from scaling_cli.errors import InputError, UnreachableError, install
 from scaling_cli.notes import Note
 from scaling_cli.records import Run
 from scaling_cli.remote import without_secrets
 
-name = "mlflow-server"
+NAME = "mlflow-server"
 
 _SCHEME = "mlflow:"
 _RUNS_A_PAGE = 1000
@@ -89,7 +89,7 @@ def _served(uri: str, experiment: str, request: Request) -> Iterator[Run | Uncha
     request.expect(len(found))
     changed = []
     for run in found:
-        key = f"{mlflow.name}:{run.info.run_id}"
+        key = f"{mlflow.NAME}:{run.info.run_id}"
         if _cursor(run) and request.known.get(key) == _cursor(run):
             yield Unchanged(key)
         else:
@@ -171,3 +171,6 @@ def _reaching(shown: str) -> Iterator[None]:
         told = getattr(error, "error_code", type(error).__name__)
         mend = "Is it a tracking server, and does the client have its credentials?"
         raise UnreachableError(f"{shown} cannot be read ({told})", mend) from None
+
+
+SERVICE = Service(NAME, claims, fetch, install("mlflow"))

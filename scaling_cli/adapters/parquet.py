@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scaling_cli.adapters.base import BY_SIGNATURE, Adapter
 from scaling_cli.adapters.building import make_run, whole_steps
 from scaling_cli.adapters.files import Found, read_bytes, stem_of, suffix_of
 from scaling_cli.adapters.shapes import RawTable, one_array, typed_column
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from scaling_cli.mapping import Mapping
     from scaling_cli.records import Run
 
-name = "parquet"
+NAME = "parquet"
 
 _MAGIC = b"PAR1"
 _DEPTH = 16  # of structs in structs
@@ -76,7 +77,7 @@ def _runs(parts: Sequence[Found], mapping: Mapping) -> Iterator[Run]:
         raise InputError(f"{source} cannot be read: {error}", "Write it again.") from error
     if not table.num_rows:
         raise InputError(f"{source} has no rows", "Give a table with a row a point.")
-    made = RawTable(name, source, stem_of(parts[0].path), arrays, table.num_rows, typed_column)
+    made = RawTable(NAME, source, stem_of(parts[0].path), arrays, table.num_rows, typed_column)
     yield from _neptune(made) if set(arrays) >= _NEPTUNE else made.runs(mapping)
 
 
@@ -135,3 +136,6 @@ def _neptune(table: RawTable) -> Iterator[Run]:
         config = settings | ({"name": title} if title else {})
         config |= {"tags": settings["sys/tags"]} if "sys/tags" in settings else {}
         yield make_run(table.adapter, run_id, table.source, config, points)
+
+
+ADAPTER = Adapter(NAME, recognises, read_together=read_together, order=BY_SIGNATURE)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
+from scaling_cli.adapters.base import Adapter, Request, Service, Unchanged
 from scaling_cli.adapters.files import Found, SourceFiles, read_head
 from scaling_cli.adapters.joining import (
     Passed,
@@ -18,16 +19,14 @@ from scaling_cli.adapters.joining import (
     tells_of_training,
 )
 from scaling_cli.adapters.registry import (
-    Adapter,
-    FileAdapter,
-    FolderAdapter,
-    _adapter,
-    _recognised,
-    _service,
+    adapter_called,
     adapters,
-    said_of,
+    failure,
+    is_own,
+    recognised,
+    registered,
+    service_of,
 )
-from scaling_cli.adapters.service import Request, Unchanged
 from scaling_cli.adapters.unknown import hint, not_known
 from scaling_cli.errors import InputError, UnreachableError
 from scaling_cli.mapping import Mapping
@@ -36,7 +35,7 @@ from scaling_cli.progress import Progress
 from scaling_cli.quantities import counted
 from scaling_cli.records import Run
 from scaling_cli.remote import without_secrets
-from scaling_cli.selection import Selection
+from scaling_cli.sources import Place, Sources
 from scaling_cli.steps import on_own_step
 
 # Bytes of files that are read before their runs are handed on: 1 to 2 s of CSV or event files.
@@ -53,6 +52,9 @@ _TABLES = ("csv:", "jsonl:", "parquet:")  # what may hold anything
 Part = dict[str, list[Found]]  # files by the name of their adapter
 
 
+Held = tuple[PurePath, str, list[Run]]  # where runs were read, what that is called, and the runs
+
+
 Cursors = dict[str, str]  # run_key -> what its service said of its state
 
 
@@ -67,36 +69,32 @@ class Ingested:
 
 
 def stream(
-    sources: Sequence[str],
-    as_format: str | None = None,
+    sources: Sources,
     mapping: Mapping | None = None,
-    group: str | None = None,
-    select: Selection | None = None,
     known: Cursors | None = None,
     progress: Progress | None = None,
-    meta: str | None = None,
 ) -> Iterator[Ingested]:
     """What the sources hold, piece by piece as it is read: some files at a time, and each run of a
     service as it arrives. `known` are the cursors of the stored runs."""
     progress = progress or Progress()
-    asked = Request(
-        mapping or Mapping(), select or Selection(), known or {}, expect=progress.expect
-    )
-    claimed = {source: service for source in sources if (service := _service(source)) is not None}
-    files = [source for source in sources if source not in claimed]
+    asked = Request(mapping or Mapping(), sources.select, known or {}, expect=progress.expect)
+    claimed = {
+        place: service for place in sources.places if (service := service_of(place)) is not None
+    }
+    files = tuple(place for place in sources.places if place not in claimed)
     if files or not claimed:
-        if asked.select:
+        if sources.select:
             raise InputError(
                 f"{', '.join(map(without_secrets, files))}: files cannot be filtered as they are"
                 " read",
                 "Filter what is in the store instead: `scalefit runs` takes `where=`.",
             )
-        for piece in _read_pieces(files, as_format, asked.mapping, group, meta):
+        for piece in _read_pieces(replace(sources, places=files), asked.mapping):
             progress.arrived(len(piece.runs), sum(map(_rows, piece.runs)))
             yield piece
     noted: list[tuple[str, Note]] = []
-    for source, service in claimed.items():
-        for item in service.fetch(source, asked):
+    for place, service in claimed.items():
+        for item in _fetched(service, place, asked):
             if isinstance(item, Note):
                 noted.append(("", item))
             elif isinstance(item, Unchanged):
@@ -106,9 +104,23 @@ def stream(
                 noted += [(item.run_id, note) for note in item.notes]
                 progress.arrived(1, _rows(item))
                 run = on_own_step(item, mapped_step(asked.mapping))
-                yield Ingested((run if group is None else replace(run, group=group),))
+                yield Ingested((_grouped(run, sources.group),))
     if noted:
         yield Ingested((), gather(noted))
+
+
+def _fetched(service: Service, place: str, asked: Request) -> Iterator[Run | Unchanged | Note]:
+    try:
+        yield from service.fetch(place, asked)
+    except UnreachableError:
+        raise
+    except Exception as caught:
+        error = failure(service, without_secrets(place), caught)
+        raise error from (None if error is caught else caught)
+
+
+def _grouped(run: Run, group: str | None) -> Run:
+    return run if group is None else replace(run, group=group)
 
 
 def _rows(run: Run) -> int:
@@ -116,29 +128,20 @@ def _rows(run: Run) -> int:
 
 
 def read_sources(
-    paths: Iterable[str | Path],
-    as_format: str | None = None,
+    sources: Sources | Place | Iterable[Place],
     mapping: Mapping | None = None,
-    group: str | None = None,
-    meta: str | None = None,
 ) -> Ingested:
     """The runs of files and folders. A folder is walked; what no adapter knows in it is passed
-    over, but a file that was named has to be readable. `meta` is a table with a row for each run,
-    by id or by name, that holds their settings."""
-    pieces = list(_read_pieces(paths, as_format, mapping or Mapping(), group, meta))
+    over, but a file that was named has to be readable."""
+    pieces = list(_read_pieces(Sources.of(sources), mapping or Mapping()))
     runs = sorted((run for piece in pieces for run in piece.runs), key=lambda run: run.run_key)
     return Ingested(tuple(runs), tuple(note for piece in pieces for note in piece.notes))
 
 
-def _read_pieces(
-    paths: Iterable[str | Path],
-    as_format: str | None,
-    mapping: Mapping,
-    group: str | None,
-    meta: str | None,
-) -> Iterator[Ingested]:
+def _read_pieces(sources: Sources, mapping: Mapping) -> Iterator[Ingested]:
     """The runs, some files at a time, and the notes on all of them at the end."""
-    forced = _adapter(as_format) if as_format else None
+    forced = None if sources.as_format is None else adapter_called(sources.as_format)
+    meta = sources.meta
     notes: list[Note] = []
     lost: list[Note] = []
     joining: list[Note] = []
@@ -147,10 +150,9 @@ def _read_pieces(
     passed: Passed = {}
     data: dict[str, None] = {}  # files in folders that hold tables and no runs
     walked: set[str] = set()
-    named = [str(path) for path in paths]
     rows = None if meta is None else _meta_rows(meta, mapping)
     with SourceFiles() as door:
-        files = _by_adapter(door.find(named), forced, mapping, notes)
+        files = _by_adapter(door.find(sources.places), forced, mapping, notes)
         if door.stores:
             notes.append(_own_stores(door.stores))
         lost += [Note.of("unreadable", f"{what} (left out)") for what in door.unreadable]
@@ -170,7 +172,7 @@ def _read_pieces(
             if rows is not None:
                 joined = _join_meta(joined, rows, undescribed)
             found = sorted(_unique(joined, passed), key=lambda run: run.run_key)
-            found = found if group is None else [replace(run, group=group) for run in found]
+            found = [_grouped(run, sources.group) for run in found]
             # A note on a whole file hangs on its first run, and names the file itself.
             noted += [
                 (run.run_key, "" if note.message.startswith(run.source) else run.run_id, note)
@@ -178,14 +180,14 @@ def _read_pieces(
                 for note in run.notes
             ]
             yield Ingested(tuple(found))
-    notes += (*gather(("", note) for note in lost), *joining)
+    notes += (*registered().notes, *gather(("", note) for note in lost), *joining)
     if data:
         notes.append(_passed_as_data(list(data)))
     if not passed:
         told = "".join(f"; {note.message}" for note in notes)
+        named = ", ".join(map(without_secrets, sources.places)) or "no source"
         raise InputError(
-            f"{', '.join(map(without_secrets, named)) or 'no source'}: there are no runs to"
-            f" read{told}",
+            f"{named}: there are no runs to read{told}",
             "Give files of run logs, or a folder of them.",
         )
     if undescribed:
@@ -225,11 +227,11 @@ def _parts(files: Part, mapping: Mapping) -> list[Part]:
     with tempfile.TemporaryDirectory(prefix="scalefit-") as folder:
         for name, found in files.items():
             adapter = adapters()[name]
-            if not isinstance(adapter, FolderAdapter):
+            if adapter.read_together is None:
                 apart += [(name, [file]) for file in found]
                 tables = [file for file in found if _may_be_table(adapter, file, mapping, folder)]
-            elif hasattr(adapter, "apart"):
-                apart += [(name, part) for part in adapter.apart(found)]
+            elif adapter.apart is not None:
+                apart += [(name, part) for part in _told_apart(adapter, found)]
                 tables = []
             else:
                 apart.append((name, found))
@@ -245,11 +247,21 @@ def _parts(files: Part, mapping: Mapping) -> list[Part]:
     return [*alone, together] if together else alone
 
 
-def _may_be_table(adapter: FileAdapter, file: Found, mapping: Mapping, folder: str) -> bool:
+def _told_apart(adapter: Adapter, found: list[Found]) -> list[list[Found]]:
+    """The files in parts; in one where another's adapter fails to part them."""
+    try:
+        return [found] if adapter.apart is None else adapter.apart(found)
+    except Exception:
+        if is_own(adapter):
+            raise
+        return [found]
+
+
+def _may_be_table(adapter: Adapter, file: Found, mapping: Mapping, folder: str) -> bool:
     """Whether the first bytes of a file show runs of one row only, or cannot be told."""
     head = read_head(file.path, file.source)[:_PROBE_BYTES]
     whole = len(head) < _PROBE_BYTES
-    if getattr(adapter, "only_histories", False):
+    if adapter.only_histories or adapter.read is None:
         return False
     if b"\0" in head:
         return True
@@ -279,8 +291,10 @@ def _by_adapter(
         if real in seen:
             continue
         seen.add(real)
-        adapter = _recognised(file, head, forced, mapping, notes)
-        if not head and not (file.walked and isinstance(adapter, FolderAdapter)):
+        adapter = recognised(file, head, forced, mapping, notes)
+        if not head and not (
+            file.walked and adapter is not None and adapter.read_together is not None
+        ):
             if not file.walked:
                 raise InputError(f"{file.source} is empty", "Give a file that holds runs.")
             message = f"{file.source} is empty and passed over"
@@ -299,42 +313,72 @@ def _by_adapter(
     return files
 
 
-def _read(
-    files: dict[str, list[Found]], mapping: Mapping
-) -> tuple[list[tuple[PurePath, str, list[Run]]], list[Note]]:
-    """What the files hold: where and what it is called, and the runs; and notes on files that hold
-    none."""
-    read: list[tuple[PurePath, str, list[Run]]] = []
+def _read(files: Part, mapping: Mapping) -> tuple[list[Held], list[Note]]:
+    """What the files hold, and notes on files that hold none."""
+    read: list[Held] = []
     lost: list[Note] = []
-    for name, found_files in files.items():
-        adapter = adapters()[name]
-        if isinstance(adapter, FolderAdapter):
-            together: dict[str, list[Run]] = {}
-            for item in adapter.read_together(found_files, mapping):
-                if isinstance(item, Note):
-                    lost.append(item)
-                else:
-                    run = on_own_step(item, mapped_step(mapping))
-                    together.setdefault(run.source, []).append(run)
-            read += [(PurePath(source), source, runs) for source, runs in together.items()]
+    for name, found in files.items():
+        if adapters()[name].read_together is None:
+            read += _read_each(adapters()[name], found, mapping, lost)
         else:
-            for file in found_files:
-                try:
-                    runs = [
-                        on_own_step(run, mapped_step(mapping))
-                        for run in adapter.read(file.path, file.source, mapping)
-                    ]
-                except Exception as caught:
-                    if isinstance(caught, UnreachableError) and not file.walked:
-                        raise
-                    error = said_of(adapter, file.source, caught)
-                    if not file.walked:
-                        raise error from (None if error is caught else caught)
-                    # One bad file of a folder does not keep the others out.
-                    lost.append(Note.of("unreadable", f"{error.what} (left out)"))
-                else:
-                    read.append((PurePath(file.source), file.source, runs))
+            read += _read_together(adapters()[name], found, mapping, lost)
     return read, lost
+
+
+def _read_each(
+    adapter: Adapter, files: list[Found], mapping: Mapping, lost: list[Note]
+) -> Iterator[Held]:
+    """The runs of each file; one bad file of a folder does not keep the others out."""
+    assert adapter.read is not None
+    for file in files:
+        try:
+            runs = [
+                on_own_step(run, mapped_step(mapping))
+                for run in adapter.read(file.path, file.source, mapping)
+            ]
+        except Exception as caught:
+            if isinstance(caught, UnreachableError) and not file.walked:
+                raise
+            lost.append(_left_out(adapter, [file], caught))
+        else:
+            yield PurePath(file.source), file.source, runs
+
+
+def _read_together(
+    adapter: Adapter, files: list[Found], mapping: Mapping, lost: list[Note]
+) -> list[Held]:
+    """The runs of files that are read at once. Where another's adapter fails on them, its parts are
+    read one by one, and those that it fails on are left out."""
+    assert adapter.read_together is not None
+    together: dict[str, list[Run]] = {}
+    notes = []
+    try:
+        for item in adapter.read_together(files, mapping):
+            if isinstance(item, Note):
+                notes.append(item)
+            else:
+                run = on_own_step(item, mapped_step(mapping))
+                together.setdefault(run.source, []).append(run)
+    except Exception as caught:
+        if is_own(adapter) or isinstance(caught, UnreachableError):
+            raise
+        parts = _told_apart(adapter, files)
+        if len(parts) > 1:
+            return [h for part in parts for h in _read_together(adapter, part, mapping, lost)]
+        lost.append(_left_out(adapter, files, caught))
+        return []
+    lost += notes
+    return [(PurePath(source), source, runs) for source, runs in together.items()]
+
+
+def _left_out(adapter: Adapter, files: list[Found], caught: Exception) -> Note:
+    """A note on files of a folder that cannot be read; an error where one was named."""
+    more = f" and {counted(len(files) - 1, 'more file')}" if len(files) > 1 else ""
+    error = failure(adapter, f"{files[0].source}{more}", caught)
+    if not all(file.walked for file in files):
+        raise error from (None if error is caught else caught)
+    code = "unreadable" if error is caught else "adapter_failed"
+    return Note.of(code, f"{error.what} (left out)")
 
 
 def mapped_step(mapping: Mapping) -> str | None:
@@ -373,7 +417,7 @@ def _own_stores(folders: list[str]) -> Note:
 
 def _meta_rows(meta: str, mapping: Mapping) -> dict[str, Run]:
     rows: dict[str, Run] = {}
-    for row in read_sources([meta], mapping=mapping).runs:
+    for row in read_sources(meta, mapping).runs:
         for key in {row.run_id, row.name}:
             if rows.setdefault(key, row) is not row:
                 raise InputError(

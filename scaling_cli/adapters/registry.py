@@ -1,124 +1,131 @@
-"""Every adapter and service by name, our own and those of other packages."""
+"""Every adapter and service by name, our own and those of other packages.
+
+Of our own, each file of this folder with an `ADAPTER` or a `SERVICE` is found.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast, runtime_checkable
+from pkgutil import iter_modules
+from typing import Any, NamedTuple
 
+import scaling_cli.adapters as own
+from scaling_cli.adapters.base import Adapter, Service
 from scaling_cli.adapters.files import Found
-from scaling_cli.adapters.service import Service
 from scaling_cli.errors import InputError, ScalefitError
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
-from scaling_cli.records import Run
 from scaling_cli.spelling import near
 
 ENTRY_POINTS = "scalefit.adapters"
 
 
-class _Named(Protocol):
-    """`recognises` judges by the name and the first bytes."""
-
-    @property
-    def name(self) -> str: ...
-
-    def recognises(self, path: Path, head: bytes) -> bool: ...
-
-
-class FileAdapter(_Named, Protocol):
-    """`read` yields every run of a file, with `source` as what to call the file in runs and
-    messages."""
-
-    def read(self, path: Path, source: str, mapping: Mapping) -> Iterator[Run]: ...
-
-
-@runtime_checkable
-class FolderAdapter(_Named, Protocol):
-    """`read_together` is given all its files at once, for runs that lie in several. It yields runs,
-    whose source is a path, and notes on what holds none. With a function `apart`, which parts the
-    files so that none of their runs lies in two parts, it is given one part at a time."""
-
-    def read_together(self, files: Sequence[Found], mapping: Mapping) -> Iterator[Run | Note]: ...
-
-
-Adapter = FileAdapter | FolderAdapter
+class _Registered(NamedTuple):
+    adapters: dict[str, Adapter]
+    services: dict[str, Service]
+    packages: dict[str, str]  # of what other packages add: name -> the entry point's value
+    notes: tuple[Note, ...]  # on what could not be loaded
 
 
 @cache
-def adapters() -> dict[str, Adapter]:
-    """Every adapter of files by name, those that are surest of their files first."""
-    found = [
-        _own(module)
-        for module in (
-            "tensorboard",
-            "wandb_offline",
-            "trainer_state",
-            "mlflow",
-            "trackio",
-            "parquet",
-        )
-    ]
-    found += [cast(Adapter, item) for item in third_party() if not isinstance(item, Service)]
-    found += [_own(module) for module in ("jsonl", "console", "delimited")]
-    return {adapter.name: adapter for adapter in found}
+def registered() -> _Registered:
+    found = _Registered({}, {}, {}, ())
+    declared = list(_own())
+    notes: list[Note] = []
+    for point in _entry_points():
+        try:
+            loaded = point.load()
+            loaded = getattr(loaded, "ADAPTER", getattr(loaded, "SERVICE", loaded))
+            if not isinstance(loaded, Adapter | Service):
+                raise TypeError(f"{type(loaded).__name__} is no Adapter and no Service")
+            if loaded.name in {each.name for each in declared}:
+                raise ValueError(f"{loaded.name!r} is there already")
+        except Exception as caught:
+            message = (
+                f"the adapter {point.name} ({point.value}) of another package cannot be used"
+                f" ({_said(caught)})"
+            )
+            notes.append(Note.of("adapter_failed", message))
+        else:
+            declared.append(loaded)
+            found.packages[loaded.name] = point.value
+    for each in sorted(declared, key=lambda each: getattr(each, "order", 0)):
+        kept: dict[str, Any] = found.adapters if isinstance(each, Adapter) else found.services
+        kept[each.name] = each
+    return found._replace(notes=tuple(notes))
 
 
-@cache
-def services() -> tuple[Service, ...]:
-    """Every adapter of a service."""
-    own = ("wandb_online", "mlflow_server")
-    found = [cast(Service, import_module(f"{__package__}.{module}")) for module in own]
-    return (*found, *(item for item in third_party() if isinstance(item, Service)))
+def _own() -> Iterator[Adapter | Service]:
+    for module in iter_modules(own.__path__):
+        loaded = import_module(f"{own.__name__}.{module.name}")
+        for declared in (getattr(loaded, "ADAPTER", None), getattr(loaded, "SERVICE", None)):
+            if declared is not None:
+                yield declared
 
 
-def _own(module: str) -> Adapter:
-    return cast(Adapter, import_module(f"{__package__}.{module}"))
-
-
-@cache
-def third_party() -> list[object]:
-    """The adapters of other packages."""
+def _entry_points() -> Any:
     from importlib.metadata import entry_points
 
-    return [point.load() for point in entry_points(group=ENTRY_POINTS)]
+    return entry_points(group=ENTRY_POINTS)
 
 
-def _service(source: str) -> Service | None:
-    return next((service for service in services() if service.claims(source)), None)
+def adapters() -> dict[str, Adapter]:
+    """Every adapter of files by name, those that are surest of their files first."""
+    return registered().adapters
 
 
-def _adapter(name: str) -> Adapter:
+def services() -> dict[str, Service]:
+    return registered().services
+
+
+def service_of(place: str) -> Service | None:
+    """The service that claims a source."""
+    return next((service for service in services().values() if service.claims(place)), None)
+
+
+def adapter_called(name: str) -> Adapter:
     if name not in adapters():
         known = f"There are {', '.join(adapters())}."
         raise InputError(f"`as_format=` {name}: no such format", near(name, adapters()) or known)
     return adapters()[name]
 
 
-def _recognised(
+def recognised(
     file: Found, head: bytes, forced: Adapter | None, mapping: Mapping, notes: list[Note]
 ) -> Adapter | None:
     """The adapter of a file. What a project's mapping declares goes before what is known. An
     adapter of another package that fails to judge passes the file on, and is named in `notes`."""
-    if mapping.console and forced is None:
-        console = adapters()["console"]
-        if console.reads_with(file.path, head, mapping):  # type: ignore[union-attr]
-            return console
     if forced is not None and not file.walked:
         return forced
-    for adapter in adapters().values() if forced is None else (forced,):
-        try:
-            if adapter.recognises(file.path, head):
-                return adapter
-        except Exception as caught:
-            notes.append(Note.of("unreadable", said_of(adapter, file.source, caught).what))
+    for judges in (_is_declared, _is_recognised) if forced is None else (_is_recognised,):
+        for adapter in adapters().values() if forced is None else (forced,):
+            try:
+                if judges(adapter, file.path, head, mapping):
+                    return adapter
+            except Exception as caught:
+                notes.append(Note.of("adapter_failed", failure(adapter, file.source, caught).what))
     return None
 
 
-def said_of(adapter: Adapter, source: str, caught: Exception) -> ScalefitError:
-    """What an adapter raised over a file, as an error that names both. Our own say it already."""
+def _is_declared(adapter: Adapter, path: Path, head: bytes, mapping: Mapping) -> bool:
+    return adapter.declared is not None and adapter.declared(path, head, mapping)
+
+
+def _is_recognised(adapter: Adapter, path: Path, head: bytes, mapping: Mapping) -> bool:
+    return adapter.recognises(path, head)
+
+
+def is_own(adapter: Adapter | Service) -> bool:
+    """Whether an adapter is one of this package."""
+    return adapter.name not in registered().packages
+
+
+def failure(adapter: Adapter | Service, source: str, caught: Exception) -> ScalefitError:
+    """What an adapter raised over a source, as an error that names both. Our own say it already:
+    what else they raise is a fault of this package, and raised."""
     if isinstance(caught, ScalefitError):
         return caught
     if isinstance(caught, MemoryError):
@@ -127,14 +134,19 @@ def said_of(adapter: Adapter, source: str, caught: Exception) -> ScalefitError:
         )
     if is_own(adapter):
         raise caught
-    told = f"{type(caught).__name__}: {caught}".strip().removesuffix(":")
+    if isinstance(caught, ModuleNotFoundError) and adapter.install:
+        return InputError(
+            f"{source}: its adapter {adapter.name!r} needs a package that is not here"
+            f" ({caught.name})",
+            f"Install it: {adapter.install}",
+        )
+    package = registered().packages[adapter.name]
     return InputError(
-        f"{source}: its adapter {adapter.name!r}, of another package, failed ({told})",
+        f"{source}: its adapter {adapter.name!r} ({package}), of another package, failed"
+        f" ({_said(caught)})",
         "Tell those who made the adapter, or say another format by `as_format=`.",
     )
 
 
-def is_own(adapter: object) -> bool:
-    """Whether an adapter is one of this package."""
-    module = getattr(adapter, "__name__", "") or type(adapter).__module__
-    return str(module).startswith(f"{__package__}.")
+def _said(caught: Exception) -> str:
+    return f"{type(caught).__name__}: {caught}".strip().removesuffix(":")

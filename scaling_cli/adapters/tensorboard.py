@@ -21,6 +21,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling_cli.adapters.base import BY_SIGNATURE, Adapter
 from scaling_cli.adapters.building import first_text, flattened, make_run, moment, plain_number
 from scaling_cli.adapters.crc32c import FRONT, crc32c, masked
 from scaling_cli.adapters.files import Found, reading, run_folder
@@ -43,7 +44,7 @@ from scaling_cli.records import Floats, Run, Status
 from scaling_cli.spelling import spelled
 from scaling_cli.steps import Points, drop_from, join
 
-name = "tensorboard"
+NAME = "tensorboard"
 
 _PIECE = 1 << 23  # bytes read at a time: about 150,000 scalars
 _COMPARED = 1 << 18  # bytes compared at a time: they stay in the processor's cache
@@ -180,7 +181,7 @@ class _Log:
             told = "".join(f"; {note.message}" for note in self.notes)
             return Note.of("no_points", f"{self.source} holds no scalars{told}")
         run = make_run(
-            name, run_folder(folder, self.root), self.source, self.config, self.points, self.notes
+            NAME, run_folder(folder, self.root), self.source, self.config, self.points, self.notes
         )
         called = run.name if run.name != run.run_id else first_text(self.config, ("run_id",))
         status: Status = "failed" if self.failed else "unfinished" if self.cut else run.status
@@ -533,3 +534,6 @@ def _integers(value: Ints, dtype: Ints) -> Floats:
     bits = (value & 0xFFFF).astype(np.uint32)
     found = np.where(dtype == _BFLOAT16, (bits << 16).view(np.float32), found)
     return np.where(dtype == _HALF, bits.astype(np.uint16).view(np.float16), found)
+
+
+ADAPTER = Adapter(NAME, recognises, read_together=read_together, apart=apart, order=BY_SIGNATURE)

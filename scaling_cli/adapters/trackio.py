@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from scaling_cli.adapters import sqlite
+from scaling_cli.adapters.base import BY_SIGNATURE, Adapter
 from scaling_cli.adapters.building import Logged, flattened, make_run, storable
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
 from scaling_cli.records import Run
 
-name = "trackio"
+NAME = "trackio"
 
 
 def recognises(path: Path, head: bytes) -> bool:
@@ -61,10 +62,10 @@ def read(path: Path, source: str, mapping: Mapping) -> Iterator[Run]:
         if damage:
             notes.append(Note.of("damaged", f"{source}: {damage}; the rest is read"))
         config = draft.logged.constants() | config
-        run = make_run(name, run_id, source, config, draft.logged.points(), notes)
+        run = make_run(NAME, run_id, source, config, draft.logged.points(), notes)
         yield replace(
             run,
-            run_key=f"{name}:{storable(path.stem)}/{run.run_id}",
+            run_key=f"{NAME}:{storable(path.stem)}/{run.run_id}",
             name=storable(draft.name) or run.name,
             group=storable(str(group)) or run.group,
             created_at=storable(str(began)) or run.created_at,
@@ -88,3 +89,6 @@ def _rows(
         except (ValueError, TypeError, RecursionError):
             row = None
         yield str(run_id), str(title or ""), number, row if isinstance(row, dict) else None
+
+
+ADAPTER = Adapter(NAME, recognises, read, order=BY_SIGNATURE)

@@ -12,13 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from scaling_cli.adapters.base import BY_SIGNATURE, Adapter
 from scaling_cli.adapters.building import Logged, flattened, make_run
 from scaling_cli.adapters.files import Found, read_bytes, run_folder, suffix_of
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
 from scaling_cli.records import Run
 
-name = "trainer-state"
+NAME = "trainer-state"
 
 _CHECKPOINT = re.compile(r"checkpoint-\d+")
 _COUNTS = ("total_flos", "num_input_tokens_seen")  # 0 where the Trainer was not told to count
@@ -77,10 +78,13 @@ def _run(found: Found, run_id: str, last: int, state: dict[str, Any]) -> Run:
         for key, value in state.items()
         if isinstance(value, (int, float, str)) and not (key in _COUNTS and value == 0)
     }
-    run = make_run(name, run_id, found.source, config, logged.points(), notes)
+    run = make_run(NAME, run_id, found.source, config, logged.points(), notes)
     wanted = state.get("max_steps")
     control = dict(flattened(state)).get(
         "stateful_callbacks.TrainerControl.args.should_training_stop"
     )
     stopped = isinstance(wanted, int) and last < wanted and control is not True
     return replace(run, status="unfinished" if stopped else run.status)
+
+
+ADAPTER = Adapter(NAME, recognises, read_together=read_together, order=BY_SIGNATURE)

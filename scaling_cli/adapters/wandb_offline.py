@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from scaling_cli.adapters.base import BY_SIGNATURE, Adapter
 from scaling_cli.adapters.building import Logged, flattened, make_run, moment
 from scaling_cli.adapters.files import Found, reading
 from scaling_cli.adapters.wandb_runs import settings
@@ -26,7 +27,7 @@ from scaling_cli.notes import Note
 from scaling_cli.records import Floats, Run, Status
 from scaling_cli.steps import Points, in_sessions, join
 
-name = "wandb-offline"
+NAME = "wandb-offline"
 
 _BLOCK = 1 << 15
 _PIECE = _BLOCK << 8  # bytes read at a time
@@ -78,7 +79,7 @@ def _run(run_key: str, parts: Sequence[_File]) -> Run:
     points, joining = in_sessions([part.points() for part in parts], declared)
     notes += joining
     last = parts[-1]
-    run = make_run(name, last.run_id, last.source, config, points, notes)
+    run = make_run(NAME, last.run_id, last.source, config, points, notes)
     return replace(
         run,
         run_key=run_key,
@@ -331,3 +332,6 @@ def _decoded(content: bytes) -> Any:
         return json.loads(content)
     except (ValueError, RecursionError):
         return None
+
+
+ADAPTER = Adapter(NAME, recognises, read_together=read_together, apart=apart, order=BY_SIGNATURE)

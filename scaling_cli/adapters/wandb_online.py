@@ -25,18 +25,18 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
+from scaling_cli.adapters.base import Request, Service, Unchanged
 from scaling_cli.adapters.building import Logged, flattened, make_run, moment, status_of
-from scaling_cli.adapters.service import Request, Unchanged
 from scaling_cli.adapters.wandb_runs import declared_steps, settings
 from scaling_cli.adapters.wire import Ints
 from scaling_cli.errors import InputError, UnreachableError, install
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats, Run
 from scaling_cli.remote import without_secrets
-from scaling_cli.selection import Selection
+from scaling_cli.sources import Selection
 from scaling_cli.steps import Points, join, on_own_step
 
-name = "wandb"
+NAME = "wandb"
 
 PREFIX = "wandb:"
 HOSTS = ("wandb.ai", "wandb.io", "forge.coreweave.com")
@@ -297,7 +297,7 @@ def _read(client: _Client, place: _Place, run: Any) -> Run:
     summary = {key: value for key, value in run.summary_metrics.items() if not _is_media(value)}
     config = settings(logged, points, flattened(summary), flattened(run.config), labels)
     key = place.run_key(run)
-    made = make_run(name, run.id, key, config, points, notes)
+    made = make_run(NAME, run.id, key, config, points, notes)
     made = on_own_step(made, declared=declared_steps(_said(run, "rawconfig")))
     return replace(
         made,
@@ -543,3 +543,6 @@ def _told(error: Exception) -> str:
 
 def _host(url: str) -> str:
     return urlsplit(url).hostname or "" if re.match("https?://", url) else ""
+
+
+SERVICE = Service(NAME, claims, fetch, install("wandb"))

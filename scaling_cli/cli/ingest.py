@@ -19,7 +19,7 @@ from scaling_cli.cli.common import (
     say_notes,
 )
 from scaling_cli.progress import Progress
-from scaling_cli.selection import Selection
+from scaling_cli.sources import Selection, Sources
 
 
 @command
@@ -74,15 +74,16 @@ def ingest(
     from scaling_cli.report.stores import ingest_tables, preview_tables
 
     select = Selection(filter, tuple(many(tag or [])), sweep)
+    asked = Sources(tuple(sources), as_format, group, select, meta)
     if dry_run:
-        seen = open_project(store, config).preview(sources, as_format, group, select, meta)
+        seen = open_project(store, config).preview(asked)
         say_notes(seen.notes)
         answer(as_json, seen.to_json(), lambda: preview_tables(seen))
         return
     with _Bar() if sys.stderr.isatty() else _Count() as progress:
         try:
             project = open_project(store, config)
-            done = project.ingest(sources, as_format, group, select, progress, meta, again=again)
+            done = project.ingest(asked, progress, again=again)
         except KeyboardInterrupt:
             progress.close()
             say(

@@ -36,11 +36,13 @@ def init(
 
     Example: scalefit init sample_runs -o -
     """
+    from scaling_cli.sources import Sources
     from scaling_cli.suggest import suggest
 
     if output != "-" and Path(output).exists():
         raise InputError(f"{output} is there already", "Name another by -o, or -o - to print.")
-    lines = suggest(sources, as_format, meta).splitlines(keepends=True)
+    asked = Sources(tuple(sources), as_format, meta=meta)
+    lines = suggest(asked).splitlines(keepends=True)
     text = "".join(as_flags(line) if line.startswith("#") else line for line in lines)
     if output != "-":
         write_text(output, text)

@@ -194,13 +194,13 @@ def test_a_line_of_ones_own_is_said_in_the_mapping(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no format that is known"):
         read_sources([tmp_path / "odd.log"])
     own = ("@{step}> L={train_loss} ({tokens_each} tok)", "~ held out {val_loss}")
-    (run,) = read_sources([tmp_path], mapping=Mapping(console=own)).runs
+    (run,) = read_sources([tmp_path], Mapping(console=own)).runs
     assert run.series["train_loss"].steps.tolist() == list(range(0, 50, 10))
     assert run.series["val_loss"].steps.tolist() == [40]
     assert set(run.series["tokens_each"].values) == {2000}
     for wrong in ("step {step", "{step} {step}", "loss {loss}", "{*} x"):
         with pytest.raises(InputError, match=r"\[console\] line"):
-            read_sources([tmp_path], mapping=Mapping(console=(wrong,)))
+            read_sources([tmp_path], Mapping(console=(wrong,)))
 
 
 def test_a_mixed_folder_reads_its_logs_and_counts_the_rest(tmp_path: Path) -> None:

@@ -14,13 +14,14 @@ from scaling_cli.adapters.reading import Ingested, read_sources
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping
 from scaling_cli.records import Run
+from scaling_cli.sources import Sources
 
 
 def ingest(
     tmp_path: Path, text: str, name: str = "t.csv", mapping: Mapping | None = None
 ) -> Ingested:
     (tmp_path / name).write_text(text)
-    return read_sources([tmp_path / name], mapping=mapping)
+    return read_sources([tmp_path / name], mapping)
 
 
 def points(run: Run, metric: str) -> list[tuple[int, float]]:
@@ -140,7 +141,7 @@ def test_a_chart_export_takes_the_settings_of_the_table_that_is_named(tmp_path: 
     head = '"Name","State","Tags","Created","params","val/loss"\n'
     row = '"{}","{}","x, y","2026-01-02T03:04:05.000Z","{}","1.5"\n'
     (runs / "runs.csv").write_text(head + row.format("a", "crashed", 100) + row.format("b", "", 7))
-    found = read_sources([tmp_path / "chart.csv"], meta=str(runs / "runs.csv"))
+    found = read_sources(Sources.of([tmp_path / "chart.csv"], meta=str(runs / "runs.csv")))
     a, b, c = found.runs
     assert (a.config["params"], a.status, a.tags) == (100, "failed", ("x", "y"))
     assert (b.config["params"], c.config) == (7, {})
@@ -148,7 +149,7 @@ def test_a_chart_export_takes_the_settings_of_the_table_that_is_named(tmp_path: 
     assert "run_not_described" in codes(found)
     (runs / "runs.csv").write_text(head + row.format("a", "", 1) + row.format("a", "", 2))
     with pytest.raises(InputError, match=r"runs\.csv: two rows are named 'a'"):
-        read_sources([tmp_path / "chart.csv"], meta=str(runs / "runs.csv"))
+        read_sources(Sources.of([tmp_path / "chart.csv"], meta=str(runs / "runs.csv")))
 
 
 def test_a_table_beside_the_histories_describes_them(tmp_path: Path) -> None:

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from scaling_cli.adapters import mlflow_server
+from scaling_cli.adapters.base import Request, Unchanged
 from scaling_cli.adapters.mlflow_server import fetch
 from scaling_cli.adapters.reading import read_sources
-from scaling_cli.adapters.service import Request, Unchanged
 from scaling_cli.errors import InputError, UnreachableError
 from scaling_cli.records import Run
-from scaling_cli.selection import Selection
+from scaling_cli.sources import Selection
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")

@@ -66,7 +66,7 @@ def test_two_columns_that_may_be_the_step_are_asked_about(tmp_path: Path) -> Non
     with pytest.raises(InputError, match=r"more than one .* step: clicks, turns") as caught:
         read_sources([table(tmp_path / "b.csv", text)])
     assert '[columns] step = "clicks"' in str(caught.value.mend)
-    (run,) = read_sources([tmp_path / "b.csv"], mapping=Mapping(columns={"step": "turns"})).runs
+    (run,) = read_sources([tmp_path / "b.csv"], Mapping(columns={"step": "turns"})).runs
     assert steps(run, "loss")[-1] == 56
 
 
@@ -157,7 +157,7 @@ def test_data_in_a_folder_is_passed_over_and_counted(tmp_path: Path) -> None:
     assert len(read_sources([tmp_path / "a" / "scores.csv"]).runs) == 2  # it was named
     mapped = Mapping(columns={"accuracy": "score"})
     with pytest.raises(InputError, match="both hold a run 'scores-1'"):
-        read_sources([tmp_path], mapping=mapped)
+        read_sources([tmp_path], mapped)
 
 
 def test_a_store_of_our_own_in_a_folder_is_passed_over(tmp_path: Path) -> None:

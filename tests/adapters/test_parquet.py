@@ -16,6 +16,7 @@ from pyarrow import parquet
 from scaling_cli.adapters.reading import Ingested, read_sources
 from scaling_cli.errors import InputError
 from scaling_cli.records import Run
+from scaling_cli.sources import Sources
 
 
 def ingest(tmp_path: Path, table: pa.Table, name: str = "t.parquet") -> Ingested:
@@ -170,7 +171,7 @@ def test_a_bomb_is_refused(tmp_path: Path) -> None:
         pa.compress(b"step,loss\n" + bytes(1 << 29), codec="zstd", asbytes=True)
     )
     with pytest.raises(InputError, match="unpacks to more than 250 times its size"):
-        read_sources([tmp_path / "t.csv.zst"], as_format="csv")
+        read_sources(Sources.of([tmp_path / "t.csv.zst"], as_format="csv"))
     column = pa.array(np.zeros(1 << 24, dtype=np.int64))
     table = pa.table({f"c{i}": column for i in range(9)})
     with pytest.raises(InputError, match=r"claims 150,994,944 cells in \d+"):

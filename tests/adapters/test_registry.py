@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from scaling_cli.adapters import registry as package
-from scaling_cli.adapters.reading import read_sources
+from scaling_cli.adapters.base import Adapter, Request, Service, Unchanged
+from scaling_cli.adapters.files import Found
+from scaling_cli.adapters.reading import read_sources, stream
 from scaling_cli.adapters.registry import adapters
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping
+from scaling_cli.notes import Note
 from scaling_cli.records import Run
+from scaling_cli.sources import Sources
 
 HISTORY = "step,loss\n1,3\n2,2\n"
 
@@ -101,14 +105,14 @@ def test_an_empty_file_in_a_folder_is_a_note(tmp_path: Path) -> None:
 
 def test_the_format_can_be_said(tmp_path: Path) -> None:
     (tmp_path / "t.data").write_text(HISTORY)
-    assert read_sources([tmp_path / "t.data"], as_format="csv").runs[0].run_id == "t"
+    assert read_sources(Sources.of([tmp_path / "t.data"], as_format="csv")).runs[0].run_id == "t"
     with pytest.raises(InputError, match=r"`as_format=` cvs: no such format\. Near names: csv"):
-        read_sources([tmp_path / "t.data"], as_format="cvs")
+        read_sources(Sources.of([tmp_path / "t.data"], as_format="cvs"))
 
 
 def test_the_group_of_the_command_line_counts(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("run_id,group,loss\na,x,1\nb,x,2\n")
-    runs = read_sources([tmp_path / "t.csv"], group="mine").runs
+    runs = read_sources(Sources.of([tmp_path / "t.csv"], group="mine")).runs
     assert [(run.group, run.config["group"]) for run in runs] == [("mine", "x"), ("mine", "x")]
 
 
@@ -136,41 +140,94 @@ def test_a_file_that_may_not_be_read_is_unreachable(tmp_path: Path) -> None:
         read_sources([tmp_path / "a.csv"])
 
 
-class _Third:
-    name = "third"
-
-    def recognises(self, path: Path, head: bytes) -> bool:
-        return head.startswith(b"THIRD")
-
-    def read(self, path: Path, source: str, mapping: Mapping) -> Iterator[Run]:
-        yield Run("third:x", "x", source, config={"loss": 1.0})
+def _of_third(path: Path, source: str, mapping: Mapping) -> Iterator[Run]:
+    if path.read_bytes().startswith(b"THIRD BAD"):
+        raise KeyError("depth")
+    yield Run(f"third:{path.stem}", path.stem, source, config={"loss": 1.0})
 
 
-def test_a_third_party_adds_a_format_by_entry_point(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def _is_third(path: Path, head: bytes) -> bool:
+    if head.startswith(b"THIRD WORSE"):
+        raise ValueError("no judgement")
+    return head.startswith(b"THIRD")
+
+
+def _together(files: Sequence[Found], mapping: Mapping) -> Iterator[Run | Note]:
+    for file in files:
+        yield from _of_third(file.path, file.source, mapping)
+
+
+def _each(files: Sequence[Found]) -> list[list[Found]]:
+    return [[file] for file in files]
+
+
+THIRD = Adapter("third", _is_third, _of_third)
+TOGETHER = Adapter("third", _is_third, read_together=_together, apart=_each)
+
+
+@pytest.mark.parametrize("third", [THIRD, TOGETHER], ids=["read", "read_together"])
+def test_an_adapter_of_another_package_fails_for_its_file_alone(
+    tmp_path: Path, third: Adapter, others: Callable[..., None]
 ) -> None:
-    class Point:
-        def load(self) -> _Third:
-            return _Third()
+    others(third)
+    (tmp_path / "good.csv").write_text(HISTORY)
+    (tmp_path / "bad.3rd").write_bytes(b"THIRD BAD")
+    (tmp_path / "fine.3rd").write_bytes(b"THIRD")
+    (tmp_path / "worse.3rd").write_bytes(b"THIRD WORSE")
+    found = read_sources(tmp_path)
+    assert [run.run_key for run in found.runs] == ["csv:good", "third:fine"]
+    said = [note.message for note in found.notes if note.code == "adapter_failed"]
+    for message, name, cause in zip(
+        sorted(said), ("bad", "worse"), ("KeyError: 'depth'", "no judgement"), strict=True
+    ):
+        assert (
+            f"{name}.3rd: its adapter 'third' (lab_package.reader), of another package" in message
+        )
+        assert cause in message
+    with pytest.raises(InputError, match=r"bad\.3rd: its adapter 'third'.*KeyError"):
+        read_sources(tmp_path / "bad.3rd")
 
-    def entry_points(group: str) -> list[Point]:
-        return [Point()] if group == package.ENTRY_POINTS else []
 
-    def forget() -> None:
-        for known in (package.third_party, package.services, adapters):
-            known.cache_clear()
+@pytest.mark.parametrize(
+    ("loaded", "says"),
+    [
+        (ImportError("no module lab_base"), "ImportError: no module lab_base"),
+        (object(), "object is no Adapter and no Service"),
+        (Adapter("csv", _is_third, _of_third), "'csv' is there already"),
+    ],
+)
+def test_an_adapter_that_cannot_be_used_keeps_nothing_out(
+    tmp_path: Path, loaded: Any, says: str, others: Callable[..., None]
+) -> None:
+    others(loaded)
+    (tmp_path / "good.csv").write_text(HISTORY)
+    found = read_sources(tmp_path)
+    assert [run.run_key for run in found.runs] == ["csv:good"]
+    (note,) = found.notes
+    assert note.code == "adapter_failed"
+    assert "lab_package.reader" in note.message
+    assert says in note.message
 
-    monkeypatch.setattr("importlib.metadata.entry_points", entry_points)
-    forget()
-    try:
-        (tmp_path / "t.3rd").write_bytes(b"THIRD\0")
-        assert read_sources([tmp_path / "t.3rd"]).runs[0].run_key == "third:x"
-    finally:
-        forget()
+
+def test_a_service_of_another_package_that_fails_is_named(
+    tmp_path: Path, others: Callable[..., None]
+) -> None:
+    def fetch(source: str, request: Request) -> Iterator[Run | Unchanged | Note]:
+        raise KeyError("depth")
+        yield
+
+    others(Service("lab", lambda place: place.startswith("lab:"), fetch))
+    with pytest.raises(InputError, match=r"lab:x: its adapter 'lab' \(lab_package.reader\)"):
+        list(stream(Sources.of("lab:x")))
+
+
+def test_an_adapter_reads_files_alone_or_together() -> None:
+    with pytest.raises(ValueError, match="give read or read_together"):
+        Adapter("neither", _is_third)
 
 
 @pytest.mark.parametrize("adapter", adapters().values(), ids=lambda adapter: adapter.name)
-def test_every_adapter_leaves_the_others_files_alone(adapter: package.Adapter) -> None:
+def test_every_adapter_leaves_the_others_files_alone(adapter: Adapter) -> None:
     heads = {
         "csv": ("t.csv", b"step,loss\n1,2\n"),
         "jsonl": ("t.jsonl", b'{"step": 1}\n{"step": 2}\n'),

@@ -20,6 +20,7 @@ import pytest
 from scaling_cli.adapters.reading import read_sources
 from scaling_cli.errors import InputError, UnreachableError
 from scaling_cli.remote import without_secrets
+from scaling_cli.sources import Sources
 from tests.places import SAMPLES
 
 CSV = b"step,loss\n1,3\n2,2\n"
@@ -137,7 +138,7 @@ def test_standard_input_is_a_file(
     content: bytes, as_format: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content)))
-    (run,) = read_sources(["-"], as_format=as_format).runs
+    (run,) = read_sources(Sources.of(["-"], as_format=as_format)).runs
     assert (run.run_id, run.source) == ("stdin", "standard input")
     assert run.series["loss"].values.tolist()[:2] == [3, 2]
 

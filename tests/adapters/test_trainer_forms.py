@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tensorboardX import SummaryWriter
 
-from scaling_cli.adapters.reading import Ingested, read_sources
-from scaling_cli.adapters.registry import adapters
-from scaling_cli.errors import InputError
-from scaling_cli.mapping import Mapping
-from scaling_cli.records import Run
+from scaling_cli.adapters.reading import read_sources
 from scaling_cli.resolve import finals
 
 STEPS = list(range(10, 101, 10))
@@ -174,33 +170,3 @@ def test_gzipped_event_files_are_read(tmp_path: Path) -> None:
     file.unlink()
     (packed,) = read_sources([folder]).runs
     assert packed.series["loss"].steps.tolist() == plain.series["loss"].steps.tolist() == STEPS
-
-
-class _Failing:
-    name = "failing"
-
-    def recognises(self, path: Path, head: bytes) -> bool:
-        if head.startswith(b"JUDGE"):
-            raise ValueError("no judgement")
-        return head.startswith(b"READ")
-
-    def read(self, path: Path, source: str, mapping: Mapping) -> Iterator[Run]:
-        raise KeyError("depth")
-
-
-def test_an_adapter_of_another_package_fails_for_its_file_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    known = {"failing": _Failing(), **adapters()}
-    monkeypatch.setattr("scaling_cli.adapters.registry.adapters", lambda: known)
-    monkeypatch.setattr("scaling_cli.adapters.reading.adapters", lambda: known)
-    write(tmp_path / "good.csv", "step,loss", "1,3", "2,2")
-    (tmp_path / "bad.x").write_bytes(b"READ me")
-    (tmp_path / "worse.x").write_bytes(b"JUDGE me")
-    found: Ingested = read_sources([tmp_path])
-    assert [run.run_id for run in found.runs] == ["good"]
-    told = " ".join(note.message for note in found.notes if note.code == "unreadable")
-    assert "bad.x: its adapter 'failing'" in told
-    assert "no judgement" in told
-    with pytest.raises(InputError, match=r"bad\.x: its adapter 'failing'.*KeyError"):
-        read_sources([tmp_path / "bad.x"])

@@ -23,7 +23,7 @@ from scaling_cli.adapters.reading import read_sources, stream
 from scaling_cli.cli import app
 from scaling_cli.errors import InputError, UnreachableError
 from scaling_cli.records import Run
-from scaling_cli.selection import Selection
+from scaling_cli.sources import Selection, Sources
 from scaling_cli.store import open_store
 from tests.adapters.wandb_server import KEY, SIGNATURE, Fault, Recorded, Server
 from tests.places import SAMPLES as RUNS
@@ -89,7 +89,8 @@ def told(result: Result) -> Any:
 
 
 def fetched(source: str, select: Selection | None = None) -> dict[str, Run]:
-    return {run.run_id: run for piece in stream([source], select=select) for run in piece.runs}
+    asked = Sources.of(source, select=select or Selection())
+    return {run.run_id: run for piece in stream(asked) for run in piece.runs}
 
 
 def no_secret_in(*texts: str) -> None:
@@ -362,4 +363,4 @@ def test_only_what_is_spelled_as_wandb_is_claimed(
 def test_without_the_client_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(InputError, match=r"pip install '\.\[wandb\]'"):
-        list(stream(["wandb:lab/x"]))
+        list(stream(Sources.of("wandb:lab/x")))
