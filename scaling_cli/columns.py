@@ -148,6 +148,13 @@ _ALL = (
         (1e-4, 1e-2),
     ),
     Column(
+        "peak_lr",
+        "1",
+        "learning rate that was set: the highest of its schedule",
+        ("peak_learning_rate", "max_lr", "max_learning_rate"),
+        (1e-4, 1e-2),
+    ),
+    Column(
         "batch_tokens", "count", "tokens in an optimiser step", ("tokens_per_step",), (1e5, 1e7)
     ),
     Column(

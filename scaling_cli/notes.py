@@ -657,7 +657,23 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             " known; there is no interval.",
             "Add a fourth size to some budgets.",
         ),
-        _info("optima", "The optimal size found at each budget.", "Nothing."),
+        _info(
+            "optima",
+            "The optimal size found at each budget, or the best setting of each sweep.",
+            "Nothing.",
+        ),
+        _warning(
+            "sweep_open",
+            "The lowest loss of a sweep stands at one of its ends: the best value lies there or"
+            " beyond, and the rule is fitted without it.",
+            "Train the values beyond that end too.",
+        ),
+        _info(
+            "not_swept",
+            "Runs of some sizes were trained at one or two values of the setting: they show what"
+            " was chosen, not what is best, and are left out.",
+            "Sweep the setting there too, or nothing.",
+        ),
         _warning(
             "unannealed_points",
             "Points inside a run, whose learning rate has not fallen yet, stand for runs of their"

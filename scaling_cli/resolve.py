@@ -179,6 +179,8 @@ class _Resolver:
         if any(map(is_loss, (*self.run.series, *self.run.config))):
             sought.add("loss")
         sought.update(self.mapping.columns)
+        if "lr" in sought:
+            sought.add("peak_lr")
         members = [name for name in present if name.startswith(tuple(FAMILIES))]
         sought.update(members)
         names = dict.fromkeys([*COLUMNS, *self.mapping.columns, *sorted(members)])
@@ -335,6 +337,8 @@ class _Resolver:
             if not self.refuses(name, column):
                 return column
         self.notes += self.unread(name, names)
+        if name == "peak_lr":
+            return self.peak()
         if name == "tokens":
             return self.tokens()
         if name == "flops" and self.column("tokens"):
@@ -343,6 +347,19 @@ class _Resolver:
                 formula = SIX_ND.formula.replace("params", size)
                 return self.computed(formula, (size, "tokens"))
         return None
+
+    def peak(self) -> Column | None:
+        """The learning rate that was set: the highest that was logged. A rate that was logged once
+        is that of some step, and a setting of the run says more."""
+        rate = self.column("lr")
+        if rate is None or not isinstance(rate.values, Series):
+            return rate
+        known = rate.values.values[np.isfinite(rate.values.values)]
+        if len(known) < 2:
+            for setting in self.candidates("lr", COLUMNS["lr"].names):
+                if not isinstance(setting.values, Series):
+                    return setting
+        return Column(f"peak of {rate.origin}", float(known.max())) if len(known) else None
 
     def losses(self, names: tuple[str, ...]) -> Iterator[Column]:
         """A held-out loss before the training loss, whatever loggers call them; of metrics, then

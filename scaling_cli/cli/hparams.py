@@ -36,7 +36,8 @@ def hparams(
     """The learning rate and the batch that rules give a run.
 
     Without options the rules of every paper, side by side: they were found under different
-    schedules and batches, and differ. `fit --law steplaw` fits one to your own best runs.
+    schedules and batches, and differ. `fit --law steplaw` fits one to your own sweeps: to the rate
+    that was set, best for each size and amount of data. Where none was swept it is refused.
 
     Example: scalefit hparams --params 1B --tokens 100B --published steplaw2025
     """

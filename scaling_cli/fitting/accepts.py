@@ -35,6 +35,7 @@ TAKES: Mapping[str, frozenset[str]] = {
     "staged": frozenset({"x", "y", "procedure=paper"}),
     "auto": frozenset({"y"}),
     "optima": frozenset(),
+    "best": frozenset({"objective", "fix", "bounds", "ranges"}),
     "link": frozenset(OPTIONS) - {"tie"},
 }
 ABOUT: Mapping[str, str] = {
@@ -43,6 +44,7 @@ ABOUT: Mapping[str, str] = {
     "staged": "a paper's procedure of several stages",
     "auto": "`auto`",
     "optima": "`isoflop`, `isoflop_akima`, `envelope`",
+    "best": "a rule for the learning rate or the batch",
     "link": "a law and its link, `law+link`",
 }
 

@@ -87,7 +87,7 @@ class Design:
         law, notes_of_law = _among(law, observations, options)
         law = _ranged(law, options.ranges)
         _check_fixed(law, options.fixed)
-        names = _column_names(law, options) | {"target": options.target or law.target}
+        names = _column_names(law, options, observations) | {"target": options.target or law.target}
         if law.trials:
             names["trials"] = law.trials
         objective = _objective(law, options)
@@ -317,10 +317,12 @@ def read(rows: Table, names: Mapping[str, str]) -> tuple[dict[str, Floats], Floa
     return found, target
 
 
-def _column_names(law: Law, options: FitOptions) -> dict[str, str]:
-    """The law's variables -> the observations' columns."""
+def _column_names(law: Law, options: FitOptions, rows: Table) -> dict[str, str]:
+    """The law's variables -> the observations' columns. A law of whole runs reads the learning rate
+    that was set, not that of the last step."""
     if "x" not in law.variables:
-        return {name: name for name in law.variables}
+        set_rate = law.family != "training curve" and rows.has("peak_lr")
+        return {name: "peak_lr" if name == "lr" and set_rate else name for name in law.variables}
     if options.x is None:
         raise InputError(
             f"law {law.id} reads one column, and none was named",

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from scaling_cli.errors import FitError
-from scaling_cli.fitting import auto, chain, engine, isoflop
+from scaling_cli.fitting import auto, chain, engine, hparams, isoflop
 from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import LAWS, Law, get_law
 from scaling_cli.laws.formula import MARK
+from scaling_cli.laws.hyperparameters import FAMILY as RULES
 from scaling_cli.table import Table
 
 Fitter = Callable[[Table, FitOptions, Mapping[str, Any]], Fit]
@@ -94,6 +95,9 @@ def procedure(name: str) -> Procedure:
         linked = partial(chain.fit, first.fit, link)
         return Procedure(name, link.title, first.law, linked, kind="link")
     law = get_law(name)
+    if law.family == RULES:
+        best = partial(hparams.fit, law)
+        return Procedure(law.id, law.title, law, best, scored=False, kind="best")
     return Procedure(law.id, law.title, law, partial(engine.fit, law))
 
 
