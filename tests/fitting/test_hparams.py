@@ -57,7 +57,8 @@ def test_a_rule_is_fitted_to_the_best_of_the_rates_that_were_set(tmp_path: Path)
     random = np.random.default_rng(1)
     store = trained(tmp_path, lambda star: star * np.exp(random.uniform(-0.3, 0.3)) * FACTORS)
     code, said = scalefit("fit", "--law", "steplaw", "--store", store, "--bootstrap", "200")
-    assert code == 0 and "[optima]" in said
+    assert code == 0
+    assert "[optima]" in said
     asked = ["hparams", "--law", "steplaw", "--params", "1B", "--tokens", "100B", "--json"]
     code, said = scalefit(*asked, "--store", store)
     (found,) = json.loads(said)["hparams"]
@@ -69,7 +70,8 @@ def test_a_rate_that_was_never_swept_is_a_habit(tmp_path: Path) -> None:
     store = trained(tmp_path, lambda star: np.array([0.5 * star]))
     code, said = scalefit("fit", "--law", "steplaw", "--store", store)
     assert code == 2
-    assert "your habit, not the best learning rate" in said and "Sweep it: train 400M" in said
+    assert "your habit, not the best learning rate" in said
+    assert "Sweep it: train 400M" in said
 
 
 def test_a_sweep_whose_best_is_its_end_leaves_the_rate_open(tmp_path: Path) -> None:
@@ -81,7 +83,8 @@ def test_a_sweep_whose_best_is_its_end_leaves_the_rate_open(tmp_path: Path) -> N
     code, said = scalefit("fit", "--law", "porian_hp", "--store", store, "--json")
     (found,) = json.loads(said)["fits"]
     (opened,) = [note for note in found["warnings"] if note["code"] == "sweep_open"]
-    assert code == 0 and "is there or above" in opened["message"]
+    assert code == 0
+    assert "is there or above" in opened["message"]
     assert found["n_runs"] == 7
 
 
