@@ -23,6 +23,7 @@ from scaling_cli.fitting.result import (
     Prediction,
     predict_published,
 )
+from scaling_cli.fitting.targets import LANGUAGE
 from scaling_cli.frames import columns_of, table_of
 from scaling_cli.laws import get_published, published_rules
 from scaling_cli.planning import contrasts
@@ -82,6 +83,7 @@ class FitKeywords(TypedDict, total=False):
     ranges: Mapping[str, tuple[float, float]] | None
     tie: Names
     procedure: str
+    prior: str
     then: str | None
     workers: int
 
@@ -120,6 +122,7 @@ def fit(
     ranges: Mapping[str, tuple[float, float]] | None = None,
     tie: Names = (),
     procedure: str = ROBUST,
+    prior: str = LANGUAGE,
     then: str | None = None,
     workers: int = 1,
 ) -> Fit | Fits:
@@ -132,7 +135,8 @@ def fit(
     others. `x` and `y` name the column of a one-variable law and the target, `weights` one that
     runs count by. `fix` pins parameters, `bounds` keep them in a range, `ranges` say where they
     start, and `tie` makes them the same in every group. `procedure` is "robust", or "paper" for
-    what the law's own paper did; `then` is a link from the loss to a score.
+    what the law's own paper did; `prior` "none" lets `auto` know nothing of language models, for
+    runs that are none; `then` is a link from the loss to a score.
 
     Raises FitError where the runs cannot be fitted, InputError where the request is wrong.
     """
@@ -150,6 +154,7 @@ def fit(
         tied=_names(tie),
         recipe=procedure,
         ranges=dict(ranges or {}),
+        prior=prior,
     )
     asked = [f"{name}+{then}" if then else name for name in laws]
     if isinstance(data, Project):
@@ -178,15 +183,17 @@ def compare(
     cut: str | None = None,
     x: str | None = None,
     y: str | None = None,
+    prior: str = LANGUAGE,
     columns: Mapping[str, str] | None = None,
 ) -> Results[Comparison]:
     """Rank laws by how well they predict larger runs: each is fitted below a cut of the column
     `cut` and scored above it, and the cut is moved; or once, on the runs that match `holdout`.
 
     Without `laws`, `auto` and every law whose columns the runs have; without `cut`, the column `x`
-    of one-variable laws, else compute. `y` is the target. One comparison a group.
+    of one-variable laws, else compute. `y` is the target, `prior` as of `fit`. One comparison a
+    group.
     """
-    options = FitOptions(resamples=RESAMPLES, x=x, target=y)
+    options = FitOptions(resamples=RESAMPLES, x=x, target=y, prior=prior)
     if isinstance(data, Project):
         _no_columns(columns)
         keys = None if by is None else _names(by)

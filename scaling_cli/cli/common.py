@@ -50,6 +50,14 @@ WhereOption = Annotated[
 OnceOption = Annotated[
     bool, typer.Option("--once", help="Count a run that two loggers wrote once.")
 ]
+PriorOption = Annotated[
+    str,
+    typer.Option(
+        "--prior",
+        help="What auto knows: language, or none for runs that are no language models'.",
+        metavar="language|none",
+    ),
+]
 FitOption = Annotated[
     str | None,
     typer.Option("--fit", help="A saved fit: its name, id or file.", metavar="NAME|ID|FILE"),
@@ -86,6 +94,7 @@ FirstRecipe = Annotated[
 SecondRecipe = Annotated[str, typer.Argument(help="The other one.", metavar="B")]
 
 DEFAULT_STORE = ".scalefit"
+DEFAULT_PRIOR = "language"
 
 
 FORMATS = ("csv", "tsv", "md", "latex", "json")

@@ -7,11 +7,13 @@ from typing import Annotated
 import typer
 
 from scaling_cli.cli.common import (
+    DEFAULT_PRIOR,
     DEFAULT_STORE,
     ByOption,
     ConfigOption,
     JsonOption,
     OnceOption,
+    PriorOption,
     StoreOption,
     WhereOption,
     answer,
@@ -45,6 +47,7 @@ def compare(
         str | None,
         typer.Option("--y", "--metric", help="The target; the laws' own.", metavar="COLUMN"),
     ] = None,
+    prior: PriorOption = DEFAULT_PRIOR,
     once: OnceOption = False,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
@@ -62,7 +65,7 @@ def compare(
     from scaling_cli.project import open_project
     from scaling_cli.report.fits import comparison_table
 
-    options = FitOptions(resamples=RESAMPLES, x=x, target=y)
+    options = FitOptions(resamples=RESAMPLES, x=x, target=y, prior=prior)
     project = open_project(store, config)
     found = project.compare(names(laws), names(by), where, holdout, cut, options, once)
     document = {"groups": [item.to_json() for item in found]}

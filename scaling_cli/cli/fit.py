@@ -8,12 +8,14 @@ import typer
 
 from scaling_cli.cli.common import (
     DEFAULT_LEVEL,
+    DEFAULT_PRIOR,
     DEFAULT_STORE,
     ByOption,
     ConfigOption,
     JsonOption,
     LevelOption,
     OnceOption,
+    PriorOption,
     SeedOption,
     StoreOption,
     WhereOption,
@@ -101,6 +103,7 @@ def fit(
         str | None,
         typer.Option("--y", "--metric", help="The target; the law's own.", metavar="COLUMN"),
     ] = None,
+    prior: PriorOption = DEFAULT_PRIOR,
     finals: Annotated[
         str,
         typer.Option(
@@ -164,6 +167,7 @@ def fit(
         tied=tuple(names(tie) or ()),
         recipe=recipe,
         ranges=ranges(start or [], "--range"),
+        prior=prior,
     )
     project = open_project(store, config)
     wanted = [*many(law or []), *(f"={text}" for text in formula or [])] or ["auto"]

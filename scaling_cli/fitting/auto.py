@@ -27,17 +27,17 @@ from scaling_cli.fitting.identified import settled
 from scaling_cli.fitting.objective import MAD, Objective
 from scaling_cli.fitting.problem import Design, FitOptions, Frame
 from scaling_cli.fitting.record import Fold, Record
-from scaling_cli.fitting.result import Fit, distance_outside
+from scaling_cli.fitting.result import AUTO, Fit, distance_outside
 from scaling_cli.fitting.solver import Prior, Solution, objective_values, solve
 from scaling_cli.fitting.starts import candidate_starts
 from scaling_cli.fitting.surface import Surface, middle
-from scaling_cli.fitting.targets import is_cross_entropy
+from scaling_cli.fitting.targets import holds_prior, is_cross_entropy
 from scaling_cli.laws import get_law
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats
 from scaling_cli.table import Mask, Table
 
-RECIPE = "auto"
+RECIPE = AUTO
 LAW = get_law("skaling")
 NAMES = LAW.parameter_names  # all free, all logged: the solver's coordinates in this order
 E, A, ALPHA, BETA, K = (NAMES.index(name) for name in ("E", "A", "alpha", "beta", "k"))
@@ -485,7 +485,8 @@ def fit(
     ground = survey(ladder, scales)
     if not np.isfinite(ground.theta).all():
         raise FitError(f"{RECIPE} finds no finite forecast on these {len(rows)} runs")
-    belief, folds = backtested(ground, scales, widths if is_cross_entropy(wanted) else NO_PRIOR)
+    with_prior = holds_prior(wanted, options.prior)
+    belief, folds = backtested(ground, scales, widths if with_prior else NO_PRIOR)
     final = solution_at(ground, scales, belief.mean_width)
     surface = ground.rows.surface(scales, ground.noise)
     residuals = surface.residuals(final.theta)[0]
@@ -494,7 +495,9 @@ def fit(
     effective = problem.effective_runs(rows)
     notes += problem.look_at(LAW, wanted, columns, target, effective, len(NAMES))
     floor = float(np.exp(final.theta[0, E]))
-    notes += _recipe_notes(ground, belief, floor, ladder, rows.run_ids, wanted)
+    notes += _recipe_notes(ground, belief, floor, ladder, rows.run_ids)
+    if not with_prior:
+        notes.append(_no_prior(wanted))
     design = Design(LAW, rows, names, columns, target, None, None, surface.objective, tuple(notes))
     asked = Problem(
         design, Frame(LAW, scales, {}, {}, {}), options, group or {}, RECIPE, ground.kept
@@ -518,7 +521,6 @@ def _recipe_notes(
     floor: float,
     ladder: Ladder,
     run_ids: Sequence[str],
-    target: str,
 ) -> list[Note]:
     """What the recipe did with these runs, and where it is weak; `floor` is the fitted E."""
     notes = []
@@ -537,14 +539,9 @@ def _recipe_notes(
                 "warning" if aside else "severe",
             )
         )
-    if not is_cross_entropy(target):
-        notes.append(
-            Note.of(
-                "no_prior",
-                f"{target} is no language model's cross-entropy: no prior holds the fit.",
-            )
-        )
-    elif len(belief.errors) and belief.shares[0] < GAVE_WAY:
+    if len(belief.widths) == len(NO_PRIOR):
+        return notes
+    if len(belief.errors) and belief.shares[0] < GAVE_WAY:
         errors = np.exp(np.mean(np.log(belief.errors[:ERROR_FOLDS]), axis=0))
         tight, found = errors[0], errors[np.argmax(belief.by_exponents)]
         if belief.by_exponents[0] >= GAVE_WAY:
@@ -571,3 +568,12 @@ def _recipe_notes(
             )
         )
     return notes
+
+
+def _no_prior(target: str) -> Note:
+    why = (
+        "The runs are said to be no language models'"
+        if is_cross_entropy(target)
+        else f"{target} is no language model's cross-entropy"
+    )
+    return Note.of("no_prior", f"{why}: no prior holds the fit.")

@@ -23,7 +23,7 @@ from scaling_cli.laws import Law
 from scaling_cli.notes import Note
 from scaling_cli.quantities import count, counted, number
 from scaling_cli.records import Floats
-from scaling_cli.table import Table
+from scaling_cli.table import Rows, Table
 
 SET = {"lr": "peak_lr"}  # the column that holds what was set, where a run's last value is another
 CALLED = {"lr": "learning rate", "batch_tokens": "batch"}
@@ -161,7 +161,7 @@ def _rows(law: Law, observations: Table) -> tuple[Table, list[Note]]:
     return rows.with_columns(**{law.target: rows.numbers(column)}), notes
 
 
-def _clusters(values: Floats, rows: Floats, factor: float) -> list[Any]:
+def _clusters(values: Floats, rows: Rows, factor: float) -> list[Rows]:
     """The rows whose values lie within a factor of the first of theirs, in ascending order."""
     order = rows[np.argsort(values[rows], kind="stable")]
     found, first = [], 0

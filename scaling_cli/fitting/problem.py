@@ -14,7 +14,7 @@ from scaling_cli.fitting.identified import settled
 from scaling_cli.fitting.objective import Objective, get_objective
 from scaling_cli.fitting.result import PROCEDURES, ROBUST
 from scaling_cli.fitting.surface import Surface, on_scale
-from scaling_cli.fitting.targets import direction_notes, unit_notes
+from scaling_cli.fitting.targets import LANGUAGE, direction_notes, unit_notes
 from scaling_cli.fitting.transforms import DOMAINS
 from scaling_cli.laws import Law
 from scaling_cli.notes import Note
@@ -31,7 +31,8 @@ class FitOptions:
     """How to fit. `x` names the column of a one-variable law; `objective` and `target` are the
     law's own unless they are named; `weights` names a column that runs count by. `fixed` pins
     parameters, `bounds` keep them in a range, and `tied` ones are the same in every group; `ranges`
-    say where they start. `recipe` is `robust`, or `paper` for what the law's own paper did."""
+    say where they start. `recipe` is `robust`, or `paper` for what the law's own paper did. `prior`
+    is `language`, or `none` for runs that are no language models'; `auto` alone has one."""
 
     objective: str | None = None
     resamples: int = DEFAULT_RESAMPLES
@@ -45,6 +46,7 @@ class FitOptions:
     tied: tuple[str, ...] = ()
     recipe: str = ROBUST
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    prior: str = LANGUAGE
 
 
 def _objective(law: Law, options: FitOptions) -> Objective:

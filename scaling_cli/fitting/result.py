@@ -17,13 +17,14 @@ from scaling_cli.fitting.identified import Explored
 from scaling_cli.fitting.objective import OBJECTIVES
 from scaling_cli.fitting.record import Record
 from scaling_cli.fitting.student import FEW, over_normal
-from scaling_cli.fitting.targets import is_share
+from scaling_cli.fitting.targets import LANGUAGE, is_share
 from scaling_cli.laws import Law, Published, get_law
 from scaling_cli.notes import Note
 from scaling_cli.quantities import share
 from scaling_cli.records import Floats
 from scaling_cli.shown import Shown
 
+AUTO = "auto"
 ROBUST, PAPER = PROCEDURES = (
     "robust",
     "paper",
@@ -512,6 +513,12 @@ class Fit(Shown):
             for (name, item), known in zip(found.items(), enough, strict=True)
         }
 
+    @property
+    def prior(self) -> str | None:
+        """`language` where what ladders of language models have in common holds the fit."""
+        told = any(note.code == "no_prior" for note in self.notes)
+        return LANGUAGE if self.recipe == AUTO and not told else None
+
     def to_json(self) -> dict[str, Any]:
         """The contract's `fit` object."""
         return {
@@ -519,6 +526,7 @@ class Fit(Shown):
             "law": self.name,
             "surface": self.law_id,
             "recipe": self.recipe,
+            "prior": self.prior,
             "group": dict(self.group),
             "n_observations": self.n_observations,
             "n_runs": self.n_runs,

@@ -8,11 +8,19 @@ from collections.abc import Mapping
 import numpy as np
 
 from scaling_cli.columns import COLUMNS
+from scaling_cli.errors import InputError
 from scaling_cli.laws import Law
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats
 
 _SHARES = re.compile(r"(^|[^a-z])(acc|accuracy|error|err|pass|exact_match|em|f1)([^a-z]|$)")
+# Losses of another kind, and cross-entropies of what is no text.
+_OTHER_LOSSES = re.compile(
+    r"(^|[^a-z])(pixels?|images?|patch|video|audio|frames?|actions?|policy|rewards?|value|critic"
+    r"|moves?|chess|proteins?|residues?|amino|mse|mae|l1|l2|huber|diffusion|denoising|contrastive"
+    r"|clip|vae|kl)([^a-z]|$)"
+)
+LANGUAGE, NONE = PRIORS = ("language", "none")
 LEAST_ROWS = 5
 RISES = 0.5  # rank correlation; noise about a flat stretch of half the runs leaves more than this
 BY_CHANCE = 3.09  # standard deviations that chance exceeds once in a thousand
@@ -20,8 +28,18 @@ PERCENT = 1.01  # a share above this is one of a hundred: rounding makes 1.000x 
 
 
 def is_cross_entropy(target: str) -> bool:
-    """Whether a column is a language model's cross-entropy, which is what the prior speaks of."""
-    return target in ("loss", "bpb") or target.endswith(("_loss", "/loss"))
+    """Whether a column is a language model's cross-entropy, as far as its name tells."""
+    named = target in ("loss", "bpb") or target.endswith(("_loss", "/loss"))
+    return named and not _OTHER_LOSSES.search(target.lower())
+
+
+def holds_prior(target: str, prior: str) -> bool:
+    """Whether what other ladders of language models have in common may hold a fit of the target:
+    `prior` is "language", or "none" where the runs are no language models' (pixels, chess,
+    proteins, actions), which a loss does not show. InputError for another."""
+    if prior not in PRIORS:
+        raise InputError(f"there is no prior '{prior}'", f"Choose one of {', '.join(PRIORS)}.")
+    return prior == LANGUAGE and is_cross_entropy(target)
 
 
 def is_share(target: str) -> bool:

@@ -37,9 +37,10 @@ def fit_table(fitted: Fit) -> Listing:
         rows, headers = _with_untied(fitted.tied, rows), (*headers, "untied", "interval")
     low, high = fitted.domain.get("flops", (None, None))
     reach = f", {power(low)} to {power(high)} FLOPs" if low and high else ""
+    procedure = fitted.recipe + (" with the language models' prior" if fitted.prior else "")
     lines = [
         fitted.law.formula,
-        f"{counted(fitted.n_runs, 'run')}{reach}; procedure {fitted.recipe},"
+        f"{counted(fitted.n_runs, 'run')}{reach}; procedure {procedure},"
         f" objective {fitted.objective} {number(fitted.objective_value)};"
         f" r2 {number(fitted.metrics['r2'])}, mape {percent(fitted.metrics['mape'])},"
         f" noise {percent(fitted.noise) if fitted.log else number(fitted.noise)}",

@@ -36,6 +36,8 @@ def origin(fits: Sequence[Fit]) -> str:
     shown = ids[0] if len(ids) == 1 else f"{ids[0]} and {len(ids) - 1} more"
     runs = {tuple(sorted(fit.group.items(), key=str)): fit.n_runs for fit in fits}
     told = [f"Answered by {shown}, of {counted(sum(runs.values()), 'run')}"]
+    if any(fit.prior for fit in fits):
+        told.append("with the language models' prior")
     basis = fits[0].rests_on
     if basis is not None:
         told.append(f"where {basis.where}" if basis.where else "no filter")

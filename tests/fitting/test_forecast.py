@@ -20,6 +20,7 @@ from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.fitting.scoring import score_holdout
 from scaling_cli.fitting.solver import Prior, objective_values, solve
+from scaling_cli.fitting.targets import is_cross_entropy
 from scaling_cli.laws import get_law
 from scaling_cli.table import Table
 
@@ -339,3 +340,23 @@ def test_forecast_intervals_cover_at_least_what_they_say() -> None:
         assert score is not None
         covered.append(score["coverage"])
     assert np.mean(covered) >= 0.85
+
+
+def test_runs_that_are_no_language_models_take_no_prior() -> None:
+    rows, _ = ladder(E=0.3)
+    plain = auto.fit(rows, FitOptions(resamples=20))
+    bare = auto.fit(rows, FitOptions(resamples=20, prior="none"))
+    assert (plain.prior, bare.prior) == ("language", None)
+    assert "no_prior" in codes(bare)
+    assert Fit.from_document(bare.to_document()).prior is None
+    with pytest.raises(InputError, match="pixels"):
+        auto.fit(rows, FitOptions(resamples=0, prior="pixels"))
+
+
+@pytest.mark.parametrize(
+    ("target", "language"),
+    [("loss", True), ("web_loss", True), ("pixel_loss", False), ("train/action_loss", False),
+     ("reward", False), ("mse_loss", False)],
+)  # fmt: skip
+def test_what_a_loss_is_of_is_read_from_its_name(target: str, language: bool) -> None:
+    assert is_cross_entropy(target) is language
