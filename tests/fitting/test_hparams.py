@@ -96,11 +96,13 @@ def test_another_setting_swept_beside_it_counts_at_its_best(tmp_path: Path) -> N
                 off = np.log(rate / best(params, tokens) / (batch / 2e5) ** 0.5) ** 2
                 loss = 3 * (1 + 0.004 * off + 0.003 * np.log(batch / 2e5) ** 2)
                 lines.append(f"r{len(lines)},{params},{tokens},{rate},{batch},{loss}")
+    lines.append("other,8e8,1e10,1e-3,2e5,2.9")  # a size that was trained once
     (tmp_path / "runs.csv").write_text("\n".join(lines))
     store = tmp_path / "store"
     assert scalefit("ingest", tmp_path / "runs.csv", "--store", store)[0] == 0
     code, said = scalefit("fit", "--law", "steplaw", "--store", store, "--json")
     assert code == 0
+    assert "not_swept" in said
     values = {name: p["value"] for name, p in json.loads(said)["fits"][0]["parameters"].items()}
     assert values["n"] == pytest.approx(RULE["n"], abs=0.02)
     assert values["d"] == pytest.approx(RULE["d"], abs=0.02)
