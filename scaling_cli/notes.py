@@ -167,6 +167,11 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "Nothing; the printed values are kept under their own names.",
         ),
         _warning(
+            "far_from_a_step",
+            "Lines of a console log hold values, and no step is near: they are left out.",
+            "Nothing, if they are of another model; else print the step in the line.",
+        ),
+        _warning(
             "long_lines",
             "Lines of a console log are too long to be a trainer's message, and are left out.",
             "Nothing, if they are progress bars or dumps; else write the metrics to a file of"

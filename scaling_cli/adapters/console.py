@@ -50,6 +50,9 @@ _NO_LOGS = re.compile(
     r"|ipynb|json|jsonl|ndjson|[ct]sv|sh|sbatch|sql|parquet|db|patch|diff|svg)"
 )
 _NO_STEP = np.int64(-(1 << 62))
+# A line without a step is of one that stands near: within so many lines, or so many times the usual
+# distance of two steps. Behind the end of a training an evaluation may be another model's.
+_NEAR, _NEAR_STEPS = 1000, 3
 _SEEN = 2  # different steps that make a file such a log
 _CANDIDATES = 512  # layouts that a form is chosen by
 _PIECE = 1 << 16
@@ -235,7 +238,9 @@ def _counters(points: Points) -> tuple[Points, list[Note]]:
     found: Points = {}
     flat = []
     for called, (steps, values) in points.items():
-        if _COUNT.fullmatch(called) and len(values) > 1 and not values[-1] > values[0]:
+        falls = np.count_nonzero(np.diff(values) < 0)  # few where sessions are joined
+        rises = len(values) < 2 or (values[-1] > values[0] and falls <= len(values) // 4)
+        if _COUNT.fullmatch(called) and not rises:
             flat.append(called)
             found[f"{called} of a line"] = steps, values
         else:
@@ -409,6 +414,9 @@ class _Log:
 
         numbers = self.lines.numbers_of(layout)
         fixed = () if plan.made is None else plan.made.fixed
+        word = "" if plan.made is None else plan.made.word(layout.line)
+        if any(letter.isdigit() for letter in word):
+            fixed = (*fixed, word.encode())
         return self.lines.values(numbers, plan.spans, again, fixed)
 
     def _add(
@@ -459,7 +467,7 @@ class _Log:
         notes: Sequence[Note],
     ) -> Run:
         notes = list(notes)
-        points, placed = self._points(part)
+        points, placed, far = self._points(part)
         config = {key: value for number, key, value in settings if part.first <= number < part.end}
         if part.total is not None:
             config[TOTAL] = part.total
@@ -470,6 +478,14 @@ class _Log:
                     "no_step_lines",
                     f"lines without a step hold {told}; they are taken at the"
                     f" step that is printed {self._side(placed)}",
+                )
+            )
+        if far:
+            notes.append(
+                Note.of(
+                    "far_from_a_step",
+                    f"{counted(far, 'line')} without a step lie more than {self._near(part)} lines"
+                    " from one, or where a run was cut off, and are left out",
                 )
             )
         points, more = _counters(points)
@@ -514,10 +530,17 @@ class _Log:
     def _side(self, placed: dict[str, str]) -> str:
         return "after them" if "before" in placed.values() else "before them"
 
-    def _points(self, part: Session) -> tuple[Points, dict[str, str]]:
-        """The points of a session, by name; and which names stand in lines without a step."""
+    def _near(self, part: Session) -> int:
+        """How many lines from its step a line without one may stand."""
+        usual = float(np.median(np.diff(part.at))) if len(part.at) > 1 else 0
+        return max(_NEAR, int(_NEAR_STEPS * usual))
+
+    def _points(self, part: Session) -> tuple[Points, dict[str, str], int]:
+        """The points of a session, by name; which names stand in lines without a step; and how many
+        such lines are too far from one."""
         found: Points = {}
         placed: dict[str, str] = {}
+        far: set[int] = set()
         at_line = np.full(len(self.lines.codes), _NO_STEP)
         at_line[part.at] = part.steps
         steps_of: dict[tuple[int, str], NDArray[np.int64]] = {}
@@ -527,6 +550,9 @@ class _Log:
                 key = id(numbers), kind
                 if key not in steps_of:
                     steps_of[key] = self._steps_at(numbers, kind, part, at_line)
+                    if kind != "lines":
+                        within = (numbers >= part.first) & (numbers < part.end)
+                        far.update(numbers[within & (steps_of[key] == _NO_STEP)].tolist())
                 steps.append(steps_of[key])
                 values.append(column)
                 lines.append(numbers)
@@ -544,19 +570,26 @@ class _Log:
             if "lines" not in kinds and not self.form.below:
                 placed[called] = "before" if "before" in kinds else "after"
             found[called] = _once(called, joined, column)
-        return found, placed
+        return found, placed, len(far)
 
-    @staticmethod
     def _steps_at(
-        numbers: NDArray[np.intp], kind: str, part: Session, at_line: NDArray[np.int64]
+        self, numbers: NDArray[np.intp], kind: str, part: Session, at_line: NDArray[np.int64]
     ) -> NDArray[np.int64]:
         """The step of each of these lines; _NO_STEP where it is of no session's or is left out."""
         if kind == "lines":
             return at_line[numbers]
         earlier = np.searchsorted(part.at, numbers, side="right") - 1
-        later = np.minimum(np.searchsorted(part.at, numbers), len(part.at) - 1)
-        steps = part.steps[np.where((kind == "before") | (earlier < 0), later, earlier)]
-        return np.where((numbers >= part.first) & (numbers < part.end), steps, _NO_STEP)
+        later = np.searchsorted(part.at, numbers)
+        known = (numbers >= part.first) & (numbers < part.end)
+        if kind == "before":  # the next step of a restart is none that this line goes before
+            known &= later < len(part.at)
+        later = np.minimum(later, len(part.at) - 1)
+        if kind == "before":
+            known &= (earlier < 0) | (part.steps[later] > part.steps[earlier])
+        place = np.where((kind == "before") | (earlier < 0), later, earlier)
+        steps = part.steps[place]
+        known &= np.abs(part.at[place] - numbers) <= self._near(part)
+        return np.where(known, steps, _NO_STEP)
 
     def _in_nats(self, points: Points) -> tuple[Points, list[Note]]:
         """With the losses in nats that are printed to base 2."""

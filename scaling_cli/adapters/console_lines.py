@@ -4,6 +4,7 @@
 
 `{name}` is a number, `{}` a word that is passed over, `{...}` any text, and `{*}` every number in
 the rest of the line that has a name: `loss: 3.2 | lr 3e-4`, `loss=3.2, lr=3e-4`, `'loss': 3.2`.
+`{@}` is a word that the names of the line begin with: a set of data that is evaluated.
 White space of a template is any white space. A line is sought for the template; what stands before
 and behind it is passed over, unless it begins with `^`.
 """
@@ -11,7 +12,7 @@ and behind it is passed over, unless it begins with `^`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 from scaling_cli.errors import InputError
@@ -41,7 +42,10 @@ _NEVER_LARGE = re.compile(
 )
 # Dates, times, addresses, shares `3/10` and hashes begin with digits and are no numbers.
 _NO_END = re.compile(rb"[-:./]\d|[A-Za-z_]+\d|/\s*\d")
+# A script prints by `{val_loss:.5f}`, which is no loss of 0.5.
+_SOURCE = re.compile(rb"\{[^{}\n]{1,80}:(?:[<>^,+ ]?\d*(?:\.\d+)?[defgs%]|[<>^]?,?\.\d+)\}")
 _VALUE = rb"(" + NUMBER + rb")(?![A-Za-z]*[A-Za-z]\d)"
+_FILES = (".py", ".cc", ".cpp", ".go", ".rs")  # `train.py:411]` is where a line was printed
 _QUOTED = re.compile(rb"""['"]([^'":]{1,80})['"]\s*:\s*['"]?(""" + NUMBER + rb")")
 _BARS = re.compile(
     rb"(?:^|\|)\s*(?:\{\}\s*)?([A-Za-z_][^|:=\n]{0,80}?)\s*(?:[:=]\s*|(?<=[A-Za-z)])\s+(?=[-+.\d]))("
@@ -49,12 +53,25 @@ _BARS = re.compile(
     + rb")",
 )
 _SPLITS = rb"(?i:train|training|val|valid|validation|eval|evaluation|test|dev)"
+# `best loss: 3.9` is not the loss: a word before a name is of the name, but for `INFO loss: 3.9`.
+_WORD = (
+    rb"(?:(?:^|(?<=[,;|(\[{])|(?<=[,;|(\[{]\s)|(?<=[\d%)\]]\s)|(?<=\d - ))\s?"
+    rb"(?:[a-z]|[A-Za-z][a-z]\w*)\s)?"
+)
 # `train_loss 5.04, val_loss 5.05`: a loss needs no colon
 _LOSSES = re.compile(
-    rb"(?:^|[\s,;|(\[{])((?:" + _SPLITS + rb"[ _/-])?(?i:loss|bpb|ppl))\s+(" + NUMBER + rb")"
+    rb"(?:^|(?<=[\s,;|(\[{]))("
+    + _WORD
+    + rb"(?:"
+    + _SPLITS
+    + rb"[ _/-])?(?i:loss|bpb|ppl))\s+("
+    + NUMBER
+    + rb")"
 )
 _PAIRS = re.compile(
-    rb"(?:^|[\s,;|(\[{])((?:"
+    rb"(?:^|(?<=[\s,;|(\[{]))("
+    + _WORD
+    + rb"(?:"
     + _SPLITS
     + rb"[ _-])?[A-Za-z_][\w/.()%-]*)\s*[:=]\s*['\"]?("
     + NUMBER
@@ -62,8 +79,8 @@ _PAIRS = re.compile(
 )
 _BELOW = re.compile(rb"\s{2,}([^\s=][^=\n]{0,120})=(" + NUMBER + rb")\s*")
 _COUNTER = (
-    rb"(?i)(?<![\w/.])(?:%b)s?['\"]?\s*[:=#]?\s*\[?(\d{1,3}(?:,\d{3})+|\d{1,18})"
-    rb"(?:\s*(?:/|of)\s*(\d{1,3}(?:,\d{3})+|\d{1,18}))?(?![\w.])[\s,:;|\])(>-]*(?:\([^)]{0,20}\))?"
+    rb"(?i)(?<![\w/.])(?:%b)s?['\"]?\s*[:=#]?\s*['\"]?\[?(\d{1,3}(?:,\d{3})+|\d{1,18})"
+    rb"(?:\s*(?:/|of)\s*(\d{1,3}(?:,\d{3})+|\d{1,18}))?(?![\w.])[\s,:;|\])(>'\"-]*(?:\([^)]{0,20}\))?"
 )
 _EVALUATION = (
     rb"(?i)(?<![\w/])(?:val|valid|validation|eval|evaluation|dev)[ _/-]?loss\s*(?:[:=]|is|)\s*("
@@ -124,21 +141,43 @@ class Template:
         words = re.findall(r"\w*\d\w*", _PLACE.sub(" ", self.text))
         return tuple(word.encode() for word in words)
 
+    @cached_property
+    def places(self) -> list[tuple[int, str]]:
+        """The groups of the pattern that are numbers."""
+        word = self.pattern.groupindex.get("word", 0)
+        groups = [group for group in range(1, self.pattern.groups + 1) if group != word]
+        return list(zip(groups, self.names, strict=True))
+
     def spans(self, line: bytes) -> list[Span] | None:
         """The numbers of a line, or None if it is no such line."""
         if self.anchor not in line:
+            return None
+        if self.text.startswith((COUNTER, EVALUATION)) and _SOURCE.search(line):
             return None
         match = self.pattern.search(line)
         if match is None:
             return None
         found = [
             _span(name, line, *match.span(place), counts=name in (STEP, TOTAL))
-            for place, name in enumerate(self.names, 1)
+            for place, name in self.places
             if match[place] is not None
         ]
         if self.rest:
             found += pairs(line, match.end())
+        if self.text.startswith(COUNTER):  # its names may stand on either side
+            found += pairs(line[: match.start()])
+        word = self.word(line)
+        if word:
+            found = [
+                span if span.name in (STEP, TOTAL) else replace(span, name=f"{word}/{span.name}")
+                for span in found
+            ]
         return found
+
+    def word(self, line: bytes) -> str:
+        """What stands at the place of `{@}`."""
+        match = self.pattern.search(line) if "word" in self.pattern.groupindex else None
+        return "" if match is None else match["word"].decode("utf-8", "replace")
 
 
 def pairs(line: bytes, start: int = 0) -> list[Span]:
@@ -156,6 +195,8 @@ def pairs(line: bytes, start: int = 0) -> list[Span]:
         ):
             continue
         name = match[1].decode("utf-8", "replace").strip()
+        if name.endswith(_FILES):
+            continue
         found.append(_span(name, line, start + first, start + last))
     return found
 
@@ -214,7 +255,9 @@ def template(text: str) -> Template:
             raise InputError(f"{text!r}: {{*}} is not its end", "Nothing can follow {*}.")
         if name == "*":
             break
-        if name in ("", "..."):
+        if name == "@":
+            pattern += rb"(?P<word>[\w./-]+)"
+        elif name in ("", "..."):
             pattern += rb"\S*?" if not name else rb".*?"
         elif not _NAME.fullmatch(name):
             raise InputError(

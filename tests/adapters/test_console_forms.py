@@ -293,6 +293,17 @@ def lightning() -> str:
     return text + "\n"
 
 
+def keras() -> str:
+    """Progbar.update: a bar that is drawn over, then the epoch's means."""
+    text = ""
+    for epoch, step in enumerate(STEPS, 1):
+        text += f"Epoch {epoch}/{len(STEPS)}\n"
+        for batch in (1, 50):
+            text += f"\x1b[1m{batch}/100\x1b[0m ━━━━ \x1b[1m1s\x1b[0m - loss: 9.{batch:04d}\r"
+        text += f"\x1b[1m100/100\x1b[0m ━━━━ \x1b[1m5s\x1b[0m 50ms/step - loss: {loss(step):.4f}\n"
+    return text
+
+
 # form: its file, what it calls the losses, their digits, and what else it says at the end
 Case = tuple[str, str, str, float, dict[str, float], dict[str, Any]]
 CASES: dict[str, Case] = {
@@ -386,6 +397,7 @@ CASES: dict[str, Case] = {
     ),
     "levanter": (levanter(), "train_loss", "", 5e-4, {}, {"total_steps": TOTAL}),
     "Lightning": (lightning(), "train_loss", "", 5e-5, {}, {}),
+    "Keras": (keras(), "loss", "", 5e-5, {}, {"total_steps": len(STEPS), "step_is": "epoch"}),
 }  # fmt: skip
 
 
@@ -399,7 +411,8 @@ def runs_of(tmp_path: Path, text: str | bytes, name: str = "d12.log") -> tuple[R
 def test_what_a_trainer_prints_is_one_run(trainer: str, tmp_path: Path) -> None:
     text, train, evaluation, digits, last, settings = CASES[trainer]
     (run,) = runs_of(tmp_path, text)
-    assert run.series[train].steps.tolist() == STEPS
+    steps = list(range(1, len(STEPS) + 1)) if trainer == "Keras" else STEPS
+    assert run.series[train].steps.tolist() == steps
     expected = [loss(step) for step in STEPS]
     assert run.series[train].values == pytest.approx(expected, abs=1.01 * digits)
     if evaluation:
