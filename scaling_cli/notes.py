@@ -571,6 +571,12 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "Add runs, at several budgets.",
         ),
         _info(
+            "link_by_checkpoints",
+            "A link from the loss to a score was fitted to every checkpoint of its runs, smoothed,"
+            " and where the score is an accuracy to its known end.",
+            "Fit it to the final points alone: --no-checkpoints.",
+        ),
+        _info(
             "no_prior",
             "The target is no language model's cross-entropy, so nothing known of other ladders"
             " holds the fit.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -147,11 +147,13 @@ class Project:
         if finals not in FINALS:
             raise InputError(f"finals = {finals!r} is not known", f"Give {' or '.join(FINALS)}.")
         chosen = grouped.chosen_procedures(laws)
+        options = options or FitOptions()
+        curves = options.checkpoints and any(item.reads_curves for item in chosen)
         by_points = {
-            every: self._parts(by, where, holdout, every, finals, once)
+            every: self._parts(by, where, holdout, every, finals, once, curves and not every)
             for every in dict.fromkeys(item.every_point for item in chosen)
         }
-        results = grouped.fit_parts(chosen, by_points, options or FitOptions(), workers)
+        results = grouped.fit_parts(chosen, by_points, options, workers)
         groups = {repr(group): rows for parts in by_points.values() for group, rows in parts.groups}
         keys = next(iter(groups.values())).by if by is None else by
         asked = {"where": where, "by": tuple(keys), "holdout": holdout, "command": command}
@@ -168,11 +170,14 @@ class Project:
         every_point: bool,
         finals: str,
         once: bool = False,
+        curves: bool = False,
     ) -> Parts:
         """The groups to fit, and by group the runs that are held out."""
         from scaling_cli import grouped
 
         rows = self.observations(where, every_point, once)
+        if curves:
+            rows = replace(rows, points=self.observations(where, True, once))
         keys = rows.by if by is None else by
         fitted, unseen = grouped.held_out(grouped.with_name_notes(rows, keys, holdout), holdout)
         if finals == LAST or every_point:

@@ -73,7 +73,8 @@ class Table:
 
     `run_ids` [n] name the run of each row to people, and `owners` [n] name it for good: rows of
     one owner are points of one run, and so not independent. `by` is what rows are grouped by
-    where nobody says otherwise.
+    where nobody says otherwise. `points` has every logged point of the same runs, where it was
+    read.
     """
 
     columns: dict[str, Floats]
@@ -82,6 +83,7 @@ class Table:
     labels: Labels = field(default_factory=Texts)
     notes: tuple[Note, ...] = ()
     by: tuple[str, ...] = ()
+    points: Table | None = None
 
     @staticmethod
     def from_columns(
@@ -122,11 +124,18 @@ class Table:
         places = rows.tolist()
         return replace(
             self,
+            points=self._points_of(rows),
             columns={name: values[rows] for name, values in self.columns.items()},
             run_ids=tuple(self.run_ids[row] for row in places),
             owners=tuple(self.owners[row] for row in places),
             labels=self.labels.take(rows),
         )
+
+    def _points_of(self, rows: Rows) -> Table | None:
+        if self.points is None:
+            return None
+        kept = {self.owners[row] for row in rows.tolist()}
+        return self.points.select([owner in kept for owner in self.points.owners])
 
     def select(self, mask: Mask | Sequence[bool]) -> Table:
         """The rows where `mask` is true."""

@@ -112,6 +112,13 @@ def fit(
             metavar="predicted|last",
         ),
     ] = "predicted",
+    checkpoints: Annotated[
+        bool,
+        typer.Option(
+            "--checkpoints/--no-checkpoints",
+            help="Fit a link of --then to every checkpoint of the runs, or to their final points.",
+        ),
+    ] = True,
     name: Annotated[
         str | None,
         typer.Option("--name", help="Keep the fits under this name, for --fit.", metavar="NAME"),
@@ -168,6 +175,7 @@ def fit(
         recipe=recipe,
         ranges=ranges(start or [], "--range"),
         prior=prior,
+        checkpoints=checkpoints,
     )
     project = open_project(store, config)
     wanted = [*many(law or []), *(f"={text}" for text in formula or [])] or ["auto"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from scaling_cli.errors import InputError
-from scaling_cli.fitting import accepts, engine
+from scaling_cli.fitting import accepts, checkpoints, engine
 from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import Law
@@ -32,7 +32,8 @@ def fit(
 ) -> Fit:
     """Fit the law to the runs, and `link` from what the law predicts to `options.target`.
 
-    The link is fitted to the observed values of both, so that its error and the law's are apart;
+    The link is fitted to the observed values of both, so that its error and the law's are apart,
+    and to those of every checkpoint where there are some (`options.checkpoints`);
     a prediction carries both, by draws. What is fixed, bounded or started belongs to the link
     where that has a parameter of the name.
     """
@@ -40,8 +41,21 @@ def fit(
     of_link, of_law = (_settings(options, link, linked) for linked in (True, False))
     law = first(observations, replace(of_law, target=None, objective=None), group)
     x = law.columns["target"] if "x" in link.variables else None
-    then = engine.fit(link, observations, replace(of_link, x=x), group)
+    then = _linked(link, observations, replace(of_link, x=x), group)
     return replace(law, then=then, notes=(*law.notes, *then.notes))
+
+
+def _linked(link: Law, observations: Table, options: FitOptions, group: Mapping[str, Any]) -> Fit:
+    """The link by checkpoints, else by final points."""
+    (variable,) = link.variables
+    column = options.x or variable
+    rows = None
+    if options.checkpoints and options.weights is None and not link.trials:
+        rows = checkpoints.of_link(observations, column, options.target or link.target)
+    if rows is None:
+        return engine.fit(link, observations, options, group)
+    fitted = checkpoints.of_ends(engine.fit(link, rows, options, group), observations)
+    return fitted.with_notes([checkpoints.note(link, rows)])
 
 
 def _settings(options: FitOptions, link: Law, linked: bool) -> FitOptions:

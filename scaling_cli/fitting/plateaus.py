@@ -29,6 +29,9 @@ STEEP = (0.1, 40.0)
 USUAL = (3.0, 20.0)  # of most links, on that scale
 SPAN = 4.0  # a rise that no run has seen is drawn from a quarter of the widest upwards
 LOOSE = 0.5  # standard deviation of its log, and of the steepness's, about what was drawn
+# What the known end (loss 0, score 1) of a link by checkpoints counts for, in rows. The upper
+# plateau of a resample is drawn from as much of the rise to it upwards: scores saturate below one.
+END_ROWS, SATURATED = 3.0, 0.75
 SEEN = 0.5  # of the widest rise that the resamples allow: above its middle a sigmoid turns to it
 
 
@@ -69,6 +72,7 @@ def held(design: Design, surface: Surface, found: Solution) -> Floats | None:
     centre = {at: np.full(1, np.log((low + high) / 2)) for at, (low, high) in usual.items()}
     noise = noise_of(surface.residuals(found.theta[found.best()][None])[0], len(surface.free))
     prior = _prior(centre, len(surface.free), noise)
+    _end_known(prior, design, surface, np.ones(1))
     again = solve(surface, np.ones((1, len(surface.target))), found.theta, prior)
     theta: Floats = again.theta[again.best()]
     return theta
@@ -84,7 +88,21 @@ def opened(
         return None
     drawn = {at: np.log(random.uniform(low, high, count)) for at, (low, high) in usual.items()}
     noise = noise_of(surface.residuals(theta[None])[0], len(theta))
-    return _prior(drawn, len(theta), noise)
+    prior = _prior(drawn, len(theta), noise)
+    _end_known(prior, design, surface, random.uniform(SATURATED, 1.0, count))
+    return prior
+
+
+def _end_known(prior: Prior, design: Design, surface: Surface, shares: Floats) -> None:
+    """Hold the rise to `shares` [batch] of all that a score may, where rows are checkpoints: at a
+    loss of zero every answer is right."""
+    assert design.law.plateaus
+    rise = design.law.plateaus[1]
+    _, most = surface.bounds.get(rise, (LEAST_RISE, 1.0))
+    if rise in surface.free and design.rows.n_runs < len(design.rows):
+        at = surface.free.index(rise)
+        prior.mean[:, at] = np.log(shares * most)
+        prior.precision[:, at] = np.sqrt(END_ROWS) * most
 
 
 def _ranges(design: Design, surface: Surface) -> dict[int, tuple[float, float]] | None:

@@ -32,7 +32,8 @@ class FitOptions:
     law's own unless they are named; `weights` names a column that runs count by. `fixed` pins
     parameters, `bounds` keep them in a range, and `tied` ones are the same in every group; `ranges`
     say where they start. `recipe` is `robust`, or `paper` for what the law's own paper did. `prior`
-    is `language`, or `none` for runs that are no language models'; `auto` alone has one."""
+    is `language`, or `none` for runs that are no language models'; `auto` alone has one. With
+    `checkpoints` a link rests on every logged point of its runs, else on their final ones."""
 
     objective: str | None = None
     resamples: int = DEFAULT_RESAMPLES
@@ -47,6 +48,7 @@ class FitOptions:
     recipe: str = ROBUST
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     prior: str = LANGUAGE
+    checkpoints: bool = True
 
 
 def _objective(law: Law, options: FitOptions) -> Objective:
@@ -111,7 +113,7 @@ class Design:
                 "Use it with passuntil, or choose `objective=squared`.",
             )
         notes += look_at(law, names["target"], columns, target, effective_runs(rows, weights), free)
-        _refuse_turn(law, names, columns, target)
+        _refuse_turn(law, names, columns, target, rows)
         notes = [*notes_of_law, *notes]
         return cls(law, rows, names, columns, target, trials, weights, objective, tuple(notes))
 
@@ -139,13 +141,20 @@ def look_at(
 
 
 def _refuse_turn(
-    law: Law, names: Mapping[str, str], columns: Mapping[str, Floats], target: Floats
+    law: Law,
+    names: Mapping[str, str],
+    columns: Mapping[str, Floats],
+    target: Floats,
+    rows: Table,
 ) -> None:
-    """A monotone curve through runs that turn around is wrong at both ends (arXiv:2306.09479)."""
+    """A monotone curve through runs that turn around is wrong at both ends (arXiv:2306.09479).
+
+    Of the points of one run the last counts: as so many runs their noise would be a turn."""
     if len(law.variables) > 1 or not law.monotone:
         return
     (variable,) = law.variables
-    place = diagnostics.turn(columns[variable], target)
+    last = np.array(sorted({owner: i for i, owner in enumerate(rows.owners)}.values()))
+    place = diagnostics.turn(columns[variable][last], target[last])
     if place is None:
         return
     column = names[variable]

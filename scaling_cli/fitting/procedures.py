@@ -27,7 +27,8 @@ class Procedure:
 
     `every_point` says that it reads each logged point of a run, not the final one alone; `scored`
     that what it predicts can be compared with a run; `about` what it does to the runs; `kind` which
-    options it takes (see `accepts`).
+    options it takes (see `accepts`); `reads_curves` that it reads the points of runs beside their
+    final ones.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Procedure:
     scored: bool = True
     about: tuple[str, ...] = ()
     kind: str = "law"
+    reads_curves: bool = False
 
     def fit(self, rows: Table, options: FitOptions, group: Mapping[str, Any]) -> Fit:
         """The fit of one group of runs; FitError where they cannot carry one, whatever arithmetic
@@ -93,7 +95,7 @@ def procedure(name: str) -> Procedure:
         first, link = procedure(before), get_law(after)
         chain.check(link)
         linked = partial(chain.fit, first.fit, link)
-        return Procedure(name, link.title, first.law, linked, kind="link")
+        return Procedure(name, link.title, first.law, linked, kind="link", reads_curves=True)
     law = get_law(name)
     if law.family == RULES:
         best = partial(hparams.fit, law)
