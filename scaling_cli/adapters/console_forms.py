@@ -135,6 +135,12 @@ FORMS = (
         names={"time/batch": "batches before"},  # one less than the batch of the line's head
     ),
     Form(
+        "Composer (by tokens or samples)",
+        "mosaicml/composer composer/loggers/console_logger.py",
+        ("^Train time/batch: {step}",),  # its head counts what the duration is said in
+        after=("^Train {*}", "^Eval {*}"),
+    ),
+    Form(
         "NeMo",
         "NVIDIA/NeMo nemo/lightning/pytorch/callbacks/progress_printer.py",
         ("Training epoch {epoch}, iteration {step}/{} | {*}",),

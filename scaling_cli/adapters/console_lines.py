@@ -52,6 +52,7 @@ _BARS = re.compile(
     + NUMBER
     + rb")",
 )
+_SPLIT = re.compile(r"(?i)train|val|eval|test|dev")
 _SPLITS = rb"(?i:train|training|val|valid|validation|eval|evaluation|test|dev)"
 # `best loss: 3.9` is not the loss: a word before a name is of the name, but for `INFO loss: 3.9`.
 _WORD = (
@@ -76,6 +77,11 @@ _PAIRS = re.compile(
     + rb"[ _-])?[A-Za-z_][\w/.()%-]*)\s*[:=]\s*['\"]?("
     + NUMBER
     + rb")",
+)
+# `[val] step 100 | loss 4.1`: all of the line is of that evaluation.
+_HELD_OUT = re.compile(
+    rb"(?i)(?<![\w/.=-])(?:(val|valid|validation|validating|eval|evaluation|evaluating|dev)|test|testing)"
+    rb"(?![\w/.=-])(?!['\"]?\s*[:=]?\s*['\"]?[-+.\d]|\s*(?:loss|bpb|ppl|perplexity|acc|nll))"
 )
 _BELOW = re.compile(rb"\s{2,}([^\s=][^=\n]{0,120})=(" + NUMBER + rb")\s*")
 _COUNTER = (
@@ -164,8 +170,9 @@ class Template:
         ]
         if self.rest:
             found += pairs(line, match.end())
-        if self.text.startswith(COUNTER):  # its names may stand on either side
-            found += pairs(line[: match.start()])
+        if self.text.startswith(COUNTER):
+            found += pairs(line[: match.start()])  # its names may stand on either side
+            found = _marked(found, line, match.end())
         word = self.word(line)
         if word:
             found = [
@@ -178,6 +185,21 @@ class Template:
         """What stands at the place of `{@}`."""
         match = self.pattern.search(line) if "word" in self.pattern.groupindex else None
         return "" if match is None else match["word"].decode("utf-8", "replace")
+
+
+def _marked(spans: list[Span], line: bytes, counter: int) -> list[Span]:
+    """These numbers by the names of an evaluation, if one is named before the first of them."""
+    first = min((span.start for span in spans if span.start >= counter), default=counter)
+    mark = _HELD_OUT.search(line, 0, first + 1)
+    if mark is None:
+        return spans
+    split = "val" if mark[1] else "test"
+    return [
+        span
+        if span.name in (STEP, TOTAL) or span.name.lower() == "epoch" or _SPLIT.search(span.name)
+        else replace(span, name=f"{split}/{span.name}")
+        for span in spans
+    ]
 
 
 def pairs(line: bytes, start: int = 0) -> list[Span]:

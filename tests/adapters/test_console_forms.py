@@ -167,10 +167,10 @@ def maxtext() -> str:
     )
 
 
-def composer() -> str:
+def composer(head: str = "[epoch=1][batch={s}/2000]", before: int = 1) -> str:
     return log(
         lambda s: (
-            f"[epoch=1][batch={s}/{TOTAL}]:\n\t Train time/batch: {s - 1}\n"
+            f"{head.format(s=s, t=s * TOKENS)}:\n\t Train time/batch: {s - before}\n"
             f"\t Train time/token: {s * TOKENS}\n\t Train loss/train/total: {loss(s):.4f}\n"
             f"\t Train metrics/train/LanguageCrossEntropy: {loss(s):.4f}\n\t Train lr: 0.0003"
         ),
@@ -343,6 +343,10 @@ CASES: dict[str, Case] = {
     "Composer": (
         composer(), "metrics/train/LanguageCrossEntropy", "metrics/eval/LanguageCrossEntropy",
         5e-5, {"time/token": TOTAL * TOKENS, "lr": 3e-4}, {"total_steps": TOTAL},
+    ),
+    "Composer (by tokens or samples)": (
+        composer("[token={t}/1048576000]", before=0), "metrics/train/LanguageCrossEntropy",
+        "metrics/eval/LanguageCrossEntropy", 5e-5, {"time/token": TOTAL * TOKENS}, {},
     ),
     "NeMo": (
         nemo(), "reduced_train_loss", "", 5e-5, {"lr": 3e-4, "consumed_samples": TOTAL * 256}, {}

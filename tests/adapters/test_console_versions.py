@@ -308,6 +308,30 @@ def test_a_line_of_any_trainer_is_read_by_its_names(trainer: str, tmp_path: Path
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        '[val] name "c4" | step {s} | epoch 0 | loss {v:.4f}',
+        "Validation: step {s} loss={v:.4f}",
+        "step {s} eval: loss {v:.4f}",
+        "eval {{'loss': {v:.4f}, 'step': {s}}}",
+        "step {s} | val loss {v:.4f} | best loss 1.0",
+    ],
+)
+def test_a_line_of_an_evaluation_is_not_the_trainings(line: str, tmp_path: Path) -> None:
+    def both(step: int) -> str:
+        return f"step {step} | epoch 0 | loss {loss(step):.4f}\n" + line.format(
+            s=step, v=held(step)
+        )
+
+    (run,) = read(tmp_path, both)
+    evaluation = "val loss" if "val loss" in line else "val/loss"
+    for name, expected in (("loss", loss), (evaluation, held)):
+        assert run.series[name].steps.tolist() == STEPS
+        values = [expected(step) for step in STEPS]
+        assert run.series[name].values == pytest.approx(values, abs=6e-5)
+
+
+@pytest.mark.parametrize(
     ("line", "near"),
     [
         (lambda s: f"[logging.py:96:log_dist] [Rank 0] step={s}, lr=[0.0003]", "no loss"),
