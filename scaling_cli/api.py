@@ -32,13 +32,8 @@ from scaling_cli.planning.contrasts import Crossing, Equivalence, Slope
 from scaling_cli.planning.costs import Machine
 from scaling_cli.planning.memo import Memo, memo_of_fit, memo_of_published, scaled
 from scaling_cli.planning.points import Grid
-from scaling_cli.planning.splits import (
-    Allocation,
-    allocate_fit,
-    allocate_published,
-    with_repeats,
-)
-from scaling_cli.planning.target import budget_for_fit, budget_for_published
+from scaling_cli.planning.splits import Allocation, published_for
+from scaling_cli.planning.target import splits_by_fits, splits_by_published
 from scaling_cli.project import Project
 from scaling_cli.quantities import parse_multiple, parse_positive, parse_quantity
 from scaling_cli.records import Run, Series
@@ -61,7 +56,7 @@ class Fits(Results[Fit]):
     failed: tuple[FailedFit, ...] = ()
 
     def remarks(self) -> list[str]:
-        told = [f"{item.law_id} {dict(item.group)}: {item.message}" for item in self.failed]
+        told = [f"{item.name} {dict(item.group)}: {item.message}" for item in self.failed]
         return [*super().remarks(), *told]
 
 
@@ -152,7 +147,7 @@ def fit(
         fixed=dict(fix or {}),
         bounds=dict(bounds or {}),
         tied=_names(tie),
-        recipe=procedure,
+        procedure=procedure,
         ranges=dict(ranges or {}),
         prior=prior,
     )
@@ -163,8 +158,7 @@ def fit(
         results = data.fit(asked, keys, where, holdout, options, workers=workers)
     else:
         keys = _names(by or ())
-        rows = _rows(data, columns, where)
-        fitted, unseen = grouped.held_out(grouped.with_name_notes(rows, keys, holdout), holdout)
+        fitted, unseen = grouped.hold_out(_rows(data, columns, where), keys, holdout)
         parts = grouped.parts(fitted, unseen, keys)
         chosen = grouped.chosen_procedures(asked)
         results = grouped.fit_parts(chosen, {True: parts, False: parts}, options, workers)
@@ -325,22 +319,13 @@ def optimal(
     points, alone = _points({} if budget is None else {"budget": budget})
     budgets = [point["budget"] for point in points if point]
     if isinstance(fit, str):
-        law, entry = get_published(fit)
-        if unique_tokens is not None:
-            law, entry = with_repeats(law, entry)
-        if target_loss is None:
-            found = [allocate_published(law, entry, value, asked) for value in budgets]
-        else:
-            found = [budget_for_published(law, entry, target_loss, asked)]
+        splits = splits_by_published(fit, budgets, target_loss, asked)
     else:
         fits, one = _fits(fit)
-        fits = [item.at_level(level) for item in fits]
         alone = alone and one
-        if target_loss is None:
-            found = [allocate_fit(item, value, asked) for item in fits for value in budgets]
-        else:
-            found = [budget_for_fit(item, target_loss, asked) for item in fits]
-    return found[0] if alone else Results(found)
+        at_level = [each.at_level(level) for each in fits]
+        splits = splits_by_fits(at_level, budgets, target_loss, asked)
+    return splits[0] if alone else Results(splits)
 
 
 def plan(
@@ -375,9 +360,7 @@ def plan(
     if isinstance(fit, str):
         if flops is None:
             raise InputError("a paper's coefficients have no largest run", "Give budget.")
-        law, entry = get_published(fit)
-        if unique_tokens is not None:
-            law, entry = with_repeats(law, entry)
+        law, entry = published_for(fit, asked)
         return memo_of_published(law, entry, flops, asked).trained_on(machine)
     fitted = fit.at_level(level)
     if flops is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -250,3 +251,22 @@ def is_positive(name: str) -> bool:
     """Whether the values of a column are to be above zero; so are those of an unknown one."""
     column = about(name)
     return column is None or not column.zero
+
+
+# Words in the names of what tells how good a model is and is no loss: shares of tries, and others.
+_SHARES = ("acc", "accuracy", "err", "error", "pass", "exact_match", "em", "f1")
+_SCORES = (*_SHARES, "reward", "score", "bits", "bpd", "bleu", "rouge", "win_rate", "winrate")
+
+
+def names_share(name: str) -> bool:
+    """Whether a name is that of a share of tries or answers, as an accuracy or an error."""
+    return _holds(name, _SHARES)
+
+
+def names_score(name: str) -> bool:
+    """Whether a name is that of a score, shares among them."""
+    return _holds(name, _SCORES)
+
+
+def _holds(name: str, words: tuple[str, ...]) -> bool:
+    return re.search(rf"(^|[^a-z])({'|'.join(words)})([^a-z]|$)", name.lower()) is not None

@@ -39,13 +39,10 @@ def chosen_procedures(laws: Sequence[str]) -> list[Procedure]:
     return list({item.id: item for item in map(procedures.procedure, laws)}.values())
 
 
-def with_name_notes(rows: Table, by: Sequence[str], holdout: str | None) -> Table:
-    """The rows with a note on what they are grouped and held out by, where that is ambiguous."""
-    return rows.with_notes(rows.remarks([*by, *(parse(holdout).names if holdout else ())]))
-
-
-def held_out(rows: Table, holdout: str | None) -> tuple[Table, Table | None]:
-    """The rows to fit and those to hold out; InputError where either are none."""
+def hold_out(rows: Table, by: Sequence[str], holdout: str | None) -> tuple[Table, Table | None]:
+    """The rows to fit and those to hold out, with a note on what they are grouped and held out by
+    where that is ambiguous; InputError where either are none."""
+    rows = rows.with_notes(rows.remarks([*by, *(parse(holdout).names if holdout else ())]))
     if not holdout:
         return rows, None
     mask = rows.matches(holdout)

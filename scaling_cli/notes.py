@@ -331,7 +331,7 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "adapter_failed",
             "An adapter of another package could not be loaded, or failed on a file, which is left"
             " out.",
-            "Tell those who made the adapter; read its files by another format with --as.",
+            "Tell those who made the adapter; read its files by another format with `as_format=`.",
         ),
         _warning(
             "unreadable",
@@ -574,7 +574,7 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "link_by_checkpoints",
             "A link from the loss to a score was fitted to every checkpoint of its runs, smoothed,"
             " and where the score is an accuracy to its known end.",
-            "Fit it to the final points alone: --no-checkpoints.",
+            "Fit it to the final points alone: `checkpoints=False`.",
         ),
         _info(
             "no_prior",

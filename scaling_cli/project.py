@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from scaling_cli.ingest import Ingest, Preview
     from scaling_cli.observe import Runs
     from scaling_cli.planning.costs import Utilisation
-    from scaling_cli.planning.splits import Allocation
     from scaling_cli.progress import Progress
     from scaling_cli.saved import Saved
     from scaling_cli.sources import Place, Sources
@@ -179,7 +178,7 @@ class Project:
         if curves:
             rows = replace(rows, points=self.observations(where, True, once))
         keys = rows.by if by is None else by
-        fitted, unseen = grouped.held_out(grouped.with_name_notes(rows, keys, holdout), holdout)
+        fitted, unseen = grouped.hold_out(rows, keys, holdout)
         if finals == LAST or every_point:
             return grouped.parts(fitted, unseen, keys)
         ends = self._ends(rows)
@@ -360,14 +359,3 @@ def budget_ladder(fits: Sequence[Fit]) -> list[float]:
     )
     first = ceil(log10(largest) + 1e-9)
     return [10.0 ** (first + i) for i in range(4)]
-
-
-def optimal(
-    fits: Sequence[Fit], budgets: Sequence[float], ratio: float | None = None
-) -> list[Allocation]:
-    """The split of each budget by each fit."""
-    from scaling_cli.planning.budget import Constraints
-    from scaling_cli.planning.splits import allocate_fit
-
-    asked = Constraints(tokens_per_param=ratio)
-    return [allocate_fit(item, budget, asked) for item in fits for budget in budgets]

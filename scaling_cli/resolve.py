@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_cli.columns import COLUMNS, FAMILIES
+from scaling_cli.columns import COLUMNS, FAMILIES, names_score
 from scaling_cli.compute import SIX_ND
 from scaling_cli.ending import ENDED, PLANNED, ending
 from scaling_cli.errors import InputError
@@ -635,11 +635,7 @@ def _resolve_all(runs: Sequence[Run], mapping: Mapping) -> list[Resolved]:
     ]
 
 
-# What a table holds that tells how good models are and is no loss; and what makes its rows runs.
-_SCORE = re.compile(
-    r"(^|[^a-z])(acc|accuracy|err|error|reward|score|bits|bpd|bleu|rouge|f1|exact_match|pass|win_?rate)"
-    r"([^a-z]|$)"
-)
+# What makes the rows of a table runs.
 _SIZED = {"params", "params_non_embedding", "params_active", "tokens", "flops"}
 
 
@@ -660,7 +656,7 @@ def _check(runs: Sequence[Run], mapping: Mapping, resolved: Sequence[Resolved]) 
                 if note.code == "decimal_comma":
                     raise InputError(note.message, "Write the numbers with a decimal point.")
         names = sorted({name for run in runs for name in _logged_names(run)})
-        if any(_SCORE.search(name.lower()) for name in names) and any(
+        if any(map(names_score, names)) and any(
             not _SIZED.isdisjoint(columns.columns) for columns in resolved
         ):
             return  # runs of another target: it keeps its own name, and is no loss

@@ -85,8 +85,8 @@ def test_every_argument_that_the_library_names_has_a_flag() -> None:
 
 
 def test_the_command_line_names_flags() -> None:
-    text = "Widen `where=`, or give `bounds=a=0:1` or `as_format=csv`; `x = 1`, `lr=3` not."
-    shown = "Widen --where, or give --bound a=0:1 or --as csv; `x = 1`, `lr=3` not."
+    text = "Widen `where=`, or give `bounds=a=0:1` or `checkpoints=False`; `x = 1`, `lr=3` not."
+    shown = "Widen --where, or give --bound a=0:1 or --no-checkpoints; `x = 1`, `lr=3` not."
     assert flags.as_flags(text) == shown
     note = {"message": text, "run_id": "`where=`"}
     assert flags.document_as_flags([note]) == [{"message": shown, "run_id": "`where=`"}]

@@ -35,7 +35,9 @@ def demo(
 
 def _demo(store: str, as_json: bool) -> None:
     from scaling_cli.fitting.result import FailedFit
-    from scaling_cli.project import budget_ladder, open_project, optimal
+    from scaling_cli.planning.budget import FREE
+    from scaling_cli.planning.target import splits_by_fits
+    from scaling_cli.project import budget_ladder, open_project
     from scaling_cli.report.document import report_json, report_tables
     from scaling_cli.report.stores import ingest_tables
 
@@ -62,7 +64,7 @@ def _demo(store: str, as_json: bool) -> None:
 
     step("report", "What the ladder says, with intervals, and how to spend larger budgets.")
     runs = project.runs()
-    allocations = optimal(fits, budget_ladder(fits))
+    allocations = splits_by_fits(fits, budget_ladder(fits), None, FREE)
     answer(
         as_json,
         report_json(runs, fits, allocations),

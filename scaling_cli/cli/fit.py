@@ -83,7 +83,7 @@ def fit(
         str | None,
         typer.Option("--weights", help="Column that runs count by.", metavar="COLUMN"),
     ] = None,
-    recipe: Annotated[
+    procedure: Annotated[
         str,
         typer.Option(
             "--procedure",
@@ -172,7 +172,7 @@ def fit(
         fixed=assignments(fix or [], "--fix"),
         bounds=ranges(bound or [], "--bound"),
         tied=tuple(names(tie) or ()),
-        recipe=recipe,
+        procedure=procedure,
         ranges=ranges(start or [], "--range"),
         prior=prior,
         checkpoints=checkpoints,

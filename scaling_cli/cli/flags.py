@@ -13,8 +13,32 @@ if TYPE_CHECKING:
 
 # The arguments that the library's texts may name.
 ARGUMENTS = {
-    *("again", "along", "as_format", "at", "bounds", "by", "config", "cut", "filter", "finals"),
-    *("fit", "fix", "flops", "holdout", "law", "level", "meta", "objective", "once", "output"),
+    *(
+        "again",
+        "along",
+        "as_format",
+        "at",
+        "bounds",
+        "by",
+        "checkpoints",
+        "config",
+        "cut",
+        "filter",
+        "finals",
+    ),
+    *(
+        "fit",
+        "fix",
+        "flops",
+        "formula",
+        "holdout",
+        "law",
+        "level",
+        "meta",
+        "objective",
+        "once",
+        "output",
+    ),
     *("params", "procedure", "published", "ranges", "reach", "run", "schedule", "shape", "steps"),
     *("store", "sweep", "tag", "then", "tie", "tokens", "warmup", "weights", "where", "workers"),
     *("x", "y"),
@@ -27,18 +51,19 @@ SAID = {"message", "mend", "meaning", "caveats"}
 _ARGUMENT = re.compile(rf"`({'|'.join(sorted(ARGUMENTS))})=([^`\n]*)`")
 
 
-def flag(argument: str) -> str:
-    """An argument as the command line names it."""
-    return FLAGS.get(argument, f"--{argument.replace('_', '-')}")
+def flag(argument: str, value: str = "") -> str:
+    """An argument as the command line writes it, with its value."""
+    name = FLAGS.get(argument, f"--{argument.replace('_', '-')}")
+    if value in ("True", "False"):
+        return name if value == "True" else name.replace("--", "--no-")
+    return f"{name} {value}" if value else name
 
 
 def as_flags(text: str, around: str = "") -> str:
     """A text of the library in the words of the command line, each flag between `around`."""
     if "`" not in text:
         return text
-    return _ARGUMENT.sub(
-        lambda part: f"{around}{flag(part[1])}{' ' * bool(part[2])}{part[2]}{around}", text
-    )
+    return _ARGUMENT.sub(lambda part: around + flag(part[1], part[2]) + around, text)
 
 
 def listing_as_flags(table: Listing) -> Listing:

@@ -85,10 +85,8 @@ def optimal(
     Example: scalefit optimal --gpu-hours 1e6 --device H100 --mfu 0.4 --published epoch2024
     """
     from scaling_cli.fitting.result import Fit
-    from scaling_cli.laws import get_published
     from scaling_cli.planning.costs import costs_of
-    from scaling_cli.planning.splits import allocate_fit, allocate_published, with_repeats
-    from scaling_cli.planning.target import budget_for_fit, budget_for_published
+    from scaling_cli.planning.target import splits_by_fits, splits_by_published
     from scaling_cli.quantities import parse_positive
     from scaling_cli.report.origins import origins_json, with_origin
     from scaling_cli.report.plans import allocation_tables
@@ -109,24 +107,13 @@ def optimal(
     )
     fits: list[Fit] = []
     if published:
-        chosen, entry = get_published(published)
-        if unique_tokens is not None:
-            chosen, entry = with_repeats(chosen, entry)
-        splits = (
-            [allocate_published(chosen, entry, value, asked) for value in budgets]
-            if target_loss is None
-            else [budget_for_published(chosen, entry, target_loss, asked)]
-        )
+        splits = splits_by_published(published, budgets, target_loss, asked)
     else:
         from scaling_cli.project import open_project
 
         saved = open_project(store, config).saved.answering(fit, law, y, splits=True)
         fits = [item.at_level(level) for item in saved]
-        splits = (
-            [allocate_fit(item, value, asked) for item in fits for value in budgets]
-            if target_loss is None
-            else [budget_for_fit(item, target_loss, asked) for item in fits]
-        )
+        splits = splits_by_fits(fits, budgets, target_loss, asked)
     if all(item.params is None for item in splits):
         reasons = dict.fromkeys(note.message for item in splits for note in item.notes)
         raise InputError(f"no split can be recommended: {' '.join(reasons)}")

@@ -78,9 +78,8 @@ def plan(
     Example: scalefit plan --budget 1e24 --max-params 70e9 --published epoch2024
     """
     from scaling_cli.fitting.result import Fit
-    from scaling_cli.laws import get_published
     from scaling_cli.planning.memo import memo_of_fit, memo_of_published, scaled
-    from scaling_cli.planning.splits import with_repeats
+    from scaling_cli.planning.splits import published_for
     from scaling_cli.quantities import parse_multiple
     from scaling_cli.report.memos import memo_tables
     from scaling_cli.report.origins import origins_json, with_origin
@@ -101,9 +100,7 @@ def plan(
     )
     fits: list[Fit] = []
     if published and flops is not None:
-        chosen, entry = get_published(published)
-        if unique_tokens is not None:
-            chosen, entry = with_repeats(chosen, entry)
+        chosen, entry = published_for(published, asked)
         memos = [memo_of_published(chosen, entry, flops, asked)]
     else:
         from scaling_cli.project import open_project

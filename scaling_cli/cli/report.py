@@ -53,7 +53,9 @@ def report(
 
     Example: scalefit report -o report.md
     """
-    from scaling_cli.project import budget_ladder, open_project, optimal
+    from scaling_cli.planning.budget import FREE
+    from scaling_cli.planning.target import splits_by_fits
+    from scaling_cli.project import budget_ladder, open_project
     from scaling_cli.quantities import parse_positive
     from scaling_cli.report.document import rendered, report_json, report_tables
 
@@ -66,7 +68,7 @@ def report(
     fits = project.saved.named(fit) if fit else project.saved.newest(law, y)
     budgets = [parse_positive(text, "--budget") for text in many(budget or [])]
     planned = [item for item in fits if item.law.splits]
-    allocations = optimal(planned, budgets or budget_ladder(planned))
+    allocations = splits_by_fits(planned, budgets or budget_ladder(planned), None, FREE)
     runs = project.runs()
     document = report_json(runs, fits, allocations)
     tables = partial(report_tables, runs, fits, allocations)

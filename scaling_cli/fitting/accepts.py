@@ -25,7 +25,7 @@ OPTIONS: Mapping[str, Callable[[FitOptions], bool]] = {
     "tie": lambda options: bool(options.tied),
     "x": lambda options: options.x is not None,
     "y": lambda options: options.target is not None,
-    "procedure=paper": lambda options: options.recipe == "paper",
+    "procedure=paper": lambda options: options.procedure == "paper",
 }
 
 # What each way of fitting takes.

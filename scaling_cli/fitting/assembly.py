@@ -122,7 +122,7 @@ def assemble(problem: Problem, optimum: Optimum, draws: Draws) -> Fit:
         group=dict(problem.group),
         n_observations=len(design.rows),
         n_runs=design.rows.n_runs,
-        recipe=problem.procedure or problem.options.recipe,
+        procedure=problem.procedure or problem.options.procedure,
         objective=surface.objective.name,
         objective_value=float(np.sum(weighted)) if optimum.value is None else optimum.value,
         values=values,

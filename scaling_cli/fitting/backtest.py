@@ -109,7 +109,7 @@ class Comparison(Shown):
             ],
             "ranking": [score.to_json() for score in self.ranking],
             "best": self.ranking[0].law if self.ranking else None,
-            "failed": [{"law": item.law_id, "message": item.message} for item in self.failed],
+            "failed": [{"law": item.name, "message": item.message} for item in self.failed],
             "warnings": [note.to_json() for note in self.notes],
         }
 

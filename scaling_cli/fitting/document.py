@@ -157,7 +157,7 @@ def _fit(fields: Fields, law: Law, draws: Floats, then: Fit | None) -> Fit:
         data_digest=fields.text("data_digest"),
         version=fields.text("version"),
         notes=tuple(Note.from_json(item.value) for item in fields.objects("warnings")),
-        recipe=fields.text("recipe"),
+        procedure=fields.text("recipe"),
         drift=fields.number("drift", 0.0) if "drift" in fields else 0.0,
         tied=_tied(fields.fields("tied")) if "tied" in fields else None,
         holdout=_held_out(holdout) if holdout else None,

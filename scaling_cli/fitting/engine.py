@@ -42,7 +42,7 @@ def fit(
     frame = plateaus.no_step(design, frame)
     problem = Problem(design, frame, options, group or {})
     surface = frame.surface(design)
-    if options.recipe == PAPER and design.law.paper and design.law.paper.staged:
+    if options.procedure == PAPER and design.law.paper and design.law.paper.staged:
         return _staged(design.law.paper.staged, problem, surface)
     surface, solution = fit_starts(surface, starts(surface))
     best = solution.best()

@@ -31,9 +31,9 @@ class FitOptions:
     """How to fit. `x` names the column of a one-variable law; `objective` and `target` are the
     law's own unless they are named; `weights` names a column that runs count by. `fixed` pins
     parameters, `bounds` keep them in a range, and `tied` ones are the same in every group; `ranges`
-    say where they start. `recipe` is `robust`, or `paper` for what the law's own paper did. `prior`
-    is `language`, or `none` for runs that are no language models'; `auto` alone has one. With
-    `checkpoints` a link rests on every logged point of its runs, else on their final ones."""
+    say where they start. `procedure` is `robust`, or `paper` for what the law's own paper did.
+    `prior` is `language`, or `none` for runs that are no language models'; `auto` alone has one.
+    With `checkpoints` a link rests on every logged point of its runs, else on their final ones."""
 
     objective: str | None = None
     resamples: int = DEFAULT_RESAMPLES
@@ -45,7 +45,7 @@ class FitOptions:
     fixed: Mapping[str, float] = field(default_factory=dict)
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     tied: tuple[str, ...] = ()
-    recipe: str = ROBUST
+    procedure: str = ROBUST
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     prior: str = LANGUAGE
     checkpoints: bool = True
@@ -53,11 +53,12 @@ class FitOptions:
 
 def _objective(law: Law, options: FitOptions) -> Objective:
     """What is minimised: as the user says, else the law's own or its paper's."""
-    if options.recipe not in PROCEDURES:
+    if options.procedure not in PROCEDURES:
         raise InputError(
-            f"there is no recipe '{options.recipe}'", f"Choose one of {', '.join(PROCEDURES)}."
+            f"there is no procedure '{options.procedure}'",
+            f"Choose one of {', '.join(PROCEDURES)}.",
         )
-    if options.recipe == ROBUST:
+    if options.procedure == ROBUST:
         return get_objective(options.objective or law.objective)
     if law.paper is None:
         raise InputError(

@@ -28,7 +28,7 @@ AUTO = "auto"
 ROBUST, PAPER = PROCEDURES = (
     "robust",
     "paper",
-)  # ways of fitting one law; other recipes have names
+)  # ways of fitting one law; other procedures have names
 CHAINED = 4000  # draws of a law and its link: the 5 % point is good to a thirtieth of a deviation
 NOISE_POINTS = 41  # quantile points of the noise that is folded into a prediction interval
 OUTSIDE_FACTOR = 1.05  # a value this far past the data counts as outside
@@ -53,11 +53,12 @@ class Prediction(Shown):
     """A predicted target at given inputs; `low`, `high` bound the central `level` of a new run.
 
     A paper's coefficients come without resamples: then the bounds, level and fit_id are None.
-    `quantiles` are of a new run's target, by their shares, where they were asked for.
+    `quantiles` are of a new run's target, by their shares, where they were asked for. `name` is the
+    law's, or that of the procedure that the fit is asked for by.
     """
 
     fit_id: str | None
-    law_id: str
+    name: str
     group: Mapping[str, Any]
     inputs: Mapping[str, float]
     loss: float
@@ -72,12 +73,12 @@ class Prediction(Shown):
         """The point, the prediction and its bounds."""
         told = {self.target: self.loss, "low": self.low, "high": self.high, "level": self.level}
         told |= {f"q{share:g}": value for share, value in self.quantiles.items()}
-        return [{"law": self.law_id, **self.group, **self.inputs, **told}]
+        return [{"law": self.name, **self.group, **self.inputs, **told}]
 
     def to_json(self) -> dict[str, Any]:
         return {
             "fit_id": self.fit_id,
-            "law": self.law_id,
+            "law": self.name,
             "group": dict(self.group),
             "inputs": dict(self.inputs),
             "target": self.target,
@@ -148,7 +149,7 @@ class Fit(Shown):
     residuals, of the logs where the objective takes logs, and `drift` what a prediction's log gains
     per unit of `distance` from the design; `record` is what the same way of fitting missed inside
     the runs, by which every interval of a prediction is widened or narrowed.
-    `recipe` says how it was fitted: `robust`, `paper`, or a recipe with a name of its own. `tied`
+    `procedure` says how it was fitted: `robust`, `paper`, or one with a name of its own. `tied`
     is set where parameters are shared with other groups: which, what that costs and what the group
     has untied. `domain` holds the smallest and largest value of each column among the fitted runs,
     `flops` and `tokens_per_param` included. `then` is a link from what the law predicts to a score:
@@ -177,7 +178,7 @@ class Fit(Shown):
     data_digest: str
     version: str
     notes: tuple[Note, ...] = ()
-    recipe: str = ROBUST
+    procedure: str = ROBUST
     drift: float = 0.0
     record: Record | None = None
     tied: Mapping[str, Any] | None = None
@@ -201,8 +202,8 @@ class Fit(Shown):
 
     @property
     def name(self) -> str:
-        """What the user asks for it by: its recipe, or else its law."""
-        own = self.law.name if self.recipe in PROCEDURES else self.recipe
+        """What the user asks for it by: its procedure, or else its law."""
+        own = self.law.name if self.procedure in PROCEDURES else self.procedure
         return f"{own}+{self.then.name}" if self.then else own
 
     @property
@@ -218,7 +219,7 @@ class Fit(Shown):
 
         key: list[Any] = [
             self.law_id,
-            self.recipe,
+            self.procedure,
             finite(self.group),
             self.objective,
             dict(self.values),
@@ -517,7 +518,7 @@ class Fit(Shown):
     def prior(self) -> str | None:
         """`language` where what ladders of language models have in common holds the fit."""
         told = any(note.code == "no_prior" for note in self.notes)
-        return LANGUAGE if self.recipe == AUTO and not told else None
+        return LANGUAGE if self.procedure == AUTO and not told else None
 
     def to_json(self) -> dict[str, Any]:
         """The contract's `fit` object."""
@@ -525,7 +526,7 @@ class Fit(Shown):
             "fit_id": self.fit_id,
             "law": self.name,
             "surface": self.law_id,
-            "recipe": self.recipe,
+            "recipe": self.procedure,
             "prior": self.prior,
             "group": dict(self.group),
             "n_observations": self.n_observations,
@@ -586,9 +587,9 @@ class Fit(Shown):
 
 @dataclass(frozen=True)
 class FailedFit:
-    """A group that the law could not be fitted to, and why."""
+    """A group that the law or procedure of this `name` could not be fitted to, and why."""
 
-    law_id: str
+    name: str
     group: Mapping[str, Any]
     n_observations: int
     message: str
@@ -598,7 +599,7 @@ class FailedFit:
         note = Note.of("failed", self.message)
         return {
             "fit_id": None,
-            "law": self.law_id,
+            "law": self.name,
             "group": dict(self.group),
             "n_observations": self.n_observations,
             "status": "failed",

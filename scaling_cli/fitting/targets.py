@@ -7,13 +7,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from scaling_cli.columns import COLUMNS
+from scaling_cli.columns import COLUMNS, names_share
 from scaling_cli.errors import InputError
 from scaling_cli.laws import Law
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats
 
-_SHARES = re.compile(r"(^|[^a-z])(acc|accuracy|error|err|pass|exact_match|em|f1)([^a-z]|$)")
 # Losses of another kind, and cross-entropies of what is no text.
 _OTHER_LOSSES = re.compile(
     r"(^|[^a-z])(pixels?|images?|patch|video|audio|frames?|actions?|policy|rewards?|value|critic"
@@ -45,7 +44,7 @@ def holds_prior(target: str, prior: str) -> bool:
 def is_share(target: str) -> bool:
     """Whether a column is a share of tries or answers, between 0 and 1."""
     known = COLUMNS.get(target)
-    return "share of" in known.meaning if known else bool(_SHARES.search(target.lower()))
+    return "share of" in known.meaning if known else names_share(target)
 
 
 def unit_notes(law: Law, target: str, values: Floats) -> list[Note]:

@@ -250,7 +250,7 @@ def _weighed_together(designs: Mapping[int, Design], column: str) -> dict[int, D
 
 def _check(law: Law, options: FitOptions) -> None:
     tied = options.tied
-    if options.recipe == PAPER and law.paper and law.paper.staged:
+    if options.procedure == PAPER and law.paper and law.paper.staged:
         accepts.check("staged", f"law {law.id} as its paper fitted it", options)
     problem.check_names(law, tied)
     for name in tied:

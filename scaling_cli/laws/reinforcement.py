@@ -84,7 +84,7 @@ LAWS = (
         source=TAN,
         target="error",
         caveats=(
-            "flops are those of the post-training; or --formula with another column.",
+            "flops are those of the post-training; or `formula=` with another column.",
             "All levels follow from four numbers: compare it with rl_math, whose level is a power"
             " of the size, before it is trusted beyond the largest size.",
         ),

@@ -11,7 +11,7 @@ import numpy as np
 from scaling_cli.compute import SIX_ND, Accounting
 from scaling_cli.errors import InputError
 from scaling_cli.fitting.result import Fit, spread
-from scaling_cli.laws import LAWS, Law, Published
+from scaling_cli.laws import LAWS, Law, Published, get_published
 from scaling_cli.notes import Note
 from scaling_cli.planning.budget import (
     AT_END,
@@ -59,10 +59,10 @@ class Allocation(Shown):
 
     The bounds hold the central `level`: of the optimum over the resamples for params and tokens,
     wider with the distance where the fit's loss is, and of a new run at this split for the loss, as
-    for any prediction.
+    for any prediction. `name` is the law's, or the procedure's that the fit is asked for by.
     """
 
-    law_id: str
+    name: str
     group: Mapping[str, Any]
     fit_id: str | None
     budget_flops: float
@@ -114,7 +114,7 @@ class Allocation(Shown):
         document = self.to_json()
         names = ["budget_flops", "tokens_per_param"]
         names += [f"{name}{end}" for name in SPLIT for end in ("", "_low", "_high")]
-        return [{"law": self.law_id, **self.group, **{name: document[name] for name in names}}]
+        return [{"law": self.name, **self.group, **{name: document[name] for name in names}}]
 
     def to_json(self) -> dict[str, Any]:
         def bounds(name: str, pair: Bounds | None) -> dict[str, float | None]:
@@ -123,7 +123,7 @@ class Allocation(Shown):
 
         return {
             "fit_id": self.fit_id,
-            "law": self.law_id,
+            "law": self.name,
             "group": dict(self.group),
             "budget_flops": self.budget_flops,
             **bounds("budget", self.budget_range),
@@ -202,6 +202,13 @@ def with_repeats(law: Law, published: Published) -> tuple[Law, Published]:
     )
 
 
+def published_for(name: str, constraints: Constraints) -> tuple[Law, Published]:
+    """The law and the published coefficients of a name, for splits under these constraints: those
+    of repeated tokens where the tokens of the corpus are said."""
+    law, entry = get_published(name)
+    return with_repeats(law, entry) if REPEATED in constraints.at else (law, entry)
+
+
 def allocate_fit(fitted: Fit, budget_flops: float, constraints: Constraints = FREE) -> Allocation:
     """The split of `budget_flops` by a fitted law, with intervals from its resamples."""
     check_law(fitted.law, constraints)
@@ -212,7 +219,7 @@ def allocate_fit(fitted: Fit, budget_flops: float, constraints: Constraints = FR
     values = {**fitted.values, **fitted.constants}
     line = Line(budget_flops, fitted.compute, constraints)
     split = _allocate(fitted.law, values, fitted.group, fitted.fit_id, line)
-    split = replace(split, law_id=fitted.name, target=fitted.target)
+    split = replace(split, name=fitted.name, target=fitted.target)
     params, tokens = split.params, split.tokens
     if params is None or tokens is None:
         return split

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +12,13 @@ from scaling_cli.errors import InputError
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import Law, Published
 from scaling_cli.planning.budget import FREE, Constraints, Line, optimum
-from scaling_cli.planning.splits import Allocation, allocate_fit, allocate_published, check_law
+from scaling_cli.planning.splits import (
+    Allocation,
+    allocate_fit,
+    allocate_published,
+    check_law,
+    published_for,
+)
 from scaling_cli.records import Floats
 
 DECADES = (8.0, 32.0)  # of FLOPs between which a budget is sought
@@ -48,6 +54,25 @@ def budget_for_published(
     (budget,) = _budgets(law, values, loss, SIX_ND, constraints)
     _check(budget, loss, published.name)
     return allocate_published(law, published, float(budget), constraints)
+
+
+def splits_by_fits(
+    fits: Sequence[Fit], budgets: Sequence[float], loss: float | None, constraints: Constraints
+) -> list[Allocation]:
+    """Each fit's split of each budget, or with a `loss` of the smallest budget that reaches it."""
+    if loss is not None:
+        return [budget_for_fit(fitted, loss, constraints) for fitted in fits]
+    return [allocate_fit(fitted, budget, constraints) for fitted in fits for budget in budgets]
+
+
+def splits_by_published(
+    name: str, budgets: Sequence[float], loss: float | None, constraints: Constraints
+) -> list[Allocation]:
+    """The same by the published coefficients of a name."""
+    law, entry = published_for(name, constraints)
+    if loss is not None:
+        return [budget_for_published(law, entry, loss, constraints)]
+    return [allocate_published(law, entry, budget, constraints) for budget in budgets]
 
 
 def _check(budget: float, loss: float, name: str) -> None:

@@ -37,7 +37,7 @@ def fit_table(fitted: Fit) -> Listing:
         rows, headers = _with_untied(fitted.tied, rows), (*headers, "untied", "interval")
     low, high = fitted.domain.get("flops", (None, None))
     reach = f", {power(low)} to {power(high)} FLOPs" if low and high else ""
-    procedure = fitted.recipe + (" with the language models' prior" if fitted.prior else "")
+    procedure = fitted.procedure + (" with the language models' prior" if fitted.prior else "")
     lines = [
         fitted.law.formula,
         f"{counted(fitted.n_runs, 'run')}{reach}; procedure {procedure},"
@@ -112,7 +112,7 @@ def _with_untied(tied: Mapping[str, Any], rows: Sequence[tuple[str, ...]]) -> li
 
 
 def failed_table(failed: FailedFit) -> Listing:
-    title = f"{failed.law_id}, {group_name(failed.group)}"
+    title = f"{failed.name}, {group_name(failed.group)}"
     return Listing(title, ("failed",), ((failed.message,),), lines=failed.notes)
 
 
@@ -153,7 +153,7 @@ def comparison_table(compared: Comparison) -> Listing:
         + f", scored on {len(fold.held)} larger"
         for fold in compared.folds
     ]
-    lines += [f"{item.law_id} is not ranked: {item.message}" for item in compared.failed]
+    lines += [f"{item.name} is not ranked: {item.message}" for item in compared.failed]
     headers = ("law", "free", "error", "bias", "covered", "by fold", "behind best", "")  # fmt: skip
     title = f"Which law predicts larger runs best: {group_name(compared.group)}"
     return Listing(title, headers, rows, lines=(*lines, *compared.notes))
@@ -167,7 +167,7 @@ def predictions_table(predictions: Sequence[Prediction]) -> Listing:
         )
         rows.append(
             (
-                item.law_id,
+                item.name,
                 group_name(item.group),
                 shown,
                 *measured(item.loss, item.low, item.high),

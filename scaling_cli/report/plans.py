@@ -24,7 +24,7 @@ def hparams_table(predictions: Sequence[Prediction]) -> Listing:
     rows = tuple(
         (
             item.target,
-            item.law_id,
+            item.name,
             group_name(item.group),
             *(
                 (count(item.loss), span(item.low, item.high, count))
@@ -35,7 +35,7 @@ def hparams_table(predictions: Sequence[Prediction]) -> Listing:
         for item in sorted(predictions, key=lambda item: item.target, reverse=True)
     )
     caveats = [
-        f"{item.law_id}: {text}" for item in predictions for text in get_law(item.law_id).caveats
+        f"{item.name}: {text}" for item in predictions for text in get_law(item.name).caveats
     ]
     notes = [note for item in predictions for note in item.notes]
     headers = ("hyperparameter", "rule", "from", "value", "interval")
@@ -57,7 +57,7 @@ def allocation_tables(
 def _tables_of_fits(allocations: Sequence[Allocation]) -> list[Listing]:
     fits: dict[tuple[str, str, str | None], list[Allocation]] = {}
     for item in allocations:
-        fits.setdefault((item.law_id, group_name(item.group), item.fit_id), []).append(item)
+        fits.setdefault((item.name, group_name(item.group), item.fit_id), []).append(item)
     tables = []
     for (law, group, _), items in fits.items():
         rows = tuple(

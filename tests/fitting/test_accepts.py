@@ -26,7 +26,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "tie": {"tied": ("E",)},
     "x": {"x": "params"},
     "y": {"target": "other"},
-    "procedure=paper": {"recipe": "paper"},
+    "procedure=paper": {"procedure": "paper"},
 }
 NAMES = {"auto": "auto", "optima": "isoflop", "law": "chinchilla", "link": "chinchilla+err_exp"}
 
@@ -62,14 +62,14 @@ def test_each_option_is_heeded_or_refused_by_name(kind: str, option: str) -> Non
 
 def test_a_mend_names_a_law_that_takes_what_was_refused() -> None:
     with pytest.raises(InputError, match="`law=chinchilla`") as refused:
-        accepts.check("optima", "isoflop", FitOptions(recipe="paper"))
+        accepts.check("optima", "isoflop", FitOptions(procedure="paper"))
     assert "isoflop`" not in str(refused.value)
     assert get_law("chinchilla").paper is not None
 
 
 def test_a_procedure_of_stages_takes_no_weights() -> None:
     with pytest.raises(InputError, match="does not take `weights=`"):
-        accepts.check("staged", "farseer", FitOptions(recipe="paper", weights="w"))
+        accepts.check("staged", "farseer", FitOptions(procedure="paper", weights="w"))
 
 
 def test_the_documents_hold_the_table_of_options() -> None:

@@ -37,7 +37,7 @@ def robust(rows: Table, options: FitOptions) -> Fit:
 
 
 def paper(rows: Table, options: FitOptions) -> Fit:
-    return fitter("chinchilla")(rows, replace(options, recipe=PAPER), {})
+    return fitter("chinchilla")(rows, replace(options, procedure=PAPER), {})
 
 
 def forecast(rows: Table, options: FitOptions) -> Fit:

@@ -22,7 +22,7 @@ from scaling_cli.saved import load_fits
 from scaling_cli.table import Table
 
 FARSEER = get_law("farseer")
-PAPER = FitOptions(resamples=0, recipe="paper")
+PAPER = FitOptions(resamples=0, procedure="paper")
 AHEAD = {"params": np.array([6.4e9, 25.1e9]), "tokens": np.array([2e11, 5e11])}
 
 
@@ -46,7 +46,7 @@ def farseer_grid(noise: float, scatter: float = 0.0) -> tuple[Table, np.ndarray]
 def test_the_staged_procedure_of_farseer_foresees_larger_runs(noise: float, scatter: float) -> None:
     rows, truth = farseer_grid(noise, scatter)
     fitted = engine.fit(FARSEER, rows, PAPER)
-    assert fitted.recipe == "paper"
+    assert fitted.procedure == "paper"
     (note,) = [note for note in fitted.notes if note.code == "staged_procedure"]
     assert ("ratio 1.41" in note.message) == (scatter == 0.0)
     assert ("no common ratio" in note.message) == (scatter > 0.0)
@@ -87,11 +87,11 @@ def test_skaling_minimises_the_objective_of_its_paper() -> None:
 def test_a_law_without_a_recorded_paper_refuses() -> None:
     rows, _ = farseer_grid(0.0)
     with pytest.raises(InputError, match="not recorded"):
-        engine.fit(get_law("power"), rows, FitOptions(recipe="paper", x="tokens"))
+        engine.fit(get_law("power"), rows, FitOptions(procedure="paper", x="tokens"))
     with pytest.raises(InputError, match="`objective=`"):
-        engine.fit(get_law("skaling"), rows, FitOptions(recipe="paper", objective="squared"))
+        engine.fit(get_law("skaling"), rows, FitOptions(procedure="paper", objective="squared"))
     with pytest.raises(InputError, match="robust, paper"):
-        engine.fit(get_law("skaling"), rows, FitOptions(recipe="best"))
+        engine.fit(get_law("skaling"), rows, FitOptions(procedure="best"))
 
 
 def test_every_recorded_paper_names_an_objective_that_there_is() -> None:
@@ -126,7 +126,7 @@ def test_the_commands_say_which_recipe(tmp_path: Path, monkeypatch: pytest.Monke
     (paper,) = scalefit("fit", "--law", "farseer", "--procedure", "paper", "-o", "fit.json")["fits"]
     assert (paper["law"], paper["recipe"]) == ("farseer", "paper")
     (read,) = load_fits(Path("fit.json"))
-    assert read.recipe == "paper"
+    assert read.procedure == "paper"
     point = ["predict", "--params", "25B", "--tokens", "500B"]
     (prediction,) = scalefit(*point)["predictions"]
     assert prediction["law"] == "farseer"
