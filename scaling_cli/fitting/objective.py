@@ -110,6 +110,7 @@ _ALL = (
     ),
     Objective("squared_log", "half the squared log residual", True, np.inf),
     Objective("squared", "half the squared residual in the target's unit", False, np.inf),
+    Objective("huber", "Huber with delta 1e-3 on residuals in the target's unit", False, 1e-3),
     # 1e-5 of the loss is below what any logger keeps: numerically the absolute log residual.
     Objective("absolute_log", "absolute log residual (Huber with delta 1e-5)", True, LEAST_DELTA),
     Objective(

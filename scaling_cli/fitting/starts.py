@@ -26,6 +26,9 @@ FLOORS = np.array([0.03, 0.3, 0.6, 0.8, 0.92, 0.98])  # of the smallest target
 BLOCK = 4  # cells by exponent of which one is taken
 SCREENED = 4  # cells screened by the objective for each start
 GRID_STARTS = 8  # on 20 random ladders all 8 ended in the best known optimum
+MANY_ROWS = 600  # beyond it a law of no closed form seeks its starts on fewer
+FEW_ROWS = 300
+LED = 4  # starts for all rows, of the 16 optima on few: from 2 a joint mixture law did not end
 POLISHED = 16  # of the starts of a law that bends
 AGAIN = 8  # of 12 starts about an optimum; 4 of them miss two of the three optima that 12 find
 MANY_SIZES = 6  # twice a curve's numbers: through four, one optimum forecast 1e5 times the loss
@@ -67,9 +70,12 @@ def fit_starts(surface: Surface, count: int) -> tuple[Surface, Solution]:
     weights = np.ones((1, len(surface.target)))
     if surface.form and surface.form.separable and not surface.form.power:
         count = min(count, GRID_STARTS)
-    starts = candidate_starts(surface, count)
+    thin = _thinned(surface)
+    starts = candidate_starts(thin, count)
     if count > POLISHED:
-        starts = _best(surface, rough(surface, weights, starts), POLISHED)
+        starts = _best(thin, rough(thin, np.ones((1, len(thin.target))), starts), POLISHED)
+    if thin is not surface:
+        starts = _led(thin, starts)
     found = _again(surface, weights, solve(surface, weights, starts, one_fit=True))
     if not surface.objective.tuning:
         return surface, found
@@ -77,6 +83,32 @@ def fit_starts(surface: Surface, count: int) -> tuple[Surface, Solution]:
     objective = surface.objective.adapted(residuals, len(surface.free))
     surface = replace(surface, objective=objective)
     return surface, solve(surface, weights, found.theta, one_fit=True)
+
+
+def _thinned(surface: Surface) -> Surface:
+    """The same law on some of many rows, spread over all of them; itself where they are few or the
+    law has a closed form."""
+    rows = len(surface.target)
+    if rows <= MANY_ROWS or surface.model:
+        return surface
+    # A stride in the order of the target meets no period of the table's own order.
+    order = np.argsort(surface.target, kind="stable")
+    kept = np.sort(order[np.linspace(0, rows - 1, FEW_ROWS).astype(int)])
+    return replace(
+        surface,
+        columns={name: values[kept] for name, values in surface.columns.items()},
+        target=surface.target[kept],
+        trials=None if surface.trials is None else surface.trials[kept],
+        weights=None if surface.weights is None else surface.weights[kept],
+    )
+
+
+def _led(thin: Surface, starts: Floats) -> Floats:
+    """The optima of few rows that the starts lead to, the best `LED` of them: starts for all."""
+    weights = np.ones((1, len(thin.target)))
+    found = solve(thin, weights, starts, one_fit=True)
+    led: Floats = found.theta[np.argsort(found.objective, kind="stable")[:LED]]
+    return led
 
 
 def _again(surface: Surface, weights: Floats, found: Solution) -> Solution:

@@ -302,6 +302,16 @@ class Surface:
             matrix[exact] += (1.0 - mix[exact])[:, None, None] * curvature
         return gradient, matrix
 
+    def _bends(
+        self, values: Mapping[str, Floats], weights: Floats
+    ) -> dict[tuple[str, str], Floats]:
+        """Sums over rows of weights times the law's second derivatives [batch]."""
+        if self.law.bend:
+            return self.law.bend(weights, **values, **self.columns)
+        assert self.law.hessian
+        second = self.law.hessian(**values, **self.columns)
+        return {pair: np.sum(weights * item, axis=1) for pair, item in second.items()}
+
     def curvature(self, theta: Floats, weights: Floats, slope: Floats, jacobian: Floats) -> Floats:
         """Sum over rows of weights times the residuals' second derivatives [batch, free, free].
 
@@ -310,7 +320,7 @@ class Surface:
         """
         count = theta.shape[1]
         result = np.zeros((len(theta), count, count))
-        if self.law.hessian and not self.objective.binomial:
+        if (self.law.hessian or self.law.bend) and not self.objective.binomial:
             values = self.decode(theta)
             pairs = list(zip(self._transforms, self.free, strict=True))
             slopes = [transform.slope(values[name])[:, 0] for transform, name in pairs]
@@ -319,10 +329,10 @@ class Surface:
             if self.objective.log:
                 result -= np.matmul(jacobian * weights[:, None, :], jacobian.transpose(0, 2, 1))
                 weights = weights / self.law.predict(**values, **self.columns)
-            for (name, other), second in self.law.hessian(**values, **self.columns).items():
+            for (name, other), second in self._bends(values, weights).items():
                 if name in at and other in at:
                     i, j = at[name], at[other]
-                    entry = slopes[i] * slopes[j] * np.sum(weights * second, axis=1)
+                    entry = slopes[i] * slopes[j] * second
                     result[:, i, j] += entry
                     if i != j:
                         result[:, j, i] += entry

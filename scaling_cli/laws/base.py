@@ -195,8 +195,9 @@ class Law:
     """A scaling law. See the module's docstring for how its functions are called.
 
     `gradient` returns the prediction and its partial derivative by each parameter; `hessian` its
-    second derivatives by pairs of them, each pair once. They, `form` and `curves` are optional and
-    only save time. `optimum(values, flops)` is the closed form of the
+    second derivatives by pairs of them, each pair once; `bend(weights, ...)` instead their sums
+    over rows [batch] with weights [batch, rows], for laws of many parameters. They, `form` and
+    `curves` are optional and only save time. `optimum(values, flops)` is the closed form of the
     compute-optimal (params, tokens) under flops = 6 params tokens, where there is one. `references`
     are constants of the surface, each set to the geometric mean of a column when the law is fitted.
     `again` makes of an optimum's values, and the column that `curves` go by, parameters to start
@@ -235,6 +236,7 @@ class Law:
     published: tuple[Published, ...] = ()
     gradient: Callable[..., tuple[Array, dict[str, Array]]] | None = None
     hessian: Callable[..., dict[tuple[str, str], Array]] | None = None
+    bend: Callable[..., dict[tuple[str, str], Array]] | None = None
     form: PowerSum | None = None
     curves: Curves | None = None
     again: Callable[[Values, Array], dict[str, Array]] | None = None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,8 +35,8 @@ PINNED = {
     "unraveling": ("B_c", "alpha_B"),
     "bnsl2": ("c0", "b", "c1", "d1", "f1"),
     "mix_shukor_joint": (
-        "alpha", "beta", "gamma_A", "gamma_B", "C_A.books", "C_A.code", "C_A.web", "C_B.books",
-        "C_B.code", "C_B.web",
+        "alpha", "beta", "q_A", "q_B", "A.books", "A.code", "A.web", "B.books",
+        "B.code", "B.web",
     ),
 }  # fmt: skip
 EACH = pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
@@ -367,3 +369,42 @@ def test_unknown_names_are_refused_with_the_nearest() -> None:
         get_law("chinchila")
     with pytest.raises(InputError, match="epoch2024"):
         get_published("epoch")
+
+
+@pytest.mark.parametrize("law", [law for law in LAWS.values() if law.bend], ids=lambda law: law.id)
+def test_summed_second_derivatives_agree_with_differences(law: Law) -> None:
+    assert law.gradient
+    assert law.bend
+    columns = columns_of(law)
+    values = {name: np.array([[value]]) for name, value in values_of(law, columns).items()}
+    weights = np.random.default_rng(0).standard_normal((1, 40))
+    found = law.bend(weights, **values, **columns)
+    for name in law.parameter_names:
+        step = 1e-5 * np.abs(values[name])
+        up, down = (
+            law.gradient(**(values | {name: values[name] + sign * step}), **columns)[1]
+            for sign in (1, -1)
+        )
+        for other in law.parameter_names:
+            numeric = np.sum(weights * (up[other] - down[other])) / (2 * step)
+            exact = found.get((name, other), found.get((other, name), np.zeros(1)))
+            scale = np.sum(np.abs(weights * up[other])) / np.abs(values[name])
+            assert exact.item() == pytest.approx(numeric.item(), rel=1e-4, abs=1e-6 * scale.item())
+
+
+def test_vocabularies_by_the_authors_own_points(public_data: Path) -> None:
+    with (public_data / "vocab" / "exp_data.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if float(row["FLOPs"]) >= 2.18e17]
+    assert len(rows) == 1054
+
+    def column(name: str) -> np.ndarray:
+        return np.array([float(row[name]) for row in rows])
+
+    body, vocab = column("Non_vocab_parameters"), column("vocab_size") * column("embed_dim")
+    tokens = column("FLOPs") / 6 / (body + vocab)
+    columns = {"params_non_embedding": body, "params_vocab": vocab, "tokens": tokens}
+    runs = observations(get_law("vocab"), columns, column("Lossu"))
+    fitted = fit(get_law("vocab"), runs, FitOptions(resamples=0))
+    assert not {note.code for note in fitted.notes} & {"not_converged", "at_bound"}
+    assert fitted.values["a_1"] == pytest.approx(0.440, abs=2e-3)
+    assert fitted.values["a_2"] == pytest.approx(1.06, abs=0.01)
