@@ -27,13 +27,16 @@ if TYPE_CHECKING:
         compare,
         crossing,
         curve,
+        design,
         equivalent,
         fit,
         hparams,
         optimal,
         plan,
         predict,
+        recipes,
         schedule,
+        simulate,
         slope,
     )
     from scaling_cli.errors import FitError, InputError, ScalefitError, UnreachableError
@@ -48,9 +51,21 @@ if TYPE_CHECKING:
     from scaling_cli.store import open_store
     from scaling_cli.table import Table
 
-_VERBS = ("compare", "crossing", "curve", "equivalent", "fit", "hparams", "optimal", "predict")
+_VERBS = (
+    *("compare", "crossing", "curve", "design", "equivalent", "fit", "hparams", "optimal", "plan"),
+    *("predict", "recipes", "schedule", "simulate", "slope"),
+)
 _HOMES = {
-    "scaling_cli.api": ("Fits", *_VERBS, "plan", "schedule", "slope"),
+    "scaling_cli.api": (
+        "Fits",
+        *_VERBS,
+        "design",
+        "plan",
+        "recipes",
+        "schedule",
+        "simulate",
+        "slope",
+    ),
     "scaling_cli.errors": ("FitError", "InputError", "ScalefitError", "UnreachableError"),
     "scaling_cli.fitting.backtest": ("Comparison",),
     "scaling_cli.fitting.problem": ("FitOptions",),
@@ -85,6 +100,7 @@ __all__ = [
     "compare",
     "crossing",
     "curve",
+    "design",
     "equivalent",
     "fit",
     "get_law",
@@ -96,7 +112,9 @@ __all__ = [
     "optimal",
     "plan",
     "predict",
+    "recipes",
     "schedule",
+    "simulate",
     "slope",
 ]
 

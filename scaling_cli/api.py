@@ -27,11 +27,22 @@ from scaling_cli.fitting.targets import LANGUAGE
 from scaling_cli.frames import columns_of, table_of
 from scaling_cli.laws import get_published, published_rules
 from scaling_cli.planning import contrasts
+from scaling_cli.planning.beliefs import Runs
 from scaling_cli.planning.budget import Constraints
 from scaling_cli.planning.contrasts import Crossing, Equivalence, Slope
 from scaling_cli.planning.costs import Machine
+from scaling_cli.planning.design import (
+    DEFAULT_NOISE,
+    Designs,
+    design_for_fits,
+    design_for_published,
+    of_one_recipe,
+)
 from scaling_cli.planning.memo import Memo, memo_of_fit, memo_of_published, scaled
 from scaling_cli.planning.points import Grid
+from scaling_cli.planning.recipes import SideBySide, side_by_side
+from scaling_cli.planning.simulate import REPEATS, Simulation, Truth
+from scaling_cli.planning.simulate import simulate as make_runs
 from scaling_cli.planning.splits import Allocation, published_for
 from scaling_cli.planning.target import splits_by_fits, splits_by_published
 from scaling_cli.project import Project
@@ -419,6 +430,64 @@ def equivalent(
     points, alone = _points({"flops": flops})
     found = [contrasts.equivalent(first, second, point["flops"], ratio) for point in points]
     return found[0] if alone else Results(found)
+
+
+def design(
+    fit: Fit | str | Sequence[Fit],
+    spend: Number,
+    target: Number,
+    *,
+    noise: float = DEFAULT_NOISE,
+) -> Designs:
+    """Which runs to train for `spend` FLOPs, so that most is known of the loss at `target` FLOPs,
+    beside an isoFLOP grid and a ladder at one ratio. By a fit, by several laws fitted to the same
+    runs, or by laws drawn about a paper's, where a run has a relative `noise`."""
+    whole = _positive(spend, "spend"), _positive(target, "target")
+    if isinstance(fit, str):
+        return design_for_published(*get_published(fit), *whole, noise)
+    return design_for_fits(of_one_recipe(_fits(fit)[0], None), *whole)
+
+
+def simulate(
+    truth: Fit | str,
+    params: Vector,
+    tokens: Vector,
+    *,
+    noise: float | None = None,
+    seed: int = 0,
+    target: Number | None = None,
+    effect: float | None = None,
+    repeats: int = REPEATS,
+) -> Simulation:
+    """The runs of these sizes [n] as a fit or a paper's coefficients would make them, with a
+    relative `noise`, the fit's own if none is given. With a `target` in FLOPs, what refits to
+    `repeats` of them say of it, and with an `effect` how often losses lower by that share would be
+    told."""
+    points, _ = _points({"params": params, "tokens": tokens})
+    sizes = (np.array([point[name] for point in points]) for name in ("params", "tokens"))
+    if isinstance(truth, str):
+        chosen = Truth.of(noise, published=truth)
+    else:
+        chosen = Truth.of(noise, fit=truth)
+    aim = _perhaps(target, "target")
+    return make_runs(chosen, Runs(*sizes), seed, aim, effect, repeats)
+
+
+def recipes(
+    fits: Sequence[Fit],
+    budgets: Number | Vector,
+    *,
+    baseline: str | None = None,
+    tokens_per_param: Number | None = None,
+    level: float | None = None,
+) -> SideBySide:
+    """The recipes of the fits, one each, at budgets of FLOPs: their losses, what each is worth in
+    the compute of the `baseline` (the first one), how sure it is which is the best, and where they
+    cross."""
+    points, _ = _points({"budgets": budgets})
+    flops = [point["budgets"] for point in points]
+    ratio = _perhaps(tokens_per_param, "tokens_per_param")
+    return side_by_side([item.at_level(level) for item in fits], flops, baseline, ratio)
 
 
 def slope(first: Fit, second: Fit | None = None, *, theory: float | None = None) -> Results[Slope]:

@@ -9,13 +9,15 @@ runs, as in the intervals of a prediction, and a run further out takes a part of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
 
 from scaling_cli.compute import Accounting
-from scaling_cli.fitting.result import Fit, distance_outside
+from scaling_cli.fitting.result import Fit, distance_outside, with_derived
+from scaling_cli.fitting.student import over_normal
 from scaling_cli.laws import Law
 from scaling_cli.records import Floats
 
@@ -54,7 +56,8 @@ class Belief:
 
     `noise` is the deviation of a run's ln loss, `drift` what is added to it per unit of distance
     from the runs in `domain`, and `stretch` what a half of an interval is multiplied by, from the
-    record of the same way of fitting.
+    record of the same way of fitting. `freedom` are the degrees that the runs leave to say what the
+    noise is; every further run adds one.
     """
 
     members: tuple[tuple[Law, Mapping[str, Floats]], ...]
@@ -64,6 +67,7 @@ class Belief:
     compute: Accounting
     stretch: float = 1.0
     level: float = 0.90
+    freedom: float = np.inf
 
     @classmethod
     def of(cls, fits: Sequence[Fit]) -> Belief:
@@ -77,6 +81,7 @@ class Belief:
             first.compute,
             max(fit.record.factor if fit.record else 1.0 for fit in fits),
             first.level,
+            first.record.freedom if first.record else np.inf,
         )
 
     def log_loss(self, runs: Runs) -> Floats:
@@ -92,10 +97,12 @@ class Belief:
         domain = self.domain if seen is None else extended(self.domain, seen, self.compute)
         return distance_outside(domain, runs.columns, self.compute)
 
-    def half_width(self, variance: float) -> float:
-        """Of the interval of one new run, relative, for the variance of its ln loss."""
+    def half_width(self, variance: float, more: int = 0) -> float:
+        """Of the interval of one new run, relative, for the variance of its ln loss, after `more`
+        runs."""
         points = NormalDist().inv_cdf(0.5 + 0.5 * self.level)
-        return float(np.expm1(self.stretch * points * np.sqrt(variance)))
+        few = over_normal(self.level, self.freedom + more)
+        return float(np.expm1(self.stretch * few * points * np.sqrt(variance)))
 
 
 def extended(domain: Domain, runs: Runs, compute: Accounting) -> dict[str, tuple[float, float]]:
@@ -124,6 +131,14 @@ class Outlook:
         self.covariance = np.atleast_2d(np.cov(logs, rowvar=False))
         self.chosen: list[int] = []
 
+    def after(self, rows: Sequence[int]) -> Outlook:
+        """The outlook with these candidates run, too; this one stays as it is."""
+        found = copy(self)
+        found.chosen = list(self.chosen)
+        for row in rows:
+            found.add(row)
+        return found
+
     @property
     def parts(self) -> dict[str, float]:
         """The variance of a new run's ln loss at the target by what it comes from."""
@@ -150,11 +165,22 @@ class Outlook:
         now = self.parts["distance"]
         if not now:
             return np.zeros(len(self.candidates))
-        after = [
-            self.belief.distance(self.target, self.candidates.take([*self.chosen, row]))[0]
-            for row in range(len(self.candidates))
-        ]
-        nearer: Floats = now - (self.belief.drift * np.array(after)) ** 2
+        seen = self.candidates.take(self.chosen) if self.chosen else None
+        domain = self.belief.domain
+        if seen is not None:
+            domain = extended(domain, seen, self.belief.compute)
+        squares = np.zeros(len(self.candidates))
+        pair = (self.target, self.candidates)
+        targets, runs = (with_derived(item.columns, self.belief.compute) for item in pair)
+        for name, (low, high) in domain.items():
+            if name not in targets or low <= 0:
+                continue
+            aim = np.log(targets[name])
+            lowest = np.minimum(np.log(low), np.log(runs[name]))
+            below = 0.0 if name == "flops" else np.maximum(0.0, lowest - aim)
+            highest = np.maximum(np.log(high), np.log(runs[name]))
+            squares += (below + np.maximum(0.0, aim - highest)) ** 2
+        nearer: Floats = now - self.belief.drift**2 * squares
         return nearer
 
     def add(self, row: int) -> None:

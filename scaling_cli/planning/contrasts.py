@@ -144,10 +144,10 @@ def crossing(
     decades = np.log10(top / low)
     grid = np.geomspace(low, top, max(8, int(np.ceil(decades * POINTS_PER_DECADE))))
     gap = _gap(first, second, grid, ratio, drawn=False)[0]
-    names = (_name(first), _name(second))
+    names = (recipe_name(first), recipe_name(second))
     before = names[0] if gap[0] < 0 else names[1]
     after = names[0] if gap[-1] < 0 else names[1]
-    found = _zeros(grid, gap)
+    found = zeros(grid, gap)
     notes: list[Note] = []
     if len(found) > 1:
         places = ", ".join(f"{place:.3g}" for place in found)
@@ -162,7 +162,7 @@ def crossing(
         led_to = np.sign(gap[-1]) if at is not None else -np.sign(gap[-1])
         met = np.array([_place(grid, row, led_to, at) for row in gaps])
         share = float(np.mean(np.isfinite(met)))
-        bounds = _open_bounds(met, level)
+        bounds = open_bounds(met, level)
         if at is not None and share < CERTAIN:
             notes.append(
                 Note.of(
@@ -204,7 +204,7 @@ def equivalent(first: Fit, second: Fit, flops: float, ratio: float | None = None
     """The compute that `second` needs for the loss that `first` has at `flops`, as a multiple."""
     if not flops > 0:
         raise InputError(f"`flops=` {flops:g} is no compute", "Give FLOPs, for instance 1e22.")
-    loss = float(_curve(first, np.array([flops]), ratio, drawn=False)[0, 0])
+    loss = float(curve_of(first, np.array([flops]), ratio, drawn=False)[0, 0])
     multiple = float(_needed(second, np.array([loss]), flops, ratio, drawn=False)[0])
     notes = [*_severe(first, second)]
     for fit in (first, second):
@@ -212,20 +212,20 @@ def equivalent(first: Fit, second: Fit, flops: float, ratio: float | None = None
     low = high = None
     level = min(first.level, second.level)
     if len(first.draws) and len(second.draws):
-        targets = _curve(first, np.array([flops]), ratio, drawn=True)[:, 0]
+        targets = curve_of(first, np.array([flops]), ratio, drawn=True)[:, 0]
         count = min(len(targets), len(second.draws))
         drawn = _needed(second, targets[:count], flops, ratio, drawn=True)
         # At either end of what is searched the true multiple lies beyond.
-        low, high = _open_bounds(np.where(drawn > 0, drawn, -np.inf), level)
+        low, high = open_bounds(np.where(drawn > 0, drawn, -np.inf), level)
     if not np.isfinite(multiple):
         notes.append(
             Note.of(
                 "unreachable",
-                f"{_name(second)} does not reach a loss of {loss:.4g} within"
+                f"{recipe_name(second)} does not reach a loss of {loss:.4g} within"
                 f" {SEARCHED_DECADES:g} decades of {flops:.3g} FLOPs.",
             )
         )
-    names = (_name(first), _name(second))
+    names = (recipe_name(first), recipe_name(second))
     return Equivalence(
         *names,
         flops,
@@ -265,7 +265,7 @@ def slopes(fit: Fit, theory: float | None = None) -> list[Slope]:
             above = float(np.mean(draws >= theory))
             p_value = max(2 * min(above, 1 - above), 1 / len(draws))
         found.append(
-            Slope(_name(fit), name, value, *bounds, fit.level, theory, p_value, tuple(notes))
+            Slope(recipe_name(fit), name, value, *bounds, fit.level, theory, p_value, tuple(notes))
         )
     return found
 
@@ -284,7 +284,7 @@ def slope_ratios(first: Fit, second: Fit) -> list[Slope]:
         bottom, below = _exponent(second, name)
         count = min(len(above), len(below))
         bounds = _bounds(first, above[:count] / below[:count])
-        label = f"{_name(first)} / {_name(second)}"
+        label = f"{recipe_name(first)} / {recipe_name(second)}"
         found.append(Slope(label, name, top / bottom, *bounds, first.level))
     return found
 
@@ -305,7 +305,8 @@ def _bounds(fit: Fit, draws: Floats) -> tuple[float | None, float | None]:
     return float(low), float(high)
 
 
-def _name(fit: Fit) -> str:
+def recipe_name(fit: Fit) -> str:
+    """The values of its group, by which people call a recipe; without any, what fitted it."""
     return ", ".join(str(value) for value in fit.group.values()) or fit.name
 
 
@@ -331,7 +332,7 @@ def _domain_name(fit: Fit, along: str) -> str:
     return "x" if fit.law.variables == ("x",) else along
 
 
-def _curve(fit: Fit, at: Floats, ratio: float | None, drawn: bool) -> Floats:
+def curve_of(fit: Fit, at: Floats, ratio: float | None, drawn: bool) -> Floats:
     """The target [1 or resamples, points] along the fit's axis."""
     values: Mapping[str, Any] = (
         fit.draw_values()
@@ -351,13 +352,13 @@ def _curve(fit: Fit, at: Floats, ratio: float | None, drawn: bool) -> Floats:
 
 def _gap(first: Fit, second: Fit, grid: Floats, ratio: float | None, drawn: bool) -> Floats:
     """ln of the first curve over the second [pairs, grid]."""
-    one, other = (_curve(fit, grid, ratio, drawn) for fit in (first, second))
+    one, other = (curve_of(fit, grid, ratio, drawn) for fit in (first, second))
     count = min(len(one), len(other))
     with np.errstate(all="ignore"):
         return np.log(one[:count]) - np.log(other[:count])
 
 
-def _zeros(grid: Floats, gap: Floats) -> Floats:
+def zeros(grid: Floats, gap: Floats) -> Floats:
     """Where a gap changes its sign, interpolated in ln of the grid."""
     with np.errstate(invalid="ignore"):
         cells = np.flatnonzero(np.sign(gap[:-1]) * np.sign(gap[1:]) < 0)
@@ -368,7 +369,7 @@ def _zeros(grid: Floats, gap: Floats) -> Floats:
 def _place(grid: Floats, gap: Floats, after: float, at: float | None) -> float:
     """The crossing of one pair of resamples: that nearest to `at`, or plus or minus infinity where
     the sign that holds after the crossing is never, or always, there."""
-    found = _zeros(grid, gap)
+    found = zeros(grid, gap)
     if len(found):
         return float(found[-1] if at is None else found[np.argmin(np.abs(np.log(found / at)))])
     if not np.isfinite(gap).all():
@@ -381,7 +382,7 @@ def _needed(second: Fit, loss: Floats, flops: float, ratio: float | None, drawn:
     count = int(2 * SEARCHED_DECADES * POINTS_PER_DECADE) + 1
     multiples = np.geomspace(10**-SEARCHED_DECADES, 10**SEARCHED_DECADES, count)
     with np.errstate(all="ignore"):
-        logs = np.log(_curve(second, flops * multiples, ratio, drawn))[: len(loss)]
+        logs = np.log(curve_of(second, flops * multiples, ratio, drawn))[: len(loss)]
     logs = np.broadcast_to(logs, (len(loss), count))
     below = logs <= np.log(loss)[:, None]
     cell = np.argmax(below, axis=1)
@@ -395,7 +396,7 @@ def _needed(second: Fit, loss: Floats, flops: float, ratio: float | None, drawn:
     return np.where(below[:, 0], 0.0, reached)
 
 
-def _open_bounds(samples: Floats, level: float) -> tuple[float | None, float | None]:
+def open_bounds(samples: Floats, level: float) -> tuple[float | None, float | None]:
     """The central `level` of samples of which some are infinite; an infinite end is None."""
     known = np.sort(samples[~np.isnan(samples)])
     if not len(known):
@@ -415,6 +416,5 @@ def _finite(value: float) -> float | None:
 
 
 def _severe(*fits: Fit) -> list[Note]:
-    return [
-        note.about(_name(fit)) for fit in fits for note in fit.notes if note.severity == "severe"
-    ]
+    pairs = [(fit, note) for fit in fits for note in fit.notes]
+    return [note.about(recipe_name(fit)) for fit, note in pairs if note.severity == "severe"]

@@ -291,7 +291,7 @@ def _next_run(outlook: Outlook, budget: float) -> NextRun | None:
     near = np.flatnonzero(gains >= NEARLY * np.max(gains))
     row = int(near[np.argmin(costs[near])])
     before = belief.half_width(outlook.variance)
-    after = belief.half_width(outlook.variance - float(gains[row]))
+    after = belief.half_width(outlook.variance - float(gains[row]), 1)
     if after > (1 - LEAST_GAIN) * before:
         return None
     params, tokens, cost = (float(item[row]) for item in (runs.params, runs.tokens, costs))

@@ -1,8 +1,9 @@
-"""The memo of a budget as tables: one sentence first."""
+"""The memo of a budget, and recipes side by side, as tables: one sentence first."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scaling_cli.notes import Note
@@ -11,6 +12,7 @@ from scaling_cli.report.listing import Listing, group_name, span_of
 
 if TYPE_CHECKING:
     from scaling_cli.planning.memo import Memo
+    from scaling_cli.planning.recipes import Ranking, SideBySide
 
 
 def memo_tables(memos: Sequence[Memo]) -> list[Listing]:
@@ -62,3 +64,51 @@ def _parts(memo: Memo) -> list[str | Note]:
     if split.compute.name != "6nd":
         lines.append(f"FLOPs are {split.compute}.")
     return lines
+
+
+def recipes_tables(found: SideBySide) -> list[Listing]:
+    """One table a budget, and where recipes cross."""
+    tables = [_ranking_table(item, found) for item in found.rankings]
+    if found.meetings:
+        rows = tuple(
+            (
+                item.before,
+                item.after,
+                power(item.flops),
+                span_of(item.flops_range, power),
+                percent(item.share, 0),
+            )
+            for item in found.meetings
+        )
+        headers = ("best below", "best above", "FLOPs", share(found.level), "of the resamples")
+        title = "Where recipes cross, two by two"
+        tables.append(Listing(title, headers, rows, left=2))
+    fair = (
+        "Losses are compared as they are: recipes of different tokenizers or evaluation sets are"
+        " not comparable."
+    )
+    return [*tables[:-1], replace(tables[-1], lines=(*tables[-1].lines, fair))]
+
+
+def _ranking_table(ranking: Ranking, found: SideBySide) -> Listing:
+    rows = tuple(
+        (
+            item.recipe,
+            *measured(item.split.loss, *(item.split.loss_range or (None, None))),
+            "never" if item.multiple is None else number(item.multiple, 3),
+            span_of(item.multiple_range, lambda value: number(value, 3)),
+            f"{item.p_best:.2f}",
+        )
+        for item in ranking.standings
+    )
+    inside = share(found.level)
+    curse = (
+        f"Chosen among {len(rows)} for looking best, a recipe does worse than it looks: expect"
+        f" {number(ranking.expected)}, {percent(ranking.optimism)} more."
+    )
+    return Listing(
+        f"At {power(ranking.budget_flops)} FLOPs {ranking.verdict}",
+        ("recipe", found.target, inside, f"compute of {found.baseline}", inside, "P(best)"),
+        rows,
+        lines=(curse, *ranking.notes),
+    )

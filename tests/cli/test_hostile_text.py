@@ -57,6 +57,9 @@ LINES: dict[str, list[str]] = {
     "predict": ["predict", "--params", "1e11", "--tokens", "1e13", "--quantiles", ".1,.5"],
     "optimal": ["optimal", "--budget", "1e20", "1e26"],
     "plan": ["plan", "--scale", "20x"],
+    "design": ["design", "--spend", "1e21", "--target", "1e24", "--recipe", "{one}"],
+    "simulate": ["simulate", "--design", "{folder}/d.csv", "--fit", "{fit}"],
+    "recipes": ["recipes", "--budgets", "1e22,1e24"],
     "crossing": ["crossing", "{one}", "{other}"],
     "equivalent": ["equivalent", "{one}", "{other}", "--flops", "1e24"],
     "slope": ["slope", "{one}", "{other}"],
@@ -85,6 +88,11 @@ REFUSED = [
     ["fits", "forget", "{bad}"],
     ["optimal", "--published", "{bad}", "--budget", "1"],
     ["crossing", "{bad}", "{bad}"],
+    ["recipes", "--budgets", "1e22", "--baseline", "{bad}"],
+    ["design", "--spend", "1e21", "--target", "1e24", "--recipe", "{bad}"],
+    ["simulate", "--design", "{bad}", "--published", "epoch2024", "--noise", "0.01"],
+    ["plan", "--budget", "1e22", "--device", "{bad}"],
+    ["plan", "--scale", "{bad}"],
     ["curve", "--run", "{bad}"],
     ["ingest", "{bad}"],
     ["ingest", "{source}", "--as", "{bad}"],
@@ -140,6 +148,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "[[check]]\nrule = 'limit'\nmax = 0.1\nname = " + json.dumps(whole(HOSTILE[1])) + "\n"
         "[[check]]\nrule = 'spike'\nmetric = " + json.dumps("m" + HOSTILE[0]) + "\n"
     )
+    (folder / "d.csv").write_text("params,tokens," + HOSTILE[4] + "\n1e8,2e9," + HOSTILE[5])
     made = {"source": str(source), "store": str(folder / "store"), "folder": str(folder)}
     run = CliRunner().invoke(app, ["ingest", made["source"], "--store", made["store"], "--json"])
     assert run.exit_code == 0, run.stderr
