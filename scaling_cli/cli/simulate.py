@@ -43,9 +43,7 @@ def simulate(
     ] = None,
     effect: Annotated[
         str | None,
-        typer.Option(
-            help="How often losses lower by this share would be noticed.", metavar="SHARE"
-        ),
+        typer.Option(help="How often losses lower by this share are noticed.", metavar="SHARE"),
     ] = None,
     repeats: Annotated[int, typer.Option(help="Of the refits.", min=2, max=1000)] = 20,
     seed: SeedOption = 0,

@@ -126,8 +126,8 @@ def simulation_tables(found: Simulation) -> list[Listing]:
     if lesson.effect is not None:
         said.append(
             f"A recipe whose losses are {percent(lesson.effect)} lower is said to be the best in"
-            f" {percent(lesson.power, 0)} of them, the other in {percent(lesson.wrong, 0)}; else it"
-            " cannot be told."
+            f" {percent(lesson.power, 0)} of them, the other in {percent(lesson.wrong, 0)}; else"
+            " neither is."
         )
     return [Listing("What would be learnt", (), (), lines=tuple(said)), runs]
 
