@@ -27,8 +27,8 @@ from scaling_cli.shown import Shown
 
 SURE = 0.9  # of being the best, from which on a recipe is said to be
 # Of the doubt that grows with the distance, the part that each recipe has of its own: recipes of
-# one ladder follow laws that bend alike. Of 41 simulated pairs (not the benchmark's) at 30 times the
-# largest run one is called with all of it, five with half, and all of these are right.
+# one ladder follow laws that bend alike. Of 41 simulated pairs (not the benchmark's), at 30 times
+# the largest run, one is called with all of it, five with half, and all of these are right.
 OWN = 0.5
 DRAWS = 4000  # paired laws, by which a probability is good to a hundredth
 POINTS_PER_DECADE = 12  # of the curves in which equal losses and crossings are sought
