@@ -46,7 +46,7 @@ ARGUMENTS = {
 # Those whose flag is not their own name with dashes.
 FLAGS = {"as_format": "--as", "bounds": "--bound", "ranges": "--range"}
 # What is said to people in a JSON document, beside data in which nothing is replaced.
-SAID = {"message", "mend", "meaning", "caveats"}
+SAID = {"message", "mend", "meaning", "caveats", "sentence", "weakest"}
 
 _ARGUMENT = re.compile(rf"`({'|'.join(sorted(ARGUMENTS))})=([^`\n]*)`")
 
@@ -75,7 +75,7 @@ def listing_as_flags(table: Listing) -> Listing:
         for line in table.lines
     )
     rows = tuple(tuple(map(as_flags, row)) for row in table.rows)
-    return replace(table, rows=rows, lines=lines)
+    return replace(table, title=as_flags(table.title), rows=rows, lines=lines)
 
 
 def document_as_flags(document: Any, said: bool = False) -> Any:
