@@ -7,6 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from scaling_cli.errors import FitError, InputError
 from scaling_cli.expressions import parse
 from scaling_cli.fitting import accepts, backtest, imputed, procedures, tied
@@ -19,8 +21,10 @@ from scaling_cli.notes import Note
 from scaling_cli.table import Table
 from scaling_cli.workers import Mapper, mapper
 
-ABOUT_RUNS = ("unfinished_runs", "end_unknown", "counted_once")  # a table's, which its fit says
+# A table's, which its fit says.
+ABOUT_RUNS = ("unfinished_runs", "end_unknown", "counted_once", "held_out_hidden")
 WAIT = "Wait until they have ended, or take their last points (`finals=last`)."
+LISTED = 5
 CHUNK = 4  # groups that a worker gets at a time: their sending costs under 1 % of their fits
 
 Group = dict[str, Any]
@@ -39,27 +43,54 @@ def chosen_procedures(laws: Sequence[str]) -> list[Procedure]:
     return list({item.id: item for item in map(procedures.procedure, laws)}.values())
 
 
-def hold_out(rows: Table, by: Sequence[str], holdout: str | None) -> tuple[Table, Table | None]:
+def hold_out(
+    rows: Table, by: Sequence[str], holdout: str | None, hidden: Sequence[str] = ()
+) -> tuple[Table, Table | None]:
     """The rows to fit and those to hold out, with a note on what they are grouped and held out by
-    where that is ambiguous; InputError where either are none."""
+    where that is ambiguous; InputError where either are none. `hidden` are runs that are to be held
+    out and that a filter has left out: what is held out says so."""
     rows = rows.with_notes(rows.remarks([*by, *(parse(holdout).names if holdout else ())]))
     if not holdout:
         return rows, None
     mask = rows.matches(holdout)
     if not mask.any():
+        if hidden:
+            raise InputError(
+                f"`holdout=` '{holdout}' matches no run that `where=` leaves: it hides"
+                f" {_listed(hidden)}",
+                "Widen `where=`: held-out runs are not fitted in any case.",
+            )
         raise InputError(f"`holdout=` '{holdout}' matches no run", "See `scalefit runs`.")
     if mask.all():
         raise InputError(
             f"`holdout=` '{holdout}' matches all {len(rows)} runs and leaves none to fit",
             "Narrow it to the runs that are to be predicted.",
         )
-    return rows.select(~mask), rows.select(mask)
+    unseen = rows.select(mask)
+    if hidden:
+        message = (
+            f"{len(hidden)} of {len(hidden) + len(unseen)} runs that `holdout=` matches are left"
+            f" out by `where=`, and are not scored: {_listed(hidden)}."
+        )
+        unseen = unseen.with_notes([Note.of("held_out_hidden", message)])
+    return rows.select(~mask), unseen
+
+
+def _listed(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:LISTED]) + (f" and {len(ids) - LISTED} more" if len(ids) > LISTED else "")
 
 
 def parts(fitted: Table, unseen: Table | None, by: Sequence[str]) -> Parts:
-    """Both parted by the values of `by`."""
+    """Both parted by the values of `by`; a group that is held out whole has no rows to fit."""
     held = [] if unseen is None else unseen.groups(by)
-    return Parts(fitted.groups(by), {_key(group): rows for group, rows in held})
+    groups = fitted.groups(by)
+    known = {_key(group) for group, _ in groups}
+    groups += [
+        (group, rows.take(np.array([], dtype=np.intp)))
+        for group, rows in held
+        if _key(group) not in known
+    ]
+    return Parts(groups, {_key(group): rows for group, rows in held})
 
 
 def fit_parts(
@@ -94,10 +125,12 @@ def compare_groups(
     cut: str | None,
     options: FitOptions | None,
     ended: Callable[[Table], Table] = lambda rows: rows,
+    hidden: Sequence[str] = (),
 ) -> list[Comparison]:
     """The laws ranked on each group; without `laws`, `auto` and every law whose columns there are.
-    `ended` leaves of the rows what predictions can be held against. Without `cut` it is the column
-    that the options name for one-variable laws, else compute; they read it where none is named.
+    `hidden` is as of `held_out`, and `ended` leaves of the rows what predictions can be held
+    against. Without `cut` it is the column that the options name for one-variable laws, else
+    compute; they read it where none is named.
 
     A group that cannot be cut has no ranking and says why; raises FitError if none can.
     """
@@ -112,6 +145,9 @@ def compare_groups(
     chosen = laws or procedures.comparable(rows)
     for name in chosen:
         procedures.fitter(name)
+    _, unseen = hold_out(rows, by, holdout, hidden)
+    if unseen is not None:
+        rows = rows.with_notes(n for n in unseen.notes if n.code == "held_out_hidden")
     groups = rows.groups(by)
     found, errors = [], []
     for group, members in groups:
@@ -136,7 +172,7 @@ def _fit_groups(
     """The procedure fitted to each group, or to all at once where a parameter is tied."""
     accepts.check(chosen.kind, chosen.id, options, "loss")
     if options.tied:
-        whole = [(group, _of_ended(rows)) for group, rows in groups]
+        whole = [(group, _of_ended(rows)) for group, rows in groups if len(rows)]
         found = tied.fit(chosen.law, whole, options)
         return [_with_remarks(item, rows) for item, (_, rows) in zip(found, whole, strict=True)]
     chunks = (groups[start : start + CHUNK] for start in range(0, len(groups), CHUNK))
@@ -153,7 +189,13 @@ def _fit_chunk(
     for group, rows in groups:
         try:
             if not len(rows):
-                raise FitError(" ".join(note.message for note in _about_runs(rows)), WAIT)
+                why = [n.message for n in _about_runs(rows) if n.code != "held_out_hidden"]
+                if not why:
+                    raise FitError(
+                        "`holdout=` takes all runs of this group and leaves none to fit",
+                        "Narrow it to the runs that are to be predicted.",
+                    )
+                raise FitError(" ".join(why), WAIT)
             unsure = imputed.SPREAD in rows.columns
             fit = partial(imputed.fit, chosen.fit) if unsure else chosen.fit
             found.append(_with_remarks(fit(rows, options, group), rows))

@@ -447,6 +447,12 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "The runs of several groups do not follow one law: their residuals lie apart.",
             "Fit each group by `by=`, or choose one by `where=`.",
         ),
+        _warning(
+            "held_out_hidden",
+            "Runs that are to be held out are left out by the filter, so the fit is not scored on"
+            " them.",
+            "Widen --where: what is held out is not fitted in any case.",
+        ),
         _severe(
             "one_run",
             "All rows are points of one run: what another run would give is not known.",

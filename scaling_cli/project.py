@@ -178,12 +178,21 @@ class Project:
         if curves:
             rows = replace(rows, points=self.observations(where, True, once))
         keys = rows.by if by is None else by
-        fitted, unseen = grouped.hold_out(rows, keys, holdout)
+        hidden = self._hidden(rows, where, holdout)
+        fitted, unseen = grouped.hold_out(rows, keys, holdout, hidden)
         if finals == LAST or every_point:
             return grouped.parts(fitted, unseen, keys)
         ends = self._ends(rows)
         made = grouped.parts(fitted, None if unseen is None else ends.ended(unseen), keys)
         return made._replace(groups=[(group, ends.of(members)) for group, members in made.groups])
+
+    def _hidden(self, rows: Table, where: str | None, holdout: str | None) -> list[str]:
+        """The runs that are to be held out and that `where` has left out of the rows."""
+        if where is None or holdout is None:
+            return []
+        every, kept = self.observations(), set(rows.owners)
+        at = [i for i in np.flatnonzero(every.matches(holdout)) if every.owners[i] not in kept]
+        return [every.run_ids[i] for i in at]
 
     def _ends(self, rows: Table) -> Ends:
         """How the runs of the rows end that have not ended."""
@@ -210,7 +219,8 @@ class Project:
 
         rows = self.observations(where, once=once)
         keys = rows.by if by is None else by
-        return compare_groups(rows, laws, keys, holdout, cut, options, self._ends(rows).ended)
+        hidden, ended = self._hidden(rows, where, holdout), self._ends(rows).ended
+        return compare_groups(rows, laws, keys, holdout, cut, options, ended, hidden)
 
     def curve(
         self,

@@ -656,9 +656,11 @@ def _check(runs: Sequence[Run], mapping: Mapping, resolved: Sequence[Resolved]) 
                 if note.code == "decimal_comma":
                     raise InputError(note.message, "Write the numbers with a decimal point.")
         names = sorted({name for run in runs for name in _logged_names(run)})
-        if any(map(names_score, names)) and any(
-            not _SIZED.isdisjoint(columns.columns) for columns in resolved
-        ):
+        known = [set(columns.columns) for columns in resolved]
+        sized = any(not _SIZED.isdisjoint(found) for found in known)
+        # Rows of a table are runs, whatever their size is called.
+        rows = len(runs) > 1 and len(names) > 1 and not any(run.series for run in runs)
+        if any(map(names_score, names)) and (sized or rows):
             return  # runs of another target: it keeps its own name, and is no loss
         sources = list(dict.fromkeys(run.source for run in runs))
         where = sources[0] + (f" and {len(sources) - 1} more files" if len(sources) > 1 else "")

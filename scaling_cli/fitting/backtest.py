@@ -145,7 +145,10 @@ def named(observations: Table, holdout: str) -> list[Fold]:
     """The one fold that predicts the runs which match."""
     held = observations.matches(holdout)
     if not held.any() or held.all():
-        raise FitError(f"`holdout=` '{holdout}' matches {int(held.sum())} of {len(held)} runs")
+        raise FitError(
+            f"`holdout=` '{holdout}' matches {int(held.sum())} of the {len(held)} runs of a group",
+            "Name some of them, and leave others to fit.",
+        )
     return [Fold(None, observations.select(~held), observations.select(held))]
 
 

@@ -136,7 +136,9 @@ def test_a_group_without_folds_does_not_stop_the_others(scalefit: Scalefit) -> N
         (["--laws", "chinchila"], "chinchilla"),
         (["--cut", "loss"], "flops"),
         (["--where", "flops < 2e18"], "cannot be cut"),
-        (["--holdout", "params < 1"], "matches 0"),
+        (["--holdout", "params < 1"], "matches no run"),
+        (["--holdout", "params > 1"], "leaves none to fit"),
+        (["--holdout", "size == 'large'", "--where", "size == 'small'"], "it hides"),
         (["--by", "flavour"], "flavour"),
     ],
 )
@@ -146,6 +148,37 @@ def test_wrong_requests(scalefit: Scalefit, arguments: list[str], word: str) -> 
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
     assert word in result.stderr
+
+
+@pytest.mark.parametrize("command", [["compare", "--laws", "chinchilla,skaling"], ["fit"]])
+def test_held_out_runs_that_a_filter_hides_are_named(
+    scalefit: Scalefit, command: list[str]
+) -> None:
+    asked = [*command, "--holdout", "size == 'large'", "--where", "flops < 2e20"]
+    said = scalefit(*asked).stdout
+    assert "[held_out_hidden] 8 of 24 runs" in said
+    assert "bent20" in said
+    assert "held_out_hidden" not in scalefit(*asked[:-2]).stdout
+
+
+def test_a_group_that_is_held_out_whole_says_so(scalefit: Scalefit) -> None:
+    said = scalefit("fit", "--by", "recipe", "--holdout", "recipe == 'bent'").stdout
+    assert "leaves none to fit" in said
+
+
+def test_laws_of_another_column_and_target_are_compared_without_a_cut(
+    scalefit: Scalefit, tmp_path: Path
+) -> None:
+    images = 1e6 * 3 ** np.arange(0, 7, 0.5)
+    rows = [f"r{i},{x},{0.08 + 30 * x**-0.4}" for i, x in enumerate(images)]
+    (tmp_path / "errors.csv").write_text("\n".join(["run_id,images,error", *rows]))
+    (tmp_path / "own.toml").write_text('[columns]\nimages = "config.images"\n')
+    for mapping in ([], ["--config", "own.toml"]):
+        store = ["--store", f"store{len(mapping)}", *mapping]
+        assert scalefit("ingest", "errors.csv", *store).exit_code == 0
+        asked = ["--laws", "power,power_offset", "--x", "images", "--y", "error", "--json"]
+        (group,) = answer(scalefit("compare", *asked, *store))
+        assert (group["cut"], group["best"]) == ("images", "power_offset")
 
 
 def test_help_has_an_example(scalefit: Scalefit) -> None:
