@@ -17,6 +17,7 @@ bench: .venv/dev
 docs: .venv/dev
 	$(BIN)/python -m tools.pages
 	$(BIN)/python -m tools.architecture
+	$(BIN)/python -m tools.pictures
 
 reproduction: .venv/dev
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.reproduction

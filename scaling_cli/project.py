@@ -262,6 +262,14 @@ class Project:
         )
         return *asked, known
 
+    def largest_curves(self, most: int = 6) -> list[Curve]:
+        """The training curves of the runs of the most compute that have one."""
+        from scaling_cli.training.ask import curves_of
+
+        runs = self.runs(sort="-flops")
+        records = [record for record in runs.records if record.has_history][:most]
+        return list(curves_of(self.store, records, self.mapping).values())
+
     def curve_fit(self, path: str) -> Assessed:
         """The curve fit of a file; its path may be relative to that of the mapping."""
         from scaling_cli.training.assessed import Assessed

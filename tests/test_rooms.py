@@ -84,11 +84,13 @@ ALLOWED = {
     | {"fitting", "frames", "grouped", "laws", "planning", "project", "table", "training"},
     "saved": SHARED | {"fitting", "mapping", "store", "table"},
     "watching": SHARED | {"checks", "project"},
+    "drawing": {"errors", "quantities", "records", "text"},
     "report": SHARED
+    | {"drawing"}
     | {"ending", "in_full", "checks", "training", "fitting", "ingest", "laws", "mapping"}
     | {"observe", "table", "planning", "project", "store", "watching"},
     "cli": SHARED
-    | {"suggest", "checks", "fitting", "laws", "planning", "project", "report"}
+    | {"drawing", "suggest", "checks", "fitting", "laws", "planning", "project", "report"}
     | {"watching"},
     "__main__": {"cli"},
     "__init__": {"api", "errors", "fitting", "laws", "planning", "project", "shown", "store"}
@@ -111,7 +113,7 @@ NEEDED_BY = {
     "pyarrow": {"adapters", "arrow", "store"},
     "fsspec": {"remote"},
     "mlflow": {"adapters"},
-    "matplotlib": {"report"},
+    "matplotlib": {"drawing"},
     "wandb": {"adapters"},
 }
 

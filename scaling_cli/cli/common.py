@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
@@ -19,6 +20,7 @@ from scaling_cli.text import visible
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from scaling_cli.drawing.figure import Figure
     from scaling_cli.notes import Note
     from scaling_cli.report.listing import Listing
 
@@ -143,7 +145,6 @@ def as_typed() -> str | None:
     """The command line, to be kept with what it made; without what an address may hide. None where
     another program calls."""
     import shlex
-    from pathlib import Path
 
     from scaling_cli.remote import without_secrets
 
@@ -296,10 +297,38 @@ def write_bytes(path: str, content: bytes, option: str = "--output") -> None:
         raise InputError(f"{option} {path} cannot be written ({reason})") from None
 
 
+def make_folder(path: str, option: str) -> None:
+    """A folder for several files, made if it is not there."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{option} {path} cannot be made ({reason})") from None
+
+
+def check_figure(path: str, option: str = "-o") -> None:
+    """Refuse a file that is no kind of figure before the work that it is to show."""
+    from scaling_cli.drawing.plots import check_kind
+
+    check_kind(path, option)
+
+
+def write_figure(path: str, figure: Figure, style: str | None = None) -> None:
+    """A figure in a file whose suffix says which kind."""
+    from scaling_cli.drawing.plots import figure_bytes
+
+    write_bytes(path, figure_bytes(figure, Path(path).suffix.lower(), style), "-o")
+
+
+def show_figure(figure: Figure) -> None:
+    """A figure as characters, above the tables of an answer."""
+    from scaling_cli.drawing.terminal import to_terminal
+
+    print(to_terminal(figure), end="\n\n")
+
+
 def check_folder(path: str | None, option: str = "--output") -> None:
     """Refuse a file that cannot be written before the work that it is to hold."""
-    from pathlib import Path
-
     if path and (Path(path).is_dir() or not Path(path).absolute().parent.is_dir()):
         raise InputError(
             f"{option} {path} cannot be written", "Give a file in a folder that is there."

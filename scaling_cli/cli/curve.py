@@ -15,14 +15,16 @@ from scaling_cli.cli.common import (
     StoreOption,
     WhereOption,
     answer,
+    check_figure,
     check_level,
     command,
     for_people,
     one_of,
     positive,
     say,
+    show_figure,
     steps_of,
-    write_bytes,
+    write_figure,
     write_json,
 )
 from scaling_cli.errors import InputError
@@ -77,13 +79,15 @@ def curve(
     """
     from scaling_cli.project import open_project
     from scaling_cli.report.curves import curve_fit_table, curve_table
-    from scaling_cli.report.plot import figure_bytes, text_plot
+    from scaling_cli.report.figures import curve_figure
 
     check_level(level)
     one_of(law=law, fit=fit)
     keeps = output is not None and output.endswith(".json")
     if keeps and not law:
         raise InputError(f"-o {output} keeps a curve law, and none is named", "Add --law mpl.")
+    if output and not keeps:
+        check_figure(output)
     shown, found, known = open_project(store, config).curve(
         run,
         schedule=schedule,
@@ -98,9 +102,9 @@ def curve(
     if output and known and keeps:
         write_json(output, known.to_document())
     elif output:
-        write_bytes(output, figure_bytes(shown, found, output), "-o")
+        write_figure(output, curve_figure(shown, found))
     if for_people(as_json):
-        print(text_plot(shown, found), end="\n\n")
+        show_figure(curve_figure(shown, found))
     document = found.to_json()
     if known:
         document["parameters"] = known.parameters_json(level)

@@ -10,11 +10,14 @@ from scaling_cli.report.listing import Listing
 from scaling_cli.report.origins import origins_json, with_origin
 from scaling_cli.report.plans import allocation_tables
 from scaling_cli.report.stores import groups_table, runs_json
+from scaling_cli.report.summary import meanings_table, reproduction_table
 
 if TYPE_CHECKING:
+    from scaling_cli.drawing.figure import Figure
     from scaling_cli.fitting.result import Fit
     from scaling_cli.observe import Runs
     from scaling_cli.planning.splits import Allocation
+    from scaling_cli.training.curve import Curve
 
 TITLE = "Scaling report"
 
@@ -43,13 +46,27 @@ def report_json(
     }
 
 
+def page_tables(tables: Sequence[Listing], fits: Sequence[Fit]) -> list[Listing]:
+    """The tables of a report, and what a page adds: what warnings mean, how to make it again."""
+    meanings = meanings_table(tables)
+    return [*tables, *([meanings] if meanings else []), reproduction_table(fits)]
+
+
+def figures_of(
+    runs: Runs, fits: Sequence[Fit], allocations: Sequence[Allocation], curves: Sequence[Curve] = ()
+) -> list[Figure]:
+    """Every figure of the report."""
+    from scaling_cli.report.figures import curves_figure, report_figures
+
+    several = curves_figure(curves)
+    return [*report_figures(runs.table, fits, allocations), *([several] if several else [])]
+
+
 def rendered(suffix: str, tables: Iterable[Listing]) -> str:
-    """The report as a file of this suffix holds it."""
+    """The tables of the report as a file of this suffix holds them."""
     from scaling_cli.report import render
 
     parts = list(tables)
-    if suffix == ".html":
-        return render.to_html(TITLE, parts)
     if suffix == ".md":
         return render.to_markdown(TITLE, parts)
     return render.FORMATS[{".tex": "latex", ".csv": "csv"}[suffix]](parts) + "\n"

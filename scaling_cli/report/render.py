@@ -1,4 +1,4 @@
-"""Tables to a terminal, as plain text, Markdown, a page of HTML, LaTeX, CSV or JSON.
+"""Tables to a terminal, as plain text, Markdown, LaTeX, CSV or JSON.
 
 Every text passes through the function of `scaling_cli.text` for its output.
 """
@@ -67,56 +67,6 @@ def to_markdown(title: str, tables: Sequence[Listing]) -> str:
             parts.append(head + f"| {' | '.join(marks)} |\n" + "".join(rows))
         parts.append("".join(f"- {text.markdown(_said(line))}\n" for line in table.lines))
     return "\n".join(part for part in parts if part)
-
-
-STYLE_SHEET = """
-:root { color-scheme: light dark; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .4rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .15rem .7rem; text-align: right; white-space: nowrap; }
-th { border-bottom: 1px solid; } td.word, th.word { text-align: left; }
-tbody tr:nth-child(even) { background: color-mix(in srgb, currentColor 5%, transparent); }
-ul { padding-left: 1.2rem; } .info { opacity: .75; }
-.warning { color: light-dark(#8a5a00, #f0b952); }
-.severe { color: light-dark(#b00020, #ff7a85); font-weight: 600; }
-"""
-
-
-def to_html(title: str, tables: Iterable[Listing], figures: Iterable[str] = ()) -> str:
-    """One page that stands alone; `figures` are SVG images of our own making."""
-    name = text.html(title)
-    parts = [
-        "<!doctype html>",
-        '<html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{name}</title><style>{STYLE_SHEET}</style></head><body>",
-        f"<h1>{name}</h1>",
-        *(f"<figure>{figure}</figure>" for figure in figures),
-    ]
-    for table in tables:
-        parts.append(f"<h2>{text.html(table.title)}</h2>")
-        if table.headers:
-            cells = [
-                "".join(
-                    f'<{tag} class="{"word" if i < table.left else "figure"}">'
-                    f"{text.html(cell)}</{tag}>"
-                    for i, cell in enumerate(row)
-                )
-                for tag, row in (("th", table.headers), *(("td", row) for row in table.rows))
-            ]
-            parts.append(f'<div class="wide"><table><thead><tr>{cells[0]}</tr></thead><tbody>')
-            parts += [f"<tr>{row}</tr>" for row in cells[1:]]
-            parts.append("</tbody></table></div>")
-        if table.lines:
-            items = "".join(
-                f'<li class="{line.severity if isinstance(line, Note) else "info"}">'
-                f"{text.html(_said(line))}</li>"
-                for line in table.lines
-            )
-            parts.append(f"<ul>{items}</ul>")
-    return "\n".join((*parts, "</body></html>", ""))
 
 
 def to_latex(tables: Iterable[Listing]) -> str:

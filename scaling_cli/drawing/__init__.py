@@ -1,0 +1,1 @@
+"""Figures as data, and what draws them: the page, matplotlib, the terminal."""
