@@ -229,6 +229,20 @@ _ALL = (
         (),
         (1e-3, 0.3),
     ),
+    Column("members", "count", "independent models of an ensemble", typical=(1, 16)),
+    Column("replicas", "count", "replicas that train apart between outer steps", typical=(1, 16)),
+    Column("languages", "count", "languages in the training data", typical=(1, 100)),
+    Column("transfer_tokens", "count", "training tokens of other languages", typical=(1e9, 1e12)),
+    Column("group_size", "count", "values that share a quantisation scale", typical=(16, 1024)),
+    Column("activation_ratio", "1", "share of the experts that are active", (), (0.01, 1.0)),
+    Column("efficiency_leverage", "1", "dense compute for the same loss over one's own"),
+    Column("weight_decay", "1", "weight decay of AdamW", typical=(0.01, 1.0)),
+    Column(
+        "ema_timescale",
+        "1",
+        "batch_tokens / (lr weight_decay tokens): AdamW's memory as a share of the run",
+        typical=(0.01, 1.0),
+    ),
     Column("rate_drops", "1", "every change of the learning rate before the step; see `curve`"),
 )
 

@@ -23,6 +23,7 @@ from scaling_cli.laws import (
     mixtures,
     power,
     precision,
+    recent,
     recurrence,
     reinforcement,
     training,
@@ -60,6 +61,7 @@ _MODULES = (
     reinforcement,
     allocation,
     curve,
+    recent,
     hyperparameters,
 )
 

@@ -12,6 +12,9 @@ from scaling_cli.laws.parts import amplitude, coefficients, exponent, floor, ref
 CLARK = Source("Clark et al.", 2022, "2202.01169", "eq. 6 and 7")
 KRAJEWSKI = Source("Krajewski et al.", 2024, "2402.07871", "eq. 9")
 FRANTAR = Source("Frantar et al.", 2023, "2309.08520")
+LUDZIEJEWSKI = Source("Ludziejewski et al.", 2025, "2502.05172", "eq. 1 and 8")
+TIAN = Source("Tian et al.", 2025, "2507.17702", "eq. 13")
+ABNAR = Source("Abnar et al.", 2025, "2501.12370")
 FAMILY = "experts and sparsity"
 
 
@@ -31,6 +34,43 @@ def _routed(
     log_loss = a * log_params + b * log_experts + c * log_params * log_experts + d
     loss: Array = 10.0**log_loss
     return loss
+
+
+def _moe_joint(
+    c: Array, a: Array, delta: Array, alpha: Array, gamma: Array, b: Array, omega: Array,
+    beta: Array, zeta: Array, E_start: Array, E_max: Array, N_0: Array, D_0: Array,
+    params_active: Array, tokens: Array, experts: Array,
+) -> Array:  # fmt: skip
+    """Slopes by the log of the effective experts, about the middle of the runs."""
+    log_experts = np.log(saturated_experts(experts, E_start, E_max))
+    by_size = (alpha + gamma * log_experts) * np.log(params_active / N_0)
+    by_data = (beta + zeta * log_experts) * np.log(tokens / D_0)
+    loss: Array = (
+        c + a * np.exp(delta * log_experts - by_size) + b * np.exp(omega * log_experts - by_data)
+    )
+    return loss
+
+
+def _joint_raw(values: Values) -> dict[str, float]:
+    """The paper's amplitudes and powers of the experts, of columns in base units."""
+    log_params, log_tokens = np.log(values["N_0"]), np.log(values["D_0"])
+    return {
+        "a, raw": float(values["a"] * np.exp(values["alpha"] * log_params)),
+        "delta, raw": float(values["delta"] + values["gamma"] * log_params),
+        "b, raw": float(values["b"] * np.exp(values["beta"] * log_tokens)),
+        "omega, raw": float(values["omega"] + values["zeta"] * log_tokens),
+    }
+
+
+def _leverage(
+    a: Array, d: Array, gamma: Array, beta: Array, A_start: Array, A_max: Array,
+    activation_ratio: Array, granularity: Array, flops: Array,
+) -> Array:  # fmt: skip
+    log_ratio = np.log(1 / (1 / (activation_ratio + 1 / (1 / A_start - 1 / A_max)) + 1 / A_max))
+    finer = np.log2(granularity)
+    power = a + d * np.log10(flops) + gamma * finer**2 + beta * finer
+    leverage: Array = np.exp(power * log_ratio)
+    return leverage
 
 
 def _cutoff(values: Values) -> dict[str, float]:
@@ -125,6 +165,132 @@ LAWS = (
         ),
         family=FAMILY,
         evidence=GRANULAR_TEXT,
+    ),
+    Law(
+        id="moe_joint",
+        title="Dense and routed models in one law: active params, tokens and experts",
+        formula="c + a X**delta (params_active/N_0)**-(alpha + gamma ln X)"
+        " + b X**omega (tokens/D_0)**-(beta + zeta ln X),"
+        " 1/X = 1/(experts - 1 + 1/(1/E_start - 1/E_max)) + 1/E_max",
+        variables=("params_active", "tokens", "experts"),
+        parameters=(
+            floor("c"),
+            Parameter("a", "params term at N_0 and X = 1", 0.02, 1.0, of_target=True, linear=True),
+            Parameter("delta", "power of experts in it", -0.5, 0.5, "identity"),
+            exponent("alpha", "params_active"),
+            Parameter("gamma", "what experts add to that exponent", -0.05, 0.05, "identity"),
+            Parameter("b", "tokens term at D_0 and X = 1", 0.02, 1.0, of_target=True, linear=True),
+            Parameter("omega", "power of experts in it", -0.5, 0.5, "identity"),
+            exponent("beta", "tokens"),
+            Parameter("zeta", "what experts add to that exponent", -0.05, 0.05, "identity"),
+            Parameter("E_start", "effective experts of a dense model", 1.0, 6.0),
+            Parameter("E_max", "experts at which they saturate", 100.0, 1000.0),
+        ),
+        predict=_moe_joint,
+        references={"N_0": "params_active", "D_0": "tokens"},
+        derived=_joint_raw,
+        source=LUDZIEJEWSKI,
+        caveats=(
+            "experts are all experts of a layer, 1 for a dense model; params_active those that a"
+            " token passes through.",
+            "The paper writes the exponents with the other sign, and a, delta, b and omega for"
+            " N_0 = D_0 = 1: see the derived values.",
+            "Pin E_start and E_max by --fix where experts hardly vary.",
+        ),
+        family=FAMILY,
+        domain={"params_active": (1e7, 3e9), "tokens": (1e9, 1e11), "experts": (1, 64)},
+        evidence=Evidence("paper", "eq. 1"),
+    ),
+    Law(
+        id="moe_lr",
+        title="Best peak rate of routed models",
+        formula="c params_active**n experts**e",
+        variables=("params_active", "experts"),
+        parameters=(
+            Parameter("c", "level of the rate", 0.3, 3.0, of_target=True, linear=True,
+                      centre={"params_active": "-n", "experts": "-e"}),
+            Parameter("n", "exponent of params_active", -1.0, 0.5, "identity"),
+            Parameter("e", "exponent of experts", -1.0, 0.5, "identity"),
+        ),
+        predict=lambda c, n, e, params_active, experts: c * params_active**n * experts**e,
+        source=LUDZIEJEWSKI,
+        published=(
+            coefficients(
+                "ludziejewski2025_lr", LUDZIEJEWSKI, "280 dense and routed models up to 5B params",
+                Evidence("paper", "eq. 8"), target="learning rate",
+                params="active, without embeddings", c=float(np.exp(8.39)), n=-0.81, e=-0.25,
+            ),
+        ),
+        target="lr",
+        objective="squared_log",
+        family=FAMILY,
+        domain={"experts": (1, 64)},
+        evidence=Evidence("paper", "eq. 8"),
+    ),
+    Law(
+        id="moe_leverage",
+        title="Efficiency leverage: dense compute that a routed model is worth, over its own",
+        formula="X**(a + d log10 flops + gamma (log2 granularity)**2 + beta log2 granularity),"
+        " 1/X = 1/(activation_ratio + 1/(1/A_start - 1/A_max)) + 1/A_max",
+        variables=("activation_ratio", "granularity", "flops"),
+        parameters=(
+            Parameter("a", "power of the activation ratio", -1.0, 2.0, "identity"),
+            Parameter("d", "what a decade of compute adds to it", -0.15, 0.05, "identity"),
+            Parameter("gamma", "bend by granularity", 0.0, 0.05, "identity"),
+            Parameter("beta", "slope by granularity", -0.25, 0.05, "identity"),
+            Parameter("A_start", "ratio below which experts gain no more", 0.003, 0.1),
+            Parameter("A_max", "ratio at which it saturates", 2.0, 50.0),
+        ),
+        predict=_leverage,
+        source=TIAN,
+        target="efficiency_leverage",
+        objective="squared_log",
+        unverified=(
+            coefficients(
+                "tian2025", TIAN, "over 300 models up to 28B params",
+                Evidence("unconfirmed", "table 2; the bases of its logs are inferred from the best"
+                         " granularity of 8 to 12 and the leverage of 7 that the paper reports"),
+                target="times", params="all", a=1.23, d=-7.61e-2, gamma=1.67e-2, beta=-0.117,
+                A_start=1.63e-2, A_max=5.28e16,
+            ),
+        ),
+        caveats=(
+            "The paper's A_max of 5e16 says that the ratio does not saturate: --fix A_max=1e16.",
+            "Bases of the logs only rescale d, gamma and beta: the paper does not show them.",
+        ),
+        monotone=False,
+        family=FAMILY,
+        domain={"activation_ratio": (0.01, 1.0), "flops": (1e18, 1e22), "granularity": (2, 16)},
+        evidence=Evidence("paper", "eq. 13"),
+    ),
+    Law(
+        id="moe_sparsity",
+        title="Routed models by their sparsity",
+        formula="e + a / params**alpha + b / tokens**beta + c / (1 - sparsity)**lambda"
+        " + d / ((1 - sparsity)**delta params**gamma)",
+        variables=("params", "tokens", "sparsity"),
+        parameters=(
+            floor("e"), amplitude("a", "params", "alpha"), exponent("alpha", "params"),
+            amplitude("b", "tokens", "beta"), exponent("beta", "tokens"),
+            Parameter("c", "what sparsity costs by itself", 0.02, 1.0, of_target=True, linear=True),
+            Parameter("lam", "exponent of the active share", -1.0, 1.0, "identity"),
+            Parameter("d", "what sparsity costs with size", 0.02, 1.0, of_target=True, linear=True,
+                      centre={"params": "gamma"}),
+            Parameter("delta", "exponent of the active share in it", -1.0, 1.0, "identity"),
+            exponent("gamma", "params in it"),
+        ),
+        predict=lambda e, a, alpha, b, beta, c, lam, d, delta, gamma, params, tokens, sparsity: (
+            e + a * params**-alpha + b * tokens**-beta + c * (1 - sparsity) ** -lam
+            + d * (1 - sparsity) ** -delta * params**-gamma
+        ),
+        source=ABNAR,
+        caveats=(
+            "params are all parameters, sparsity the share of experts that a token leaves out.",
+            "lam is the paper's lambda.",
+        ),
+        family=FAMILY,
+        domain={"sparsity": (0.0, 0.98)},
+        evidence=Evidence("unconfirmed"),
     ),
     Law(
         id="sparse_frantar",

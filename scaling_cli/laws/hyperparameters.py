@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from scaling_cli.laws.base import Array, Evidence, Law, Parameter, Published, Source
 from scaling_cli.laws.parts import coefficients, repository, secondary
 
@@ -12,6 +14,8 @@ STEPLAW = Source("Li et al.", 2025, "2503.04715", "eq. 1")
 DEEPSEEK = Source("DeepSeek-AI", 2024, "2401.02954", "eq. 1")
 PORIAN = Source("Porian et al.", 2024, "2406.19146")
 BJORCK = Source("Bjorck et al.", 2024, "2409.19913")
+BERGSMA = Source("Bergsma et al.", 2025, "2505.13738")
+KAPLAN = Source("Kaplan et al.", 2020, "2001.08361", "eq. D.1")
 FAMILY = "hyperparameters"
 PORIAN_SEQUENCE = 2048  # tokens; the paper counts its batch in sequences
 UNITS = {"lr": "learning rate", "batch_tokens": "tokens"}
@@ -126,5 +130,77 @@ LAWS = (
                  c=1.55e-3 * 1e9 ** (0.23 + 0.32), n=-0.23, d=-0.32),
         ),
         caveats=("The rate falls with the data because the batch is fixed.",),
+    ),
+    _rule(
+        "powerlines_batch", "batch_tokens", {"tokens": "d"}, BERGSMA, secondary("of d = .383"),
+        caveats=(
+            "The batch of the lowest loss at a budget of tokens; the critical batch is another,"
+            " powerlines_critical. Both hardly depend on params.",
+            "The exponent of the paper is .383, by three accounts that agree; its level belongs to"
+            " its runs: --fix d=0.383 and fit c to yours.",
+        ),
+    ),
+    _rule(
+        "powerlines_critical", "batch_tokens", {"tokens": "d"}, BERGSMA, secondary("of d = .462"),
+        caveats=(
+            "tokens are the fewest that reach the loss, at small batches; the exponent of the paper"
+            " is .462.",
+        ),
+    ),
+    Law(
+        id="powerlines_timescale",
+        title="Best memory of AdamW, and by it the weight decay",
+        formula="c (tokens / params)**m",
+        variables=("params", "tokens"),
+        parameters=(
+            Parameter("c", "level", 0.3, 3.0, of_target=True, linear=True,
+                      centre={"params": "m", "tokens": "-m"}),
+            Parameter("m", "exponent of tokens per param", -1.5, 0.5, "identity"),
+        ),
+        predict=lambda c, m, params, tokens: c * (tokens / params) ** m,
+        source=BERGSMA,
+        unverified=(
+            coefficients(
+                "bergsma2025", BERGSMA, "111M to 3.3B params, muP, linear decay to zero",
+                Evidence("secondary", "of m; c from memory"), target="share of the run",
+                params="total", c=1.084, m=-0.527,
+            ),
+        ),
+        target="ema_timescale",
+        objective="squared_log",
+        caveats=(
+            'Map ema_timescale = "batch_tokens / (lr * weight_decay * tokens)", and fit the best'
+            " run of each size and budget.",
+            "The weight decay of a run is batch_tokens / (lr tokens ema_timescale): it grows with"
+            " the batch.",
+        ),
+        family=FAMILY,
+        evidence=secondary("three of which agree"),
+    ),
+    Law(
+        id="kaplan_lr",
+        title="Best learning rate falls by the log of the size",
+        formula="c - k ln(params)",
+        variables=("params",),
+        parameters=(
+            Parameter("c", "rate at one parameter", 0.5, 5.0, of_target=True, linear=True),
+            Parameter("k", "fall for each e-fold of params", 0.01, 0.3, of_target=True,
+                      linear=True),
+        ),
+        predict=lambda c, k, params: c - k * np.log(params),
+        source=KAPLAN,
+        unverified=(
+            coefficients(
+                "kaplan2020_lr", KAPLAN, "WebText2, 768 to 1.5B params without embeddings",
+                secondary(), target="learning rate", params="non-embedding", c=3.239e-3,
+                k=1.395e-4,
+            ),
+        ),
+        target="lr",
+        objective="squared",
+        caveats=("Below zero from some 1e10 params on: not for larger models.",),
+        family=FAMILY,
+        evidence=secondary(),
+        domain={"params": (1e6, 1e9)},
     ),
 )  # fmt: skip

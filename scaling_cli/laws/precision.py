@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from scaling_cli.laws.base import Array, Evidence, Law, Parameter, Source
-from scaling_cli.laws.parts import amplitude, coefficients, exponent, floor
+from scaling_cli.laws.parts import amplitude, coefficients, exponent, floor, secondary
 
 KUMAR = Source("Kumar et al.", 2024, "2411.04330", "eq. 2, 3 and 9")
+CHEN = Source("Chen et al.", 2025, "2505.14302")
 PAPER_TEXT = Evidence("paper", "eq. 2, 3 and 9 and the table of fitted constants")
 
 
@@ -86,5 +87,34 @@ LAWS = (
         ),
         family="precision",
         evidence=PAPER_TEXT,
+    ),
+    Law(
+        id="qat",
+        title="Quantisation-aware training: size, tokens and group size",
+        formula="E + A / params**alpha + B / tokens**beta"
+        " + k tokens**g_D (log2 group_size)**g_G / params**g_N",
+        variables=("params", "tokens", "group_size"),
+        parameters=(
+            floor(), amplitude("A", "params", "alpha"), exponent("alpha", "params"),
+            amplitude("B", "tokens", "beta"), exponent("beta", "tokens"),
+            Parameter("k", "error of quantising", 0.002, 0.2, of_target=True, linear=True,
+                      centre={"params": "g_N", "tokens": "-g_D"}),
+            exponent("g_D", "tokens in it", 0.02, 0.8), exponent("g_N", "params in it", 0.05, 0.8),
+            exponent("g_G", "the log of the group size", 0.1, 2.0),
+        ),
+        predict=lambda E, A, alpha, B, beta, k, g_D, g_N, g_G, params, tokens, group_size: (
+            E + A * params**-alpha + B * tokens**-beta
+            + k * tokens**g_D * np.log2(group_size) ** g_G * params**-g_N
+        ),
+        source=CHEN,
+        caveats=(
+            "One format of weights and activations; fit others apart, or --tie E,A,alpha,B,beta.",
+            "Unlike the law of precision, finer groups take the error away: it is zero at a group"
+            " of one value.",
+            "Secondary accounts give k, g_N, g_D, g_G of .1582, .2186, .0745, .7779 for four bits"
+            " of both, in the paper's units.",
+        ),
+        family="precision",
+        evidence=secondary("three of which agree"),
     ),
 )  # fmt: skip
