@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         simulate,
         slope,
     )
+    from scaling_cli.architecture import Architecture
     from scaling_cli.errors import FitError, InputError, ScalefitError, UnreachableError
     from scaling_cli.fitting.backtest import Comparison
     from scaling_cli.fitting.problem import FitOptions
@@ -66,6 +67,7 @@ _HOMES = {
         "simulate",
         "slope",
     ),
+    "scaling_cli.architecture": ("Architecture",),
     "scaling_cli.errors": ("FitError", "InputError", "ScalefitError", "UnreachableError"),
     "scaling_cli.fitting.backtest": ("Comparison",),
     "scaling_cli.fitting.problem": ("FitOptions",),
@@ -83,6 +85,7 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "LAWS",
     "Allocation",
+    "Architecture",
     "Comparison",
     "Fit",
     "FitError",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling_cli.architecture import PER_TOKEN, Architecture
 from scaling_cli.columns import COLUMNS, FAMILIES, names_score
 from scaling_cli.compute import SIX_ND
 from scaling_cli.ending import ENDED, PLANNED, ending
@@ -267,7 +268,10 @@ class _Resolver:
             column = self.column(name)
             if column is not None:
                 return column
-        return self.logged(name) or self.raw(name, nested=True)
+        found = self.logged(name) or self.raw(name, nested=True)
+        if found is None and name == PER_TOKEN:
+            return Column(name, Architecture.of_config(self.run.config).flops_per_token())
+        return found
 
     def logged(self, name: str) -> Column | None:
         if name not in self.run.series and self.is_step(name) and self.run.series:

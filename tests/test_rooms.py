@@ -21,6 +21,7 @@ SHARED = {
     "glossary",
     "text",
     "records",
+    "architecture",
     "compute",
     "columns",
     "version",
@@ -36,6 +37,7 @@ SHARED = {
 # room -> the rooms that it may import besides itself
 ALLOWED = {
     "arrow": set(),
+    "architecture": {"errors"},
     "compute": {"records"},
     "errors": set(),
     "documents": {"errors", "text"},
@@ -93,7 +95,17 @@ ALLOWED = {
     | {"drawing", "suggest", "checks", "fitting", "laws", "planning", "project", "report"}
     | {"watching"},
     "__main__": {"cli"},
-    "__init__": {"api", "errors", "fitting", "laws", "planning", "project", "shown", "store"}
+    "__init__": {
+        "api",
+        "architecture",
+        "errors",
+        "fitting",
+        "laws",
+        "planning",
+        "project",
+        "shown",
+        "store",
+    }
     | {"table", "version"},
 }
 HEAVY = {
