@@ -142,7 +142,12 @@ class Architecture:
         shared = found.get("shared_experts", 0.0) if experts > 1 else 0.0
         active = found["experts_per_token"] + shared if experts > 1 else 1.0
         return cls(
-            *(found[name] for name in needed[:6]),
+            layers=found["layers"],
+            width=found["width"],
+            heads=found["heads"],
+            sequence=found["sequence"],
+            vocabulary=found["vocabulary"],
+            mlp=found["mlp"],
             head_size=found.get("head_size"),
             kv_heads=found.get("kv_heads"),
             gated=gated,

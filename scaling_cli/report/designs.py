@@ -91,7 +91,7 @@ def _loop(design: Design) -> str:
     return (
         "#!/bin/sh\n# Put your trainer's command in place of echo.\n"
         "while read -r run params tokens seed; do\n"
-        '  echo train --name "$run" --params "$params" --tokens "$tokens" --seed "$seed"\n'
+        '  echo train name="$run" params="$params" tokens="$tokens" seed="$seed"\n'
         "done <<'RUNS'\n" + runs + "RUNS\n"
     )
 

@@ -86,7 +86,7 @@ def test_what_is_written_holds_the_runs(suffix: str, tmp_path: Path) -> None:
     text = file.read_text()
     if suffix == "sh":
         text = subprocess.run(["sh", file], capture_output=True, text=True, check=True).stdout
-        assert text.count("train --name design-") == len(runs)
+        assert text.count("train name=design-") == len(runs)
     for row in runs:
         assert f"{row['params']:.0f}" in text
         assert f"{row['tokens']:.0f}" in text
