@@ -17,7 +17,7 @@ from scaling_cli.records import Floats
 Mark = Literal["points", "hollow", "line", "dashes", "band"]
 Values = Sequence[float] | Floats
 Shape = Callable[[float | None], str]
-MOST_POINTS = 1500  # of one series on a page: more cannot be told apart on 600 pixels
+MOST_POINTS = 2000  # of one figure on a page: more cannot be told apart on 600 pixels
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Series:
     names: Sequence[str] = ()
     colour: int = 0
 
-    def thinned(self, most: int = MOST_POINTS) -> Series:
-        """Evenly spaced points of it, the first and the last among them."""
+    def thinned(self, most: int) -> Series:
+        """At most `most` (two or more) evenly spaced points, the first and the last among them."""
         total = len(self.x)
         if total <= most:
             return self
@@ -92,12 +92,16 @@ class Figure:
         ]
         return _widened(along), _widened(heights)
 
-    def thinned(self) -> Figure:
-        """The figure with as many points as a page can show, which its caption says."""
-        series = tuple(item.thinned() for item in self.series)
-        before, after = (sum(len(i.x) for i in some) for some in (self.series, series))
-        if before == after:
+    def thinned(self, most: int = MOST_POINTS) -> Figure:
+        """The figure with as many points as a page can show, each series by the same factor, which
+        its caption says."""
+        before = sum(len(item.x) for item in self.series)
+        if before <= most:
             return self
+        series = tuple(
+            item.thinned(max(2, math.ceil(len(item.x) * most / before))) for item in self.series
+        )
+        after = sum(len(item.x) for item in series)
         caption = f"{self.caption} {after:,} of {before:,} points are drawn, evenly spaced."
         return replace(self, series=series, caption=caption)
 

@@ -79,10 +79,10 @@ class _Drawing:
             if self.figure.x.shows(value):
                 x = self.across(self.figure.x.place(value))
                 yield f'<path class="rule" d="M{x:.1f} {ceiling}V{floor}"/>'
-                late = x > middle
+                style, aside = ("ruled late", -5) if x > middle else ("ruled", 5)
                 yield (
-                    f'<text class="ruled" x="{x + (-5 if late else 5):.1f}" y="{ceiling + 12}"'
-                    f' text-anchor="{"end" if late else "start"}">{html(text)}</text>'
+                    f'<text class="{style}" x="{x + aside:.1f}" y="{ceiling + 12}">'
+                    f"{html(text)}</text>"
                 )
 
     def drawn(self, item: Series) -> Iterator[str]:

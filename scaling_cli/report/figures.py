@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from scaling_cli.training.forecast import Forecast
 
 FLOPS = Axis("training FLOPs", shape=power)
-MOST_GROUPS = 8  # colours that can be told apart; more groups are said to be left out
+MOST_GROUPS = 8  # colours that can be told apart; of more groups these are drawn
 STEPS = 40  # of a line along compute or params
 HIDDEN = 0.05  # of the steps at the beginning, whose fall would flatten all the rest of a curve
 
@@ -41,7 +42,11 @@ def report_figures(
     made += [residuals(table, main[:MOST_GROUPS], along) for along in _ALONG]
     made.append(held_out(fits))
     made.append(laws_apart(fits, allocations))
-    return [figure.thinned() for figure in made if figure is not None]
+    figures = [figure.thinned() for figure in made if figure is not None]
+    if len(main) > MOST_GROUPS and figures:
+        more = f" Of {len(main)} groups the first {MOST_GROUPS} are drawn."
+        figures[0] = replace(figures[0], caption=figures[0].caption + more)
+    return figures
 
 
 def _of(fit: Fit) -> str:

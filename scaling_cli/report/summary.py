@@ -40,8 +40,8 @@ def _of_group(fit: Fit, splits: Sequence[Allocation]) -> Iterator[str]:
             f" ({span_of(split.params_range, count)}) on {count(split.tokens)} tokens."
         )
         if split.decades_beyond:
-            times = 10**split.decades_beyond
-            yield f"That is {times:,.1f} times the compute of the largest of them."
+            times = count(10**split.decades_beyond, 2)
+            yield f"That is {times} times the compute of the largest of them."
         elif split.decades_beyond is not None:
             yield "That lies within what they trained."
     elif splits:

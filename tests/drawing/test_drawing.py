@@ -86,7 +86,7 @@ def test_a_style_file_is_obeyed(tmp_path: Path) -> None:
 def test_points_that_are_left_out_are_said() -> None:
     assert "drawn" not in figure().thinned().caption
     many = figure(4000).thinned()
-    assert "6,000 of 16,000 points are drawn" in many.caption
+    assert "2,000 of 16,000 points are drawn" in many.caption
     assert many.series[0].x[0] == pytest.approx(1e10)
     assert many.series[0].x[-1] == pytest.approx(1e12)
     assert len(list(figure(4000).rows())) == 16_000
