@@ -25,6 +25,7 @@ import numpy as np
 from scaling_cli.notes import Note
 from scaling_cli.quantities import count
 from scaling_cli.records import Floats, Run, Series
+from scaling_cli.steps import STEP_IS
 
 BY_PLAN, BY_RATE, BY_STATE, BY_TABLE, BY_NOTHING = (
     "steps of planned_steps",
@@ -147,7 +148,9 @@ def ending(run: Run, columns: Mapping[str, Any], reached: float | None) -> tuple
     if steps is not None and reached is not None:
         interval = _interval(columns.get("loss"))
         near = reached >= REACHED * steps or reached + interval >= steps
-        if near or not (verdict and reached < CONTRADICTED * steps):
+        if not near and STEP_IS in run.config:  # calls or rows, which the plan does not count
+            made, origin = Ending(None, None, reached, BY_NOTHING), ""
+        elif near or not (verdict and reached < CONTRADICTED * steps):
             return _replaced(made, near, BY_PLAN), origin
     if verdict is not None:
         return _replaced(made, verdict, BY_RATE), origin

@@ -287,6 +287,13 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "The log says no step: rows or epochs are counted instead, and no tokens are computed.",
             "Ingest a log that has steps (trainer_state.json), or map tokens in scalefit.toml.",
         ),
+        _warning(
+            "step_counts_calls",
+            "The run logged no step of its own, and its logger's count of its calls (`_step` of"
+            " W&B) may be another: no tokens are computed from it.",
+            'Where each step is one call: `[columns] step = "_step"`; else log the step, or map'
+            " tokens by an expression.",
+        ),
         _info(
             "step_from_epoch",
             "The log says no step; it was computed from the epoch and the printed plan.",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scaling_cli.architecture import PER_TOKEN, Architecture
 from scaling_cli.columns import COLUMNS, FAMILIES, names_score
 from scaling_cli.compute import SIX_ND
-from scaling_cli.ending import ENDED, PLANNED, ending
+from scaling_cli.ending import ENDED, PLANNED, ending, planned_steps
 from scaling_cli.errors import InputError
 from scaling_cli.expressions import as_number, parse
 from scaling_cli.losses import is_held_out, is_loss, of_parts, of_the_whole, of_training
@@ -23,7 +23,15 @@ from scaling_cli.names import OwnNames
 from scaling_cli.notes import Note, gather
 from scaling_cli.records import Floats, Run, Series
 from scaling_cli.spelling import near, spelled, unfiled
-from scaling_cli.steps import STEP_IS, on_own_step, own_rank
+from scaling_cli.steps import (
+    AS_CALLED,
+    CALLS,
+    STEP_IS,
+    calls_beside,
+    on_own_step,
+    own_rank,
+    unmarked,
+)
 
 # Config keys that may stand for these deep in a nested config (`model.n_params`); for the others
 # a key such as `data.tokens` or `log.step` more often means something else.
@@ -62,6 +70,7 @@ _MICRO = ("per_device_train_batch_size", "micro_batch_size", "device_batch_size"
 _LOGGED_BATCH = {"global batch size", "batch size"}
 _SAMPLES = {"consumed samples", "consumed train samples", "samples seen", "consumed sequences"}
 _RISING = ("tokens", "flops")  # what is seen so far: it never falls while a run trains
+_NEAR_PLAN = 0.01  # of the plan: calls that end so near to it were one a step
 _HISTORY = 3  # points from which on a counter that does not rise is none
 
 
@@ -138,6 +147,8 @@ def sample(series: Series, at: Any, linear: bool) -> Floats:
 def on_mapped_step(run: Run, mapping: Mapping) -> Run:
     """The run on the step that the mapping names, where that is a metric of it."""
     named = mapping.columns.get("step")
+    if named in CALLS and named not in run.series:
+        return unmarked(run)
     return run if named is None or named not in run.series else on_own_step(run, named)
 
 
@@ -212,6 +223,8 @@ class _Resolver:
                 f"{self.place(name, text)} is no logged name and no expression. {error.what}",
                 error.mend,
             ) from error
+        if "step" in expression.names and not self.steps_are_steps:
+            self.doubt_of_calls(f"{name} is computed from it, as the mapping says")
         try:
             return self.number(name, text, self.computed(text, expression.names))
         except _Missing as missing:
@@ -504,10 +517,18 @@ class _Resolver:
         if length is not None and consumed is not None:
             text = f"{_quoted(consumed)} * config.{length}"
             return self.computed(text, parse(text).names)
-        if self.run.config.get(STEP_IS) is not None:
+        if self.run.config.get(STEP_IS, AS_CALLED) != AS_CALLED:
             return None
         if any(note.code == "step_counts_rows" for note in self.run.notes):
             return None
+        found = self.by_step(length)
+        if found is not None and not self.steps_are_steps:
+            self.doubt_of_calls(f"tokens are not computed as {found.origin}")
+            return None
+        return found
+
+    def by_step(self, length: str | None) -> Column | None:
+        """Tokens from the step and what it takes."""
         if self.column("batch_tokens") is not None:
             batch = self.done["batch_tokens"]
             assert batch is not None
@@ -524,6 +545,34 @@ class _Resolver:
             return self.summed(column, times, f" * config.{length}")
         batch_name = next(filter(self.numeric_key, (*_BATCH, *_MICRO)), None)
         return None if batch_name is None else self.from_batch(batch_name, length)
+
+    @cached_property
+    def steps_are_steps(self) -> bool:
+        """Whether the steps are a trainer's: a logger's count of its calls may be another, unless
+        it ends where the config plans the last step."""
+        if self.run.config.get(STEP_IS) != AS_CALLED:
+            return True
+        plan = planned_steps(self.run.config)
+        return plan is not None and abs(self.calls - plan[0]) <= max(1.0, _NEAR_PLAN * plan[0])
+
+    @property
+    def calls(self) -> int:
+        return int(self.axis.steps[-1]) + 1
+
+    def doubt_of_calls(self, what: str) -> None:
+        """A note that the steps are a logger's count of its calls, and what speaks against them."""
+        plan = planned_steps(self.run.config)
+        beside, metric = calls_beside(self.run)
+        against = "nothing says that each was a step"
+        if plan is not None:
+            against = f"config.{plan[1]} plans {plan[0]:,.0f} steps"
+        elif beside:
+            against = f"{beside:,} of them log no {metric}, as evaluations between steps do"
+        message = (
+            f"the step is the logger's count of its calls, {self.calls:,}, and {against}: {what}."
+            ' If each step was one call: [columns] step = "_step"; else name the step'
+        )
+        self.notes.append(Note.of("step_counts_calls", message))
 
     def summed(self, batch: Column, times: float, factor: str) -> Column:
         """Tokens where the batch was logged and may have changed: the sum over the steps."""

@@ -23,6 +23,8 @@ Points = dict[str, tuple[NDArray[np.int64], Floats]]  # metric -> steps and valu
 
 CALLS = ("_step",)  # how often a logger was called
 STEP_IS = "step_is"  # the setting that says what the steps count, where they are none of a trainer
+AS_CALLED = "calls"  # its value where they may be but how often the logger was called
+_UNBROKEN = 0.95  # of the strides are 1 where a logger counts by itself; some calls log only media
 # The likeliest first, as `spelled` makes them.
 _OWN = (
     "step", "global step", "global steps", "optimizer step", "optimizer steps", "optim step",
@@ -187,6 +189,36 @@ def _says_the_same(session: Points, before: Points) -> bool:
     return True
 
 
+def marked_if_called(run: Run, declared: Sequence[str] = ()) -> Run:
+    """The run, with the setting that says so where it logged no step of its own and its steps look
+    like a logger's count of its calls: from 0 on, one by one."""
+    points = {name: (series.steps, series.values) for name, series in run.series.items()}
+    if STEP_IS in run.config or not points or own_step(points, declared) is not None:
+        return run
+    at = np.unique(np.concatenate([series.steps for series in run.series.values()]))
+    counts = len(at) > 1 and at[0] == 0 and bool((np.diff(at) == 1).mean() >= _UNBROKEN)
+    return replace(run, config=run.config | {STEP_IS: AS_CALLED}) if counts else run
+
+
+def unmarked(run: Run) -> Run:
+    """The run, whose steps are now said to be steps."""
+    if run.config.get(STEP_IS) != AS_CALLED:
+        return run
+    return replace(run, config={k: v for k, v in run.config.items() if k != STEP_IS})
+
+
+def calls_beside(run: Run) -> tuple[int, str]:
+    """How many calls logged metrics without the one that most calls log, as evaluations do, and
+    that one's name; those behind its last are left out."""
+    logged = {n: s.steps for n, s in run.series.items() if not n.startswith("_") and len(s.steps)}
+    if not logged:
+        return 0, ""
+    most = max(logged, key=lambda name: len(logged[name]))
+    others = np.unique(np.concatenate(list(logged.values())))
+    others = others[others < logged[most][-1]]
+    return int((~np.isin(others, logged[most])).sum()), most
+
+
 def disagreement(name: str, calls: int, last: int) -> Note:
     """That the logger's count of calls is not the step."""
     message = (
@@ -203,7 +235,7 @@ def on_own_step(run: Run, mapped: str | None = None, declared: Sequence[str] = (
         if not is_counter(run.series[mapped].values):
             return run
     elif mapped is not None:
-        return run
+        return unmarked(run) if mapped in CALLS else run
     else:
         candidates = {n: run.series[n] for n in run.series if own_rank(n) is not None}
         candidates |= {n: run.series[n] for n in declared if n in run.series}
@@ -218,7 +250,7 @@ def on_own_step(run: Run, mapped: str | None = None, declared: Sequence[str] = (
     series = {n: Series(*_last_of_each(*found)) for n, found in points.items() if len(found[0])}
     last = max(int(s.steps[-1]) for s in series.values())
     note = disagreement(name, before, last)
-    return replace(run, series=series, notes=(*run.notes, *notes, note))
+    return replace(unmarked(run), series=series, notes=(*run.notes, *notes, note))
 
 
 def unrolled(counted: Floats, epochs: Floats | None, name: str) -> tuple[Floats | None, list[Note]]:

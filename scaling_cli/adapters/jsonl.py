@@ -43,6 +43,7 @@ from scaling_cli.steps import (
     Points,
     counters,
     epoch_column,
+    marked_if_called,
     own_rank,
     settings_differ,
     step_names,
@@ -380,7 +381,8 @@ def _made(
         notes.insert(0, Note.of("no_step_column", message))
     constant = {_config_key(key): value for key, value in logged.constants().items()}
     points = logged.points() | (points or {})
-    return make_run(NAME, run_id, source, {**constant, **config}, points, notes)
+    run = make_run(NAME, run_id, source, {**constant, **config}, points, notes)
+    return marked_if_called(run) if step_name in CALLS else run
 
 
 def _whole(value: Any, source: str, number: int, step_name: str) -> tuple[int, int | None]:

@@ -31,6 +31,7 @@ from scaling_cli.steps import (
     STEP_IS,
     counters,
     epoch_column,
+    marked_if_called,
     own_rank,
     rising,
     settings_differ,
@@ -531,7 +532,8 @@ def _histories(
                     continue
             at = run_steps if len(held) == len(rows) else steps[held]
             points[column] = (at, cells.values[held].astype(np.float64, copy=False))
-        runs.append(make_run(table.adapter, identity, table.source, config, points))
+        made = make_run(table.adapter, identity, table.source, config, points)
+        runs.append(marked_if_called(made) if step in CALLS else made)
     if left_out:
         message = (
             f"{table.source}: text that changes within a run is left out: {', '.join(left_out)}"
@@ -695,4 +697,5 @@ def _chart_export(table: RawTable) -> Iterator[Run]:
         }
         if step is None:
             points = {m: p for m, p in points.items() if m == axis or len(p[0])}
-        yield make_run(table.adapter, run, table.source, {}, points, [note])
+        made = make_run(table.adapter, run, table.source, {}, points, [note])
+        yield made if step is None else marked_if_called(made)

@@ -16,6 +16,7 @@ from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
 from scaling_cli.records import Run
+from scaling_cli.steps import marked_if_called
 
 NAME = "trackio"
 
@@ -64,7 +65,7 @@ def read(path: Path, source: str, mapping: Mapping) -> Iterator[Run]:
         config = draft.logged.constants() | config
         run = make_run(NAME, run_id, source, config, draft.logged.points(), notes)
         yield replace(
-            run,
+            marked_if_called(run),
             run_key=f"{NAME}:{storable(path.stem)}/{run.run_id}",
             name=storable(draft.name) or run.name,
             group=storable(str(group)) or run.group,

@@ -25,7 +25,7 @@ from scaling_cli.adapters.wire import PAD, Bytes, Ints, alike, at, inner, messag
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats, Run, Status
-from scaling_cli.steps import Points, in_sessions, join
+from scaling_cli.steps import Points, in_sessions, join, marked_if_called
 
 NAME = "wandb-offline"
 
@@ -81,7 +81,7 @@ def _run(run_key: str, parts: Sequence[_File]) -> Run:
     last = parts[-1]
     run = make_run(NAME, last.run_id, last.source, config, points, notes)
     return replace(
-        run,
+        marked_if_called(run, declared),
         run_key=run_key,
         name=last.name or run.name,
         group=last.group or run.group,

@@ -34,7 +34,7 @@ from scaling_cli.notes import Note
 from scaling_cli.records import Floats, Run
 from scaling_cli.remote import without_secrets
 from scaling_cli.sources import Selection
-from scaling_cli.steps import Points, join, on_own_step
+from scaling_cli.steps import Points, join, marked_if_called, on_own_step
 
 NAME = "wandb"
 
@@ -298,7 +298,8 @@ def _read(client: _Client, place: _Place, run: Any) -> Run:
     config = settings(logged, points, flattened(summary), flattened(run.config), labels)
     key = place.run_key(run)
     made = make_run(NAME, run.id, key, config, points, notes)
-    made = on_own_step(made, declared=declared_steps(_said(run, "rawconfig")))
+    declared = declared_steps(_said(run, "rawconfig"))
+    made = marked_if_called(on_own_step(made, declared=declared), declared)
     return replace(
         made,
         run_key=key,

@@ -23,6 +23,7 @@ from scaling_cli.adapters.reading import read_sources, stream
 from scaling_cli.cli import app
 from scaling_cli.errors import InputError, UnreachableError
 from scaling_cli.records import Run
+from scaling_cli.resolve import finals
 from scaling_cli.sources import Selection, Sources
 from scaling_cli.store import open_store
 from tests.adapters.wandb_server import KEY, SIGNATURE, Fault, Recorded, Server
@@ -364,3 +365,30 @@ def test_without_the_client_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(InputError, match=r"pip install '\.\[wandb\]'"):
         list(stream(Sources.of("wandb:lab/x")))
+
+
+def lightning(calls: int = 40) -> list[dict[str, Any]]:
+    """Rows of a logger that gives no step: its count of calls, and the trainer's as a metric."""
+    rows = []
+    for call in range(calls):
+        name = "val_loss" if call % 4 == 3 else "train_loss"
+        rows.append({"_step": call, "k": 50 * call, name: 4 - call / 100})
+    return rows
+
+
+@pytest.mark.parametrize("exported", [0, 40])
+def test_the_step_that_define_metric_declared_is_the_step(server: Server, exported: int) -> None:
+    # As the client keeps it in the config, by the numbers of the fields: 1 is a name, 2 a pattern,
+    # 5 the place of its step metric, from 1 on.
+    declared = [{"1": "k", "6": [3], "7": []}, {"2": "*", "5": 1, "6": [1], "7": []}]
+    config = {"params": 1000, "batch_size": 8, "seq_len": 16}
+    made = Recorded("r", lightning(), exported, config=config, metrics=declared)
+    plain = Recorded("plain", lightning(), exported, config=config)
+    server.projects["lab/ladder"] = {"r": made, "plain": plain}
+    runs = fetched("wandb:lab/ladder")
+    assert runs["r"].series["val_loss"].steps.tolist() == [50 * call for call in range(3, 40, 4)]
+    assert {note.code for note in runs["r"].notes} == {"own_step"}
+    assert runs["plain"].series["val_loss"].steps.tolist() == list(range(3, 40, 4))
+    rows = finals(list(runs.values())).rows
+    tokens = {run_id: row.values.get("tokens") for run_id, row in zip(runs, rows, strict=True)}
+    assert tokens == {"r": 50 * 39 * 8 * 16, "plain": None}

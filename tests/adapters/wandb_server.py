@@ -39,6 +39,7 @@ class Recorded:
     exported: int = 0
     per_file: int = 10_000
     config: dict[str, Any] = field(default_factory=dict)
+    metrics: Sequence[dict[str, Any]] = ()  # what `define_metric` declared
     summary: dict[str, Any] = field(default_factory=dict)
     state: str = "finished"
     display: str = ""
@@ -78,7 +79,7 @@ class Recorded:
 
     def full(self) -> dict[str, Any]:
         config = {key: {"value": value} for key, value in self.config.items()}
-        config["_wandb"] = {"value": {"cli_version": "0.31.0"}}
+        config["_wandb"] = {"value": {"cli_version": "0.31.0", "m": list(self.metrics)}}
         return self.light() | {
             "config": json.dumps(config),
             "summaryMetrics": json.dumps(self.summary),
