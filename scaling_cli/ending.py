@@ -25,6 +25,7 @@ import numpy as np
 from scaling_cli.notes import Note
 from scaling_cli.quantities import count
 from scaling_cli.records import Floats, Run, Series
+from scaling_cli.spelling import spelled, unfiled
 from scaling_cli.steps import STEP_IS
 
 BY_PLAN, BY_RATE, BY_STATE, BY_TABLE, BY_NOTHING = (
@@ -174,8 +175,22 @@ def _plan(run: Run, columns: Mapping[str, Any], reached: float) -> tuple[float, 
     found = planned_steps(run.config)
     if found is not None:
         return found[0], f"config.{found[1]}"
+    found = _planned_in_lines(run)
+    if found is not None:
+        return found
     found = planned_by_epochs(run, reached)
     return None if found is None else (found[0], f"steps by epochs of config.{found[1]}")
+
+
+def _planned_in_lines(run: Run) -> tuple[float, str] | None:
+    """The planned steps that each line of a log repeats, and the metric that says them."""
+    for name in TOTAL_KEYS:
+        for metric, series in run.series.items():
+            if unfiled(metric) != spelled(name) or not len(series.values):
+                continue
+            if np.ptp(series.values) == 0 and _is_count(float(series.values[-1])):
+                return float(series.values[-1]), metric
+    return None
 
 
 def _is_count(value: Any) -> bool:

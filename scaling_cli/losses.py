@@ -86,3 +86,19 @@ def of_training(names: Iterable[str]) -> list[str]:
     """The losses on the training data, as far as their names tell, plain names first."""
     known = _FILLING | _TRAINING
     return sorted((n for n in names if is_loss(n) and _words(n) <= known), key=len)
+
+
+_PERPLEXITY = {"ppl", "perplexity"}
+_MEASURES = _PERPLEXITY | {"bpb", "bits"}
+
+
+def is_held_out_measure(name: str) -> bool:
+    """Whether a name is that of a perplexity or of bits per byte on data held out."""
+    words = _words(name)
+    return bool(words & _MEASURES) and not words.isdisjoint(_PLACE)
+
+
+def loss_from(name: str) -> str:
+    """The expression by which such a measure serves as the loss: a perplexity by its logarithm."""
+    quoted = name if name.isidentifier() or name.startswith("config.") else f"`{name}`"
+    return f"log({quoted})" if _words(name) & _PERPLEXITY else quoted

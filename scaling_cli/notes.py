@@ -209,6 +209,12 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             " not.",
             "Nothing; to take another counter: `[columns] step`.",
         ),
+        _info(
+            "files_joined",
+            "Files of one folder whose names say what is in them (`train.csv`, `eval.csv`) are one"
+            " run.",
+            "Nothing; runs of their own need names of their own, or folders.",
+        ),
         _warning(
             "header_again",
             "The header of a table stands again among its rows, and is passed over there.",

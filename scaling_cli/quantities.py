@@ -30,8 +30,10 @@ def read_quantity(text: str, counts: bool = False) -> float | None:
     if match is None:
         return None
     sign, digits, exponent, suffix = match.groups()
-    value = float(sign + re.sub("[,_]", "", digits) + exponent)
-    return value * SUFFIXES.get(suffix.lower(), 1.0)
+    value = float(sign + re.sub("[,_]", "", digits) + exponent) * SUFFIXES.get(suffix.lower(), 1.0)
+    whole = round(value) if math.isfinite(value) else value
+    # 1048.58 times a million is 1048579999.9999999 in binary
+    return float(whole) if abs(value - whole) < 1e-15 * abs(value) else value
 
 
 def has_one_comma(text: str) -> bool:

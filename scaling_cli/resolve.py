@@ -17,7 +17,15 @@ from scaling_cli.compute import SIX_ND
 from scaling_cli.ending import ENDED, PLANNED, ending, planned_steps
 from scaling_cli.errors import InputError
 from scaling_cli.expressions import as_number, parse
-from scaling_cli.losses import is_held_out, is_loss, of_parts, of_the_whole, of_training
+from scaling_cli.losses import (
+    is_held_out,
+    is_held_out_measure,
+    is_loss,
+    loss_from,
+    of_parts,
+    of_the_whole,
+    of_training,
+)
 from scaling_cli.mapping import Mapping, questioned
 from scaling_cli.names import OwnNames
 from scaling_cli.notes import Note, gather
@@ -438,6 +446,13 @@ class _Resolver:
                     f' take another: [columns] loss = "{others[0]}"'
                 )
                 yield Note.of("loss_chosen", message)
+        elif (other := next(filter(is_held_out_measure, self.run.series), None)) and not parts:
+            message = (
+                f"the loss is {loss.origin}, of the training data, though {other} is there, of data"
+                f" held out. To take it:"
+                f' [columns] loss = "{loss_from(other)}"'
+            )
+            yield Note.of("loss_of_training", message)
         elif parts:
             message = (
                 f"the loss is {loss.origin}, of the training data, though held-out losses are"
@@ -499,9 +514,14 @@ class _Resolver:
         if not isinstance(column.values, Series) or len(column.values.values) < _HISTORY:
             return False
         values = column.values.values[np.isfinite(column.values.values)]
-        if not len(values) or values[-1] > values[0]:
+        fallen = values[1:] < values[:-1]
+        begins_again = (
+            values[-1:] < values.max(initial=0.0) or (values[1:][fallen] <= values[0]).any()
+        )
+        if not len(values) or (values[-1] > values[0] and not begins_again):
             return False
-        message = f"{column.origin} does not rise over the run, so it is not read as {name}"
+        how = "begins again within" if values[-1] > values[0] else "does not rise over"
+        message = f"{column.origin} {how} the run, so it is not read as {name}"
         self.notes.append(Note.of("not_rising", message))
         return True
 
@@ -715,11 +735,13 @@ def _check(runs: Sequence[Run], mapping: Mapping, resolved: Sequence[Resolved]) 
         rows = len(runs) > 1 and len(names) > 1 and not any(run.series for run in runs)
         if any(map(names_score, names)) and (sized or rows):
             return  # runs of another target: it keeps its own name, and is no loss
+        measure = next(filter(is_held_out_measure, names), None)
+        given = "..." if measure is None else loss_from(measure)
         sources = list(dict.fromkeys(run.source for run in runs))
         where = sources[0] + (f" and {len(sources) - 1} more files" if len(sources) > 1 else "")
         raise InputError(
             f"{where}: no run has a loss among its {len(names)} columns ({_listed(names)})",
-            (near("loss", names) + ' Name it in scalefit.toml: [columns] loss = "..."').strip(),
+            f'{near("loss", names)} Name it in scalefit.toml: [columns] loss = "{given}"'.strip(),
         )
 
 

@@ -359,6 +359,7 @@ _SETTINGS = {
     "seed", "d model", "n layer", "n layers", "num layers", "n head", "hidden size", "dim",
     "unique tokens", "unique samples", "budget", "budget flops", "model size", "size",
 }  # fmt: skip
+_CLOCKS = {"time", "timestamp", "runtime", "elapsed", "seconds", "secs", "minutes", "hours", "wall"}
 _LEAST_ROWS = 3
 _EVEN = 0.8  # of the strides are the usual one
 
@@ -421,5 +422,18 @@ def rising(numbers: Mapping[str, Floats], names: Collection[str]) -> str | None:
         known = values[np.isfinite(values)]
         rises = len(known) > _LEAST_ROWS and bool((np.diff(known) >= 0).all())
         if name in names and rises and is_even(known):
+            return name
+    return None
+
+
+def passing(numbers: Mapping[str, Floats]) -> str | None:
+    """The column of a time that passes from row to row, where nothing says the size or the compute
+    of a run: its rows are points of one history."""
+    sized = {spelled(name) for column in ("tokens", "flops") for name in COLUMNS[column].names}
+    if any(spelled(name) in sized or unfiled(name) in sized for name in numbers):
+        return None
+    for name, values in numbers.items():
+        passes = len(values) >= _LEAST_ROWS and bool((np.diff(values) > 0).all())
+        if passes and set(spelled(name).split()) & _CLOCKS:
             return name
     return None

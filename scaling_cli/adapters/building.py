@@ -112,12 +112,12 @@ class Logged:
         return [Note.of("text_left_out", message), *known]
 
 
-def numbers_of(texts: Iterable[str]) -> dict[str, float] | None:
+def numbers_of(texts: Iterable[str], counts: bool = False) -> dict[str, float] | None:
     """The number that each of the texts writes (`12.5k`, `1,048,576`, `"10.5"`); None unless all
-    do, blanks aside."""
+    do, blanks aside. Where all are `counts`, one comma parts thousands too."""
     known: dict[str, float] = {}
     found = list(texts)
-    grouped = any(text.count(",") > 1 for text in found)
+    grouped = counts or any(text.count(",") > 1 for text in found)
     for text in found:
         number = NUMBER_WORDS.get(text.strip().lower())
         number = read_quantity(text) if number is None else number

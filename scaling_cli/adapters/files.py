@@ -37,7 +37,10 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _LOG = "_log"  # of a store: its commits, `1.json` and so on
 _COMMIT = re.compile(r"\d+\.json|_checkpoints")
 # Loggers give every run's file the same name and part the runs by folder.
-_GENERIC = {"metrics", "log", "logs", "history", "progress", "train", "results", "output", "data"}
+_GENERIC = {
+    *("metrics", "log", "logs", "history", "progress", "results", "output", "data"),
+    *("train", "training", "eval", "evaluation", "val", "valid", "validation", "test"),
+}
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:")
 _WANDB_OWN = {"debug.log", "debug-internal.log"}  # the W&B client's own, in JSON lines
 _WANDB_BESIDE = {"files", "logs", "tmp"}  # folders beside a `.wandb` file
@@ -226,7 +229,12 @@ def suffix_of(path: Path) -> str:
 def stem_of(path: Path) -> str:
     """The run that a file is of, by its name, or by its folder's if the name is `metrics` or so."""
     stem = _uncompressed(path).stem
-    return path.absolute().parent.name or stem if stem.lower() in _GENERIC else stem
+    return path.absolute().parent.name or stem if is_generic(path) else stem
+
+
+def is_generic(path: Path) -> bool:
+    """Whether a file's name says what is in it (`train.csv`), and its folder's of which run."""
+    return _uncompressed(path).stem.lower() in _GENERIC
 
 
 def run_folder(folder: Path, root: Path) -> str:

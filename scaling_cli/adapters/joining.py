@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 import numpy as np
 
+from scaling_cli.adapters.files import is_generic
 from scaling_cli.columns import COLUMNS
 from scaling_cli.errors import InputError
 from scaling_cli.losses import is_loss
@@ -58,6 +60,55 @@ def _join_run_tables(
                 row = next((table[run.run_id] for table in above if run.run_id in table), None)
                 joined.append((source, _described(run, row)))
     return joined
+
+
+def _join_parts(joined: Sequence[tuple[str, Run]], notes: list[Note]) -> list[tuple[str, Run]]:
+    """Files of one folder whose names say what is in them (`train.csv`, `eval.csv`), as one run.
+
+    A metric that more than one of them has goes by its file: `train/loss`, `eval/loss`.
+    """
+    parts: dict[str, list[tuple[str, Run]]] = {}
+    for source, run in joined:
+        parts.setdefault(run.run_key, []).append((source, run))
+    whole = []
+    for source, run in joined:
+        found = parts.pop(run.run_key, None)
+        if found is None:
+            continue
+        if not _are_parts([source for source, _ in found]):
+            whole += found
+            continue
+        names = [PurePath(source).stem for source, _ in found]
+        message = f"{' and '.join(PurePath(s).name for s, _ in found)} are read as one run"
+        notes.append(Note.of("files_joined", f"{PurePath(source).parent}: {message}"))
+        held = Counter(name for _, part in found for name in part.series)
+        series = {
+            f"{stem}/{name}" if held[name] > 1 and not _alike(name, found) else name: points
+            for stem, (_, part) in zip(names, found, strict=True)
+            for name, points in part.series.items()
+        }
+        config = {key: value for _, part in reversed(found) for key, value in part.config.items()}
+        told = tuple(dict.fromkeys(note for _, part in found for note in part.notes))
+        whole.append((source, replace(run, series=series, config=config, notes=told)))
+    return whole
+
+
+def _are_parts(sources: Sequence[str]) -> bool:
+    paths = [Path(source) for source in sources]
+    several = len({path.stem for path in paths}) == len(paths) > 1
+    return several and len({path.parent for path in paths}) == 1 and all(map(is_generic, paths))
+
+
+def _alike(name: str, found: Sequence[tuple[str, Run]]) -> bool:
+    """Whether all that have a metric have the same of it where their steps meet, as counters do."""
+    known: dict[int, float] = {}
+    for _, part in found:
+        if name in part.series:
+            points = part.series[name]
+            for step, value in zip(points.steps.tolist(), points.values.tolist(), strict=True):
+                if known.setdefault(step, value) != value:
+                    return False
+    return bool(known)
 
 
 def _join_meta(

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from scaling_cli.adapters.base import Adapter, Request, Service, Unchanged
-from scaling_cli.adapters.files import Found, SourceFiles, read_head
+from scaling_cli.adapters.files import Found, SourceFiles, is_generic, read_head
 from scaling_cli.adapters.joining import (
     Passed,
     _digest,
     _join_meta,
+    _join_parts,
     _join_run_tables,
     _unique,
     tells_of_training,
@@ -168,6 +169,7 @@ def _read_pieces(sources: Sources, mapping: Mapping) -> Iterator[Ingested]:
                 read += in_part
                 lost += lost_in_part
             joined = _join_run_tables(read, joining)
+            joined = _join_parts(joined, joining)
             joined = _without_data(joined, walked, mapping, data)
             if rows is not None:
                 joined = _join_meta(joined, rows, undescribed)
@@ -228,7 +230,7 @@ def _parts(files: Part, mapping: Mapping) -> list[Part]:
         for name, found in files.items():
             adapter = adapters()[name]
             if adapter.read_together is None:
-                apart += [(name, [file]) for file in found]
+                apart += [(name, part) for part in _by_run(found)]
                 tables = [file for file in found if _may_be_table(adapter, file, mapping, folder)]
             elif adapter.apart is not None:
                 apart += [(name, part) for part in _told_apart(adapter, found)]
@@ -245,6 +247,14 @@ def _parts(files: Part, mapping: Mapping) -> list[Part]:
         else:
             alone.append({name: part})
     return [*alone, together] if together else alone
+
+
+def _by_run(found: list[Found]) -> list[list[Found]]:
+    """The files one by one, but those whose names say what is in them by their folder."""
+    parts: dict[str, list[Found]] = {}
+    for file in found:
+        parts.setdefault(file.folder if is_generic(file.path) else file.source, []).append(file)
+    return list(parts.values())
 
 
 def _told_apart(adapter: Adapter, found: list[Found]) -> list[list[Found]]:

@@ -33,6 +33,7 @@ from scaling_cli.steps import (
     epoch_column,
     marked_if_called,
     own_rank,
+    passing,
     rising,
     settings_differ,
     step_names,
@@ -229,7 +230,7 @@ def _read_written(table: RawTable, column: str) -> None:
     if cells.kind != "text":
         return
     texts = set(cells.values[cells.filled].tolist())
-    known = numbers_of(texts)
+    known = numbers_of(texts, counts=True)
     if known is not None:
         table.replace(column, known)
         return
@@ -298,6 +299,11 @@ def _unnamed_history(table: RawTable) -> Iterator[Run] | None:
         message = f"{table.source}: it has no step column, so the points are numbered by {tokens}"
         table.notes.append(Note.of("no_step_column", message))
         return _marked(_histories(table, None, _one(table), None, tokens), "rows")
+    clock = passing(numbers)
+    if clock is not None:
+        message = f"{table.source}: it has no step column, so the points are numbered by {clock}"
+        table.notes.append(Note.of("no_step_column", message))
+        return _marked(_histories(table, None, _one(table), None, clock), "rows")
     return None
 
 

@@ -21,6 +21,7 @@ _KINDS: tuple[tuple[str, str], ...] = (
      "checkpoint or array"),
 )  # fmt: skip
 _BY_SUFFIX = {suffix: kind for suffixes, kind in _KINDS for suffix in suffixes.split()}
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")  # as PowerShell's > writes it
 _MAGIC = (
     (b"\x89PNG", "image"),
     (b"\xff\xd8\xff", "image"),
@@ -31,11 +32,13 @@ _MAGIC = (
 
 def kind_of(path: Path, head: bytes) -> str:
     """What to call a file that no adapter knows."""
+    if head[:2] in _UTF16:
+        return "UTF-16 text"
     kind = _BY_SUFFIX.get(suffix_of(path))
     kind = kind or next((kind for magic, kind in _MAGIC if head.startswith(magic)), None)
     if kind is not None:
         return kind
-    binary = b"\0" in head[:4096] and head[:2] not in (b"\xff\xfe", b"\xfe\xff")
+    binary = b"\0" in head[:4096]
     return "binary file" if binary else f"{suffix_of(path)} text".strip()
 
 
@@ -50,7 +53,10 @@ def not_known(files: Sequence[tuple[Found, bytes]]) -> list[Note]:
     texts = [(file, head) for file, head in files if kind_of(file.path, head).endswith("text")]
     message = f"{counted(len(files), 'file')} held no runs and were passed over: " + ", ".join(told)
     message += more
-    if texts:
+    wide = next((file.source for file, head in files if head[:2] in _UTF16), None)
+    if wide is not None:
+        message += f"; {wide} is UTF-16 text: save it as UTF-8"
+    elif texts:
         near = _nearest(texts)
         message += f"; a text of them is {(near or (texts[0][0].source, ''))[0]}"
         message += f", nearest to {near[1]}" if near else ", near no form that is known"
@@ -69,7 +75,7 @@ def hint(path: Path, head: bytes) -> str:
     """What would help with a file that was named and that no adapter knows."""
     from scaling_cli.adapters.console import nearest
 
-    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    if head[:2] in _UTF16:
         return "It is UTF-16 text: save it as UTF-8."
     if near := nearest(head):
         return (

@@ -34,7 +34,7 @@ from scaling_cli.notes import Note
 from scaling_cli.records import Floats, Run
 from scaling_cli.remote import without_secrets
 from scaling_cli.sources import Selection
-from scaling_cli.steps import Points, join, marked_if_called, on_own_step
+from scaling_cli.steps import AS_CALLED, STEP_IS, Points, join, marked_if_called, on_own_step
 
 NAME = "wandb"
 
@@ -298,8 +298,10 @@ def _read(client: _Client, place: _Place, run: Any) -> Run:
     config = settings(logged, points, flattened(summary), flattened(run.config), labels)
     key = place.run_key(run)
     made = make_run(NAME, run.id, key, config, points, notes)
-    declared = declared_steps(_said(run, "rawconfig"))
-    made = marked_if_called(on_own_step(made, declared=declared), declared)
+    cursor = _cursor(run) if complete or _settled(run) else ""
+    made = marked_if_called(on_own_step(made))
+    if made.config.get(STEP_IS) == AS_CALLED:
+        made = on_own_step(made, declared=_declared(run))
     return replace(
         made,
         run_key=key,
@@ -308,8 +310,15 @@ def _read(client: _Client, place: _Place, run: Any) -> Run:
         status=status_of(run.state),
         tags=tuple(_said(run, "tags") or ()) or made.tags,
         created_at=_moment(_said(run, "createdAt")) or made.created_at,
-        cursor=_cursor(run) if complete or _settled(run) else "",
+        cursor=cursor,
     )
+
+
+def _declared(run: Any) -> list[str]:
+    """What `define_metric` declared, asked for again: of a run in a list, the client drops it."""
+    if "_wandb" not in (_said(run, "rawconfig") or {}):
+        run.load(force=True)
+    return declared_steps(_said(run, "rawconfig"))
 
 
 @dataclass

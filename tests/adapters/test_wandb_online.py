@@ -384,7 +384,7 @@ def test_the_step_that_define_metric_declared_is_the_step(server: Server, export
     config = {"params": 1000, "batch_size": 8, "seq_len": 16}
     made = Recorded("r", lightning(), exported, config=config, metrics=declared)
     plain = Recorded("plain", lightning(), exported, config=config)
-    server.projects["lab/ladder"] = {"r": made, "plain": plain}
+    server.put("lab/ladder", made, plain)
     runs = fetched("wandb:lab/ladder")
     assert runs["r"].series["val_loss"].steps.tolist() == [50 * call for call in range(3, 40, 4)]
     assert {note.code for note in runs["r"].notes} == {"own_step"}
