@@ -40,7 +40,7 @@ from scaling_cli.table import Mask, Table
 RECIPE = AUTO
 LAW = get_law("skaling")
 NAMES = LAW.parameter_names  # all free, all logged: the solver's coordinates in this order
-E, A, ALPHA, BETA, K = (NAMES.index(name) for name in ("E", "A", "alpha", "beta", "k"))
+E, A, ALPHA, B, BETA, K = (NAMES.index(name) for name in ("E", "A", "alpha", "B", "beta", "k"))
 HELD = [ALPHA, BETA, K, E]  # the coordinates that a prior holds; A and B are free
 
 # What ladders of language models have in common (23 tables of 8 sources): k alpha and k beta lie
@@ -58,8 +58,9 @@ FLOOR_SHARE = 0.70
 WIDTHS = np.array([[0.15, 0.08], [0.25, 0.12], [0.4, 0.2], [0.8, 0.8]])
 SHARPNESS, EARNED = 32.0, 1 / 8
 # Runs whose logs stay this near to one line, as those of one ratio of tokens to params, know the
-# sum of the two terms alone: A is held by such a standard deviation at what the first fit found,
-# and B takes up the rest. Free, both trade along a bent valley in which 75 % of refits never end.
+# sum of the two terms alone: A is held by such a standard deviation at half of it, as at the best
+# split under like exponents, and B takes up the rest. Free, both trade along a bent valley in which
+# 75 % of refits never end.
 ONE_LINE, ON_ONE_LINE = 0.03, 0.1
 FLAT = 10.0  # standard deviation of the logs of A and B where a density must have one
 WEAK = np.array([[0.8, 0.4]])  # of stage 0; E's quantile is a poor guide, so that it is held more
@@ -77,9 +78,11 @@ WRONG_SHARE = 0.15  # ... unless they are this many: then it is the noise that i
 ERROR_FOLDS = 2
 DOUBT = 0.2  # of the belief in the widths that three folds of one ladder do not move
 FREE = 2  # parameters that the prior leaves to the runs: A and B
+FEWEST = FREE + 1  # runs: one more, to say how far they lie from the law
 STARTS = 12
 # Its intervals, multiplied by this, cover 90 % of the held-out runs: of other ladders' record.
 OTHERS = 0.97
+NOISE_KNOWN = 4.0  # runs that say as much of the noise as other ladders do
 DRIFT = 0.008  # log error per unit of distance outside the design; from folds inside training rows
 GAVE_WAY = 0.4  # share of the belief in the tightest prior; it is 0.71 before any row has spoken
 LISTED = 5
@@ -167,7 +170,8 @@ class Ground:
         """The priors of `widths` [problems, 2], by which this ladder is fitted."""
         held = prior(self.floor, widths)
         if self.rows.on_one_line:
-            held.mean[:, A], held.precision[:, A] = self.theta[A], 1 / ON_ONE_LINE
+            both = np.logaddexp(self.theta[A], self.theta[B])
+            held.mean[:, A], held.precision[:, A] = both - np.log(2), 1 / ON_ONE_LINE
         return held
 
 
@@ -476,7 +480,9 @@ def fit(
     accepts.check("auto", RECIPE, options)
     wanted = options.target or LAW.target
     names = {"params": "params", "tokens": "tokens", "target": wanted}
-    rows, notes = problem.usable(LAW, observations, names, positive_target=True)
+    with_prior = holds_prior(wanted, options.prior)
+    least = FEWEST if with_prior else None
+    rows, notes = problem.usable(LAW, observations, names, positive_target=True, least=least)
     columns, target = problem.read(rows, names)
     columns = settled(LAW, columns)
     ladder = Ladder(**columns, target=target, owner=rows.owner_numbers())
@@ -485,7 +491,6 @@ def fit(
     ground = survey(ladder, scales)
     if not np.isfinite(ground.theta).all():
         raise FitError(f"{RECIPE} finds no finite forecast on these {len(rows)} runs")
-    with_prior = holds_prior(wanted, options.prior)
     belief, folds = backtested(ground, scales, widths if with_prior else NO_PRIOR)
     final = solution_at(ground, scales, belief.mean_width)
     surface = ground.rows.surface(scales, ground.noise)
@@ -511,7 +516,9 @@ def fit(
         precision=ground.prior(belief.mean_width).precision[0],
     )
     fitted = assemble(asked, optimum, Draws(draws, options.resamples))
-    record = Record("flops", OTHERS, max(1.0, rows.n_runs - FREE), tuple(folds))
+    known = NOISE_KNOWN if with_prior else 0.0
+    freedom = max(1.0, rows.n_runs - FREE + known)
+    record = Record("flops", OTHERS, freedom, tuple(folds))
     return replace(fitted, drift=DRIFT, record=record)
 
 

@@ -222,8 +222,8 @@ def test_eight_runs_are_forecast_with_what_is_known_of_others() -> None:
     assert {"few_runs", "no_backtest"} <= codes(fitted)
     assert fitted.holdout is not None
     assert fitted.holdout["mape"] < 0.03
-    with pytest.raises(FitError, match="needs 6 usable runs"):
-        auto.fit(training.select(np.arange(8) < 5), QUICK)
+    with pytest.raises(FitError, match="needs 3 usable runs"):
+        auto.fit(training.select(np.arange(8) < 2), QUICK)
 
 
 def test_runs_at_one_budget_are_warned_of() -> None:
@@ -360,3 +360,29 @@ def test_runs_that_are_no_language_models_take_no_prior() -> None:
 )  # fmt: skip
 def test_what_a_loss_is_of_is_read_from_its_name(target: str, language: bool) -> None:
     assert is_cross_entropy(target) is language
+
+
+def test_three_runs_are_answered_with_an_interval_that_they_deserve() -> None:
+    held, widths = [], []
+    for seed in range(12):
+        random = np.random.default_rng(seed)
+        params = np.append(np.geomspace(9e7, 9e8, 3), 4e9)
+        loss = 1.8 + 480 * params**-0.35 + 2000 * (20 * params) ** -0.37
+        loss *= np.exp(0.005 * random.standard_normal(4))
+        columns = {"params": params, "tokens": 20 * params, "loss": loss}
+        rows = Table.from_columns({name: values[:3] for name, values in columns.items()})
+        band = auto.fit(rows, FitOptions(resamples=60)).band(
+            {name: columns[name][3:] for name in ("params", "tokens")}
+        )
+        assert band
+        held.append(band[0][0] <= loss[3] <= band[1][0])
+        widths.append((band[1][0] - band[0][0]) / loss[3])
+    assert np.mean(held) > 0.8
+    assert 0.03 < np.median(widths) < 0.30
+
+
+def test_without_a_prior_three_runs_are_too_few() -> None:
+    size = np.array([1e8, 3e8, 1e9])
+    columns = {"params": size, "tokens": 20 * size, "loss": np.array([3.3, 2.9, 2.6])}
+    with pytest.raises(FitError, match="6 usable runs"):
+        auto.fit(Table.from_columns(columns), FitOptions(prior="none"))
