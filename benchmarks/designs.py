@@ -28,7 +28,7 @@ FLOPs with .5 % noise, and 1e20 FLOPs to spend on further runs, to tell of 1e22.
 the first runs and the design made by it; each design's runs are then made by the truth, `auto` is
 fitted again to all, and its 90 % interval of a new run at the target is held against one. `width`:
 median of half the interval; `narrower` and `in`: median of the design's interval over that design's
-less one, and share of truths in which it is narrower.
+less one, and share of truths in which it is narrower; `error`: median error of the prediction.
 """
 
 
@@ -38,8 +38,9 @@ def pilot(random: np.random.Generator) -> Runs:
     return Runs(params, compute / 6 / params)
 
 
-def one(seed: int) -> tuple[Designs, Floats, Floats] | None:
-    """The designs, the half widths at the target after each, and whether they hold a new run."""
+def one(seed: int) -> tuple[Designs, Floats, Floats, Floats] | None:
+    """The designs; after each the half width at the target, whether it holds a new run, and the
+    prediction's error."""
     random = np.random.default_rng(seed)
     law, values = surface(random)
 
@@ -57,7 +58,8 @@ def one(seed: int) -> tuple[Designs, Floats, Floats] | None:
         found = design_for_fits([fitted(first, losses)], SPEND, TARGET)
         at = {"params": float(found.target.params or 0), "tokens": float(found.target.tokens or 0)}
         (new,) = seen(Runs.one(**at))
-        widths, inside = [], []
+        true = float(law.predict(**values, **Runs.one(**at).columns)[0])
+        widths, inside, errors = [], [], []
         for design in found.all:
             after = fitted(first.joined(design.runs), np.append(losses, seen(design.runs)))
             answer = after.predict(at)
@@ -65,15 +67,17 @@ def one(seed: int) -> tuple[Designs, Floats, Floats] | None:
                 return None
             widths.append((answer.high - answer.low) / 2 / answer.loss)
             inside.append(answer.low <= new <= answer.high)
+            errors.append(abs(answer.loss / true - 1))
     except FitError:
         return None
-    return found, np.array(widths), np.array(inside, dtype=float)
+    return found, np.array(widths), np.array(inside, dtype=float), np.array(errors)
 
 
 def run() -> str:
     results = [item for item in map(one, range(TRUTHS)) if item is not None]
     widths = np.stack([item[1] for item in results])
     inside = np.stack([item[2] for item in results])
+    errors = np.stack([item[3] for item in results])
     stated = np.stack([[each.half_width for each in item[0].all] for item in results])
     gain = 1 - widths[:, :1] / widths
     names = [item.name for item in results[0][0].all]
@@ -83,19 +87,20 @@ def run() -> str:
             f"{100 * np.median(stated[:, i]):.2f} %",
             f"{100 * np.median(widths[:, i]):.2f} %",
             f"{np.mean(inside[:, i]):.2f}",
+            f"{100 * np.median(errors[:, i]):.2f} %",
             "-" if i == 0 else f"{100 * np.median(gain[:, i]):.0f} %",
             "-" if i == 0 else f"{100 * np.mean(gain[:, i] > 0):.0f} %",
         ]
         for i, name in enumerate(names)
     ]
     best = 1 - widths[:, 0] / np.min(widths[:, 1:], axis=1)
-    head = ["design", "expected", "width", "covered", "narrower", "in"]
+    head = ["design", "expected", "width", "covered", "error", "narrower", "in"]
     return (
         HOW
         + "\n"
         + markdown(head, lines)
         + f"\n\n{len(results)} truths. Against the better of the two, truth by truth:"
-        f" {100 * np.median(best):.0f} % narrower in the median.\n"
+        f" {100 * np.median(best):+.0f} % narrower in the median.\n"
     )
 
 

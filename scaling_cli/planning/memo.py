@@ -23,7 +23,7 @@ from scaling_cli.shown import Shown
 
 PILOT_SHARE = 0.1  # of the budget that a run may cost which is to tell about it
 STEPS, RATIOS = 12, 9  # candidates: computes from the largest run's, and ratios for each
-WIDER = 2.0  # beyond the ratios of the runs and of the target
+ASIDE = 3.0  # of the target's tokens per param, either way: nobody trains much further off for it
 NEARLY = 0.95  # of the largest gain: a cheaper run that tells as much is the better one
 LEAST_GAIN = 0.02  # of the interval's width; a run that tells less is not worth a line
 LARGE_STRETCH = 1.25  # of intervals by their record; from there on it is said
@@ -270,12 +270,11 @@ def scaled(fitted: Fit, scale: float) -> float:
 
 
 def _candidates(belief: Belief, target: Runs, budget: float) -> Runs:
-    """Runs of up to a tenth of the budget, at the ratios of the runs, the target and about them."""
+    """Runs of up to a tenth of the budget, at ratios about the target's."""
     least, top = belief.domain.get("flops", (budget, budget))
     most = max(PILOT_SHARE * budget, least)
-    low, high = belief.domain.get("tokens_per_param", (20.0, 20.0))
     (ratio,) = (target.tokens / target.params).tolist()
-    ratios = np.geomspace(min(low, ratio) / WIDER, max(high, ratio) * WIDER, RATIOS)
+    ratios = ratio * np.geomspace(1 / ASIDE, ASIDE, RATIOS)
     computes = np.geomspace(min(top, most) / 10, most, STEPS)
     grid = np.stack(np.meshgrid(computes, ratios), axis=-1).reshape(-1, 2)
     lines = [(Line(flops, belief.compute), each) for flops, each in grid.tolist()]
