@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,12 @@ from scaling_cli.fitting.isoflop import fit_isoflop
 from scaling_cli.fitting.objective import get_objective
 from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.result import Fit
-from scaling_cli.laws import get_law, get_published
+from scaling_cli.laws import Law, get_law, get_published
+from scaling_cli.laws import Published as Entry
+from scaling_cli.planning.budget import Constraints, optimum
+from scaling_cli.planning.budget import Line as BudgetLine
+from scaling_cli.planning.splits import allocate_published
+from scaling_cli.planning.target import budget_for_published
 from scaling_cli.records import Floats
 from scaling_cli.table import Table
 
@@ -336,6 +341,64 @@ def protocols() -> Iterator[Line]:
         yield Line(paper, f"a, {group}", published, found.values["a"])
 
 
+def lifetimes() -> Iterator[Line]:
+    """What papers conclude of splits: by their coefficients, and the planner that users have."""
+    law, tex = get_published("hoffmann2022_tex")
+    split = allocate_published(law, tex, 5.76e23)
+    paper = "Chinchilla (2203.15556)"
+    yield Line(paper, "params at 5.76e23 FLOPs, approach 3", 40e9, split.params or np.nan,
+               "printed as 40 billion")  # fmt: skip
+    served = 2e12
+    budget = budget_of_size(law, tex, 13e9)
+    alone = allocate_published(law, tex, budget)
+    whole = budget + 2 * 13e9 * served
+    lifetime = budget_for_published(
+        law, tex, alone.loss or np.nan, Constraints(inference_tokens=served)
+    )
+    paper = "Inference (2401.00448), 13B optimum, 2e12 tokens served"
+    why = "not held against a printed number"
+    yield Line(paper, "params of the same loss for the fewest FLOPs of a lifetime", None,
+               lifetime.params or np.nan, why)  # fmt: skip
+    yield Line(paper, "share of FLOPs saved", None, 1 - lifetime.budget_flops / whole, why)
+    rounded = replace(tex, values={**tex.values, "alpha": 0.336, "beta": 0.283})
+    best = allocate_published(law, rounded, 1e23)
+    half = Constraints(max_params=0.5 * (best.params or np.nan))
+    dearer = budget_for_published(law, rounded, best.loss or np.nan, half)
+    worth = 1 - (0.5**-0.336 - 1) * 0.283 / 0.336  # by the formulas behind Harm's law
+    published = 0.5 * worth ** (-1 / 0.283) - 1
+    yield Line("Overheads (de Vries 2023)", "FLOPs over the fewest, half the params", published,
+               dearer.budget_flops / 1e23 - 1)  # fmt: skip
+    yield Line("Kaplan and Chinchilla (2406.12907)", "exponent of params without embeddings", 0.73,
+               without_embeddings(law, tex), "published: Kaplan's; ours: Chinchilla's surface at"
+               " Kaplan's sizes, which the paper says explains it")  # fmt: skip
+
+
+def budget_of_size(law: Law, entry: Entry, params: float) -> float:
+    """The FLOPs whose best split has so many params."""
+    low, high = np.log(1e18), np.log(1e27)
+    for _ in range(80):
+        middle = 0.5 * (low + high)
+        small = (allocate_published(law, entry, float(np.exp(middle))).params or 0.0) < params
+        low, high = (middle, high) if small else (low, middle)
+    return float(np.exp(low))
+
+
+def without_embeddings(law: Law, entry: Entry) -> float:
+    """The exponent of the best params without embeddings in FLOPs that leave these out too, from
+    768 to 1.5e9 of them; 47491 N**(1/3) params are embeddings (2406.12907, section 3)."""
+
+    def predict(params: Any, tokens: Any, **values: Any) -> Any:
+        whole = params + 47491 * params ** (1 / 3)
+        return law.predict(params=whole, tokens=tokens, **values)
+
+    counted = replace(law, optimum=None, predict=predict)
+    batch = {name: np.full((1, 1), value) for name, value in entry.values.items()}
+    flops = np.logspace(12, 21, 80)
+    params = np.array([optimum(counted, batch, BudgetLine(float(each)))[0][0] for each in flops])
+    kept = (params > 768) & (params < 1.5e9)
+    return float(np.polyfit(np.log(flops[kept]), np.log(params[kept]), 1)[0])
+
+
 STUDIES: tuple[Callable[[], Iterator[Line]], ...] = (
     chinchilla,
     data_constrained,
@@ -348,6 +411,7 @@ STUDIES: tuple[Callable[[], Iterator[Line]], ...] = (
     laion,
     nmt,
     protocols,
+    lifetimes,
 )
 
 
