@@ -464,7 +464,7 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "held_out_hidden",
             "Runs that are to be held out are left out by the filter, so the fit is not scored on"
             " them.",
-            "Widen --where: what is held out is not fitted in any case.",
+            "Widen `where=`: what is held out is not fitted in any case.",
         ),
         _severe(
             "one_run",

@@ -13,6 +13,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from scaling_cli.adapters.registry import adapters, services
+from scaling_cli.checks import rules
 from scaling_cli.cli import app
 from tests.places import ROOT
 
@@ -100,3 +102,15 @@ def test_every_option_shown_exists(page: Path) -> None:
     code = re.sub(r"```sh\n.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     shown = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", code))
     assert shown <= options(typer.main.get_command(app))
+
+
+def test_every_source_and_every_check_stands_in_a_document() -> None:
+    sources, checks = (
+        (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("sources", "checks")
+    )
+    assert {name for name in adapters() if f"`{name}`" not in sources} == set()
+    pages = sources + (ROOT / "docs" / "wandb.md").read_text(encoding="utf-8")
+    assert {name for name in services() if f" {name.partition('-')[0]}:" not in pages} == set()
+    assert {name for name in rules() if f"`{name}`" not in checks} == set()
+    settings = {(rule.name, item.name) for rule in rules().values() for item in rule.settings}
+    assert {pair for pair in settings if not re.search(rf"\b{pair[1]}\b", checks)} == set()

@@ -195,7 +195,7 @@ LAWS = (
             " token passes through.",
             "The paper writes the exponents with the other sign, and a, delta, b and omega for"
             " N_0 = D_0 = 1: see the derived values.",
-            "Pin E_start and E_max by --fix where experts hardly vary.",
+            "Pin E_start and E_max by `fix=` where experts hardly vary.",
         ),
         family=FAMILY,
         domain={"params_active": (1e7, 3e9), "tokens": (1e9, 1e11), "experts": (1, 64)},
@@ -255,7 +255,7 @@ LAWS = (
             ),
         ),
         caveats=(
-            "The paper's A_max of 5e16 says that the ratio does not saturate: --fix A_max=1e16.",
+            "The paper's A_max of 5e16 says that the ratio does not saturate: `fix=A_max=1e16`.",
             "Bases of the logs only rescale d, gamma and beta: the paper does not show them.",
         ),
         monotone=False,

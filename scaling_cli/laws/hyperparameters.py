@@ -137,7 +137,7 @@ LAWS = (
             "The batch of the lowest loss at a budget of tokens; the critical batch is another,"
             " powerlines_critical. Both hardly depend on params.",
             "The exponent of the paper is .383, by three accounts that agree; its level belongs to"
-            " its runs: --fix d=0.383 and fit c to yours.",
+            " its runs: `fix=d=0.383` and fit c to yours.",
         ),
     ),
     _rule(

@@ -108,7 +108,7 @@ LAWS = (
         ),
         source=CHEN,
         caveats=(
-            "One format of weights and activations; fit others apart, or --tie E,A,alpha,B,beta.",
+            "One format of weights and activations; fit others apart, or `tie=E,A,alpha,B,beta`.",
             "Unlike the law of precision, finer groups take the error away: it is zero at a group"
             " of one value.",
             "Secondary accounts give k, g_N, g_D, g_G of .1582, .2186, .0745, .7779 for four bits"

@@ -81,7 +81,7 @@ LAWS = (
             "All runs have the same unique tokens, and weight decay and epochs tuned for each size:"
             " without that the loss turns up with size, and no asymptote exists.",
             "The authors fit E + A / x**a in params and, for each size, in members; the sum of both"
-            " is ours. Compare recipes by E, the loss that no compute takes away: fit --by KEY.",
+            " is ours. Compare recipes by E, the loss that no compute takes away: `by=KEY`.",
         ),
         family=FAMILY,
         domain={"params": (1e8, 2e9)},
@@ -209,7 +209,7 @@ LAWS = (
         source=EPOCHS,
         caveats=(
             "The paper's L_0 is E + rise. rise and the amplitudes part only where losses are far"
-            " above E: --fix rise to ln(vocabulary) less the floor.",
+            " above E: `fix=` rise to ln(vocabulary) less the floor.",
         ),
         monotone=False,
         family="data",
@@ -235,7 +235,7 @@ LAWS = (
         caveats=(
             "A score that begins at chance is first freed of it: map accuracy to (score - chance)"
             " / (1 - chance).",
-            "Beside two stages, --then ladder: compare both by --holdout.",
+            "Beside two stages, `then=ladder`: compare both by `holdout=`.",
         ),
         family="downstream",
         evidence=secondary(ABSTRACT),
@@ -275,7 +275,7 @@ LAWS = (
         levels=("C",),
         caveats=(
             "For accuracies, rewards and scores, where power and power_offset fall by nature.",
-            "Runs near chance follow no power: leave them out by --where, or fit rise_chance.",
+            "Runs near chance follow no power: leave them out by `where=`, or fit rise_chance.",
         ),
         family="one variable",
         evidence=Evidence("derived", "power_offset from above"),
@@ -286,7 +286,7 @@ LAWS = (
         formula="chance + (C - chance) exp(-(x_0 / x)**alpha)",
         variables=("x",),
         parameters=(
-            Parameter("chance", "score of guessing; pin it by --fix", 0.02, 0.5, "logit"),
+            Parameter("chance", "score of guessing; pin it by `fix=`", 0.02, 0.5, "logit"),
             _ceiling("C", "ceiling"),
             Parameter("x_0", "x at which 37 % of the rise is done", 0.05, 20.0, centre={"x": 1.0}),
             exponent("alpha", "x", 0.1, 2.0),

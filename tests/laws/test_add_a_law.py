@@ -18,6 +18,7 @@ from scaling_cli.errors import InputError
 from scaling_cli.fitting.engine import fit
 from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.result import Fit
+from scaling_cli.laws import registry
 from scaling_cli.report.catalogue import page
 from tests.places import ROOT
 from tests.simulate import columns_of, observations, observed, values_of
@@ -32,7 +33,7 @@ def plugged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     (tmp_path / "my_package").mkdir()
     (tmp_path / "my_package" / "stretched.py").write_text(block, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    point = EntryPoint("stretched", "my_package.stretched", laws.ENTRY_POINTS)
+    point = EntryPoint("stretched", "my_package.stretched", registry.ENTRY_POINTS)
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [point])
     laws.laws.cache_clear()
     yield point

@@ -1,0 +1,178 @@
+"""The `scalefit` command: of its many commands the one that is asked for."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from io import TextIOWrapper
+from types import ModuleType
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from scaling_cli.cli import (
+    check,
+    compare,
+    crossing,
+    curve,
+    demo,
+    design,
+    equivalent,
+    explain,
+    fit,
+    fits,
+    hparams,
+    ingest,
+    init,
+    laws,
+    optimal,
+    plan,
+    predict,
+    recipes,
+    report,
+    runs,
+    schedule,
+    show,
+    simulate,
+    slope,
+    store,
+    watch,
+)
+from scaling_cli.cli.common import FORMATS, INTERRUPTED, read_manner, refused
+from scaling_cli.text import visible
+from scaling_cli.version import VERSION
+
+COMMANDS = (
+    init,
+    ingest,
+    runs,
+    show,
+    laws,
+    fit,
+    fits,
+    compare,
+    predict,
+    optimal,
+    plan,
+    design,
+    simulate,
+    recipes,
+    crossing,
+    equivalent,
+    slope,
+    hparams,
+    curve,
+    schedule,
+    check,
+    watch,
+    report,
+    explain,
+    demo,
+    store,
+)
+# Of the click that this typer brings, be it its own or the package.
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+COLLECT_EVERY = 100_000  # new objects, 700 by default
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"scalefit {VERSION}")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Only the answer and errors.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Every warning, none folded.")
+    ] = False,
+    format: Annotated[
+        str | None, typer.Option("--format", help="Tables as this.", metavar="|".join(FORMATS))
+    ] = None,
+) -> None:
+    """Neural scaling laws from your own training runs.
+
+    These options may stand anywhere on the line.
+    """
+
+
+class Commands(TyperGroup):
+    """The commands; what stands anywhere on the line is read first, and a line that cannot be
+    read is refused as every other error is."""
+
+    def main(self, args: Sequence[str] | None = None, **extra: Any) -> Any:  # type: ignore[override]
+        arguments = read_manner(sys.argv[1:] if args is None else args)
+        alone = extra.pop("standalone_mode", True)
+        try:
+            code = super().main(arguments, standalone_mode=False, **extra)
+        except UsageError as error:
+            code = _misread(error)
+        code = code if isinstance(code, int) else 0
+        return sys.exit(code) if alone else code
+
+
+def _misread(error: Any) -> int:
+    """Say what is wrong with the line; the exit code."""
+    if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help
+        error.show()
+        return int(error.exit_code)
+    path = error.ctx.command_path if error.ctx else "scalefit"
+    return refused("usage", error.format_message(), f"`{path} --help` shows all.").exit_code
+
+
+def _app(modules: Iterable[ModuleType]) -> typer.Typer:
+    """The commands of these modules."""
+    made = typer.Typer(
+        name="scalefit",
+        help="Neural scaling laws from your own training runs: ingest logs, fit laws,"
+        " split compute.",
+        no_args_is_help=True,
+        add_completion=False,
+        cls=Commands,
+        rich_markup_mode=None,  # rich would double the time of --help
+        pretty_exceptions_enable=False,
+    )
+    made.callback()(_options)
+    for module in modules:
+        name = _name(module)
+        if module in (fits, runs, store):
+            made.add_typer(getattr(module, name), name=name)
+        else:
+            made.command(name)(getattr(module, name))
+    return made
+
+
+def _name(module: ModuleType) -> str:
+    return module.__name__.rpartition(".")[2]
+
+
+app = _app(COMMANDS)
+
+
+def main() -> None:
+    """The `scalefit` command."""
+    # Its many small objects hold few cycles: to look for them as often is a tenth of `runs`.
+    gc.set_threshold(COLLECT_EVERY)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # what the terminal's encoding lacks is escaped
+            stream.reconfigure(errors="backslashreplace")
+    # Only the one that is asked for: reading the options of all takes as long as `--version`.
+    first = next((text for text in read_manner(sys.argv[1:]) if not text.startswith("-")), "")
+    asked = [module for module in COMMANDS if _name(module) == first]
+    try:
+        _app(asked or COMMANDS)(args=sys.argv[1:], prog_name="scalefit")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except Exception as error:  # under --debug
+        for line in traceback.format_exc().splitlines():
+            print(visible(line), file=sys.stderr)
+        sys.exit(getattr(error, "exit_code", 2))
