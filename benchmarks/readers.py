@@ -22,6 +22,7 @@ title = "Readers: TensorBoard, offline W&B, JSON lines, console logs"
 SCALARS = 200_000  # in 4 runs of 5 tags
 WANDB_ROWS, WANDB_KEYS = 20_000, 11
 LINES = 200_000
+LOGS, SCRIPT = 50, 100_000
 Points = dict[str, tuple[Any, Any]]
 
 
@@ -185,8 +186,31 @@ def console_logs(folder: Path) -> dict[str, tuple[Path, re.Pattern[str]]]:
     return found
 
 
-def by_pattern(path: Path, pattern: re.Pattern[str]) -> list[Any]:
+def speedrun(folder: Path) -> tuple[Path, re.Pattern[str]]:
+    """LOGS short logs that repeat a long script first, as modded-nanogpt's do."""
+    sources = Path(tensorboard.__file__).parent.glob("[j-s]*.py")
+    script = "".join(path.read_text() for path in sorted(sources))[:SCRIPT]
+    for log in range(LOGS):
+        steps = "".join(
+            f"step:{step}/2000 train_loss:{3 + 1 / step:.4f} train_time:{step * 143}ms"
+            f" step_avg:{140 + log:.2f}ms\n"
+            for step in range(1, 2001)
+        )
+        (folder / f"log-{log}.txt").write_text(script + "\n" + "=" * 100 + "\n" + steps)
+    pattern = r"step:(\d+)/\d+ train_loss:([\d.]+) train_time:(\d+)ms step_avg:([\d.]+)ms"
+    return folder, re.compile(pattern)
+
+
+def logs(path: Path) -> list[Path]:
+    return sorted(path.iterdir()) if path.is_dir() else [path]
+
+
+def by_pattern(path: Path, pattern: re.Pattern[str]) -> list[list[Any]]:
     """What is written for one log: a pattern that knows its names and their order."""
+    return [_by_pattern(log, pattern) for log in logs(path)]
+
+
+def _by_pattern(path: Path, pattern: re.Pattern[str]) -> list[Any]:
     columns: list[list[float]] = [[] for _ in range(pattern.groups)]
     with path.open() as file:
         for line in file:
@@ -200,12 +224,18 @@ def by_pattern(path: Path, pattern: re.Pattern[str]) -> list[Any]:
 _PAIR = re.compile(r"([A-Za-z_][\w /()]*?)\s*[:= ]\s*([-+]?[\d,]*\.?\d+(?:[eE][-+]?\d+)?)")
 
 
-def by_names(path: Path) -> Points:
+def by_names(path: Path) -> list[Points]:
     """What is written for any log: every name of a line with its number."""
+    return [_by_names(log) for log in logs(path)]
+
+
+def _by_names(path: Path) -> Points:
     points: dict[str, list[tuple[int, float]]] = {}
     with path.open() as file:
         for line in file:
-            (_, step), *others = _PAIR.findall(line)
+            (first, step), *others = _PAIR.findall(line) or [("", "")]
+            if first.strip() not in ("step", "iteration"):
+                continue
             for name, text in others:
                 points.setdefault(name, []).append((int(step), float(text.replace(",", ""))))
     return {key: arrays(found) for key, found in points.items()}
@@ -273,6 +303,11 @@ def run() -> str:
             spent = seconds(partial(by_pattern, log, pattern), partial(by_names, log), ours(log))
             peers = ("one pattern of its own", "every name and number")
             rows += lines(f"console, {name}", pattern.groups * LINES, spent, *peers)
+        (folder / "short").mkdir()
+        home, pattern = speedrun(folder / "short")
+        spent = seconds(partial(by_pattern, home, pattern), partial(by_names, home), ours(home))
+        what = f"console, {LOGS} logs of 2,000 steps behind a script"
+        rows += lines(what, pattern.groups * LOGS * 2000, spent, *peers)
     return "\n".join(rows)
 
 

@@ -31,7 +31,7 @@ from scaling_cli.adapters.console_lines import (
     template,
 )
 from scaling_cli.adapters.console_sessions import Session, sessions
-from scaling_cli.adapters.console_text import LONGEST, Layout, Lines, decoded
+from scaling_cli.adapters.console_text import LONGEST, Layout, Layouts, Lines, decoded
 from scaling_cli.adapters.files import read_bytes, stem_of, suffix_of
 from scaling_cli.documents import open_file
 from scaling_cli.errors import InputError
@@ -57,33 +57,27 @@ _SEEN = 2  # different steps that make a file such a log
 _CANDIDATES = 512  # layouts that a form is chosen by
 _PIECE = 1 << 16
 _LOOKED_INTO = 1 << 24  # bytes of a text that are looked through for its first step
-_CANDIDATE = re.compile(
-    rb"(?i)\d[^\n]*(?:step|iter|epoch|batch|update|val|trl|tel|train|loss)"
-    rb"|(?:step|iter|epoch|batch|update|val|trl|tel|s:|train|loss)[^\n]*\d"
-)
+_CANDIDATE_WORDS = tuple(b"step iter epoch batch update val trl tel s: train loss".split())
 _COUNT = re.compile(r"(?i)(?:(?:n|num|total|train|consumed)[ _-])?(?:tokens|flops?)(?:[ _-]seen)?")
 _LOSS = re.compile(r"(?i)loss|ppl|perplexity|bpb|nll|entropy")
 _ARGUMENT = re.compile(rb"(?:\d+:)?\s*([a-z]\w{1,60}) \.{2,} ?(\S[^\n]{0,200}?)\s*")
 _SECRET = re.compile(r"key|token$|secret|passw", re.IGNORECASE)
-_SETTING = tuple(
-    (re.compile(b"(?i)" + made.pattern.pattern), made.names) for made in map(template, SETTINGS)
-)
-_SETTING_WORDS = re.compile(rb"(?i)param|batch|optimization steps|num epochs|tokens per iter")
+_SETTINGS = tuple(template(text, any_case=True) for text in SETTINGS)
+_NUMBER = re.compile(rb"\d|[Nn]a[Nn]|\binf")
 
 
 def recognises(path: Path, head: bytes) -> bool:
     """A log that repeats its script, or whose set-up is long, has its first step far behind."""
     if _NO_LOGS.fullmatch(suffix_of(path)) or _binary(head):
         return False
-    if _form_of(decoded(head)) is not None:
-        return True
     if len(head) < _PIECE or not path.exists():
-        return b"step:{step}/{" in head  # a log elsewhere that repeats the script of modded-nanogpt
+        # A log elsewhere may repeat the script of modded-nanogpt.
+        return _form_of(decoded(head)) is not None or b"step:{step}/{" in head
     try:
         with open_file(path, path.stat().st_size) as file:
             file.seek(max(0, path.stat().st_size - _PIECE))
             tail = file.read()
-            if _form_of(decoded(_whole_lines(tail))) is not None:
+            if _form_of(decoded(_whole_lines(tail))) or _form_of(decoded(head)):
                 return True
             file.seek(0)
             return _form_of(decoded(file.read(_LOOKED_INTO))) is not None
@@ -130,12 +124,12 @@ def matches(path: Path, source: str, mapping: Mapping, most: int = 3) -> tuple[s
     """The form of a log and its first lines that are read, as they stand."""
     lines = Lines(decoded(read_bytes(path, source)))
     form = _own(mapping) if mapping.console else None
-    if form is None or not _steps_seen(lines, form, lines.layouts)[0]:
+    if form is None or not _steps_seen(lines, form, lines.layouts.each)[0]:
         form = _form(lines)
     if form is None:
         return "", []
     found = []
-    for layout in lines.layouts:
+    for layout in lines.layouts.each:
         plan = plan_of(form, layout.line)
         if form.rows and console_rows.row(layout.line):
             found.append(layout.line.decode("utf-8", "replace"))
@@ -151,11 +145,8 @@ def matches(path: Path, source: str, mapping: Mapping, most: int = 3) -> tuple[s
 
 def nearest(head: bytes) -> str:
     """Which form the lines of a text come nearest to, and what they lack; empty if to none."""
-    lines = [
-        line
-        for line in decoded(head).split(b"\n")[:512]
-        if len(line) <= LONGEST and _CANDIDATE.search(line)
-    ]
+    layouts = Lines(decoded(head[:_PIECE])).layouts
+    lines = [layouts.each[place].line for place in sorted(_candidates(layouts))[:_CANDIDATES]]
     for form in FORMS:
         for line in lines:
             if form.rows and console_rows.row(line):
@@ -190,30 +181,45 @@ class Plan:
 
 
 def plan_of(form: Form, line: bytes) -> Plan | None:
-    for kind in ("lines", "after", "before"):
-        for text in getattr(form, kind):
-            made = template(text)
-            found = made.spans(line)
-            if found is None:
-                continue
-            spans = list({span.name: span for span in reversed(found)}.values())[::-1]
-            if form.counter and any(span.name == form.counter for span in spans):
-                spans = [span for span in spans if span.name != STEP]
-                spans = [
-                    Span(STEP, *_inside(span)) if span.name == form.counter else span
-                    for span in spans
-                ]
-            if kind == "lines" and not any(span.name == STEP for span in spans):
-                continue
-            if not spans:
-                continue
-            rank = rank_of(line)
-            if rank is not None and kind == "lines":
-                spans.append(Span(RANK, rank.start, rank.end))
-            prefix = form.prefixes.get(text, "")
-            return Plan(tuple(spans), made, kind, prefix, dict(form.names))
+    if not _NUMBER.search(line):
+        return None
+    for kind, made in form.templates:
+        found = made.spans(line)
+        if found is None:
+            continue
+        spans = list({span.name: span for span in reversed(found)}.values())[::-1]
+        if form.counter and any(span.name == form.counter for span in spans):
+            spans = [span for span in spans if span.name != STEP]
+            spans = [
+                Span(STEP, *_inside(span)) if span.name == form.counter else span for span in spans
+            ]
+        if kind == "lines" and not any(span.name == STEP for span in spans):
+            continue
+        if not spans:
+            continue
+        rank = rank_of(line)
+        if rank is not None and kind == "lines":
+            spans.append(Span(RANK, rank.start, rank.end))
+        prefix = form.prefixes.get(made.text, "")
+        return Plan(tuple(spans), made, kind, prefix, dict(form.names))
     single = below(line) if form.below else None
     return None if single is None else Plan((single,), None, "after", "", dict(form.names))
+
+
+def _layouts(layouts: Layouts, form: Form) -> list[Layout]:
+    """Those that may hold what a form prints, in the order of their first lines."""
+    places: set[int] = set()
+    for words in form.words:  # of its lines with a step, then of the others
+        for held in words:
+            places.update(layouts.places(held) if held else _candidates(layouts))
+        if not places:
+            break
+    return [layouts.each[place] for place in sorted(places)]
+
+
+def _candidates(layouts: Layouts) -> set[int]:
+    """The places of the layouts whose line may say a step or a loss."""
+    return {place for word in _CANDIDATE_WORDS for place in layouts.places([word], any_case=True)}
 
 
 def _inside(span: Span) -> tuple[int, int, float]:
@@ -286,22 +292,27 @@ def _form_of(text: bytes) -> Form | None:
 
 def _form(lines: Lines) -> Form | None:
     """The trainer's form that the most lines have, else one of any trainer."""
-    candidates = [layout for layout in lines.layouts if _CANDIDATE.search(layout.line)]
-    # Steps are the lines that repeat, and stand at the end.
-    candidates = sorted(candidates, key=lambda each: (-each.count, -each.code))[:_CANDIDATES]
-    for tier in (False, True):
-        best: tuple[int, Form] | None = None
-        for form in FORMS:
-            if form.any_trainer is not tier:
-                continue
-            seen, count, numbers = _steps_seen(lines, form, candidates)
-            if seen >= _SEEN and numbers and (best is None or count > best[0]):
-                best = count, form
-                if form.any_trainer:
-                    break
-        if best is not None:
-            return best[1]
-    return None
+    # Steps are lines that repeat; a script before them, or what stands between, does not.
+    return (
+        _best(lines, lines.repeated, any_trainer=False)
+        or _best(lines, lines.layouts, any_trainer=False)
+        or _best(lines, lines.layouts, any_trainer=True)
+    )
+
+
+def _best(lines: Lines, layouts: Layouts, any_trainer: bool) -> Form | None:
+    best: tuple[int, Form] | None = None
+    for form in FORMS:
+        if form.any_trainer is not any_trainer:
+            continue
+        # Those that repeat, and stand at the end, first.
+        held = sorted(_layouts(layouts, form), key=lambda each: (-each.count, -each.code))
+        seen, count, numbers = _steps_seen(lines, form, held[:_CANDIDATES])
+        if seen >= _SEEN and numbers and (best is None or count > best[0]):
+            best = count, form
+            if any_trainer:
+                break
+    return None if best is None else best[1]
 
 
 def _steps_seen(lines: Lines, form: Form, layouts: Sequence[Layout]) -> tuple[int, int, bool]:
@@ -326,22 +337,26 @@ def _steps_seen(lines: Lines, form: Form, layouts: Sequence[Layout]) -> tuple[in
         if form.any_trainer and not named:
             continue
         count += layout.count
-        if len(steps) < _SEEN:
-            for number in lines.numbers_of(layout)[:64].tolist():
-                line = lines.line(number)
-                again = plan_of(form, line)
-                steps |= {s.value(line) for s in (again.spans if again else ()) if s.name == STEP}
+        for number in lines.numbers_of(layout)[:64].tolist() if len(steps) < _SEEN else ():
+            line = lines.line(number)
+            again = plan_of(form, line)
+            steps |= {s.value(line) for s in (again.spans if again else ()) if s.name == STEP}
+            if len(steps) >= _SEEN:
+                break
     return len(steps), count, numbers and (loss or not form.any_trainer)
 
 
 def settings_of(lines: Lines) -> list[tuple[int, str, int | float | str]]:
     """What a log says of its run besides the steps: line number, name, value."""
     found: list[tuple[int, str, int | float | str]] = []
-    for layout in lines.layouts:
-        argument = _ARGUMENT.fullmatch(layout.line)
-        if argument is None and not _SETTING_WORDS.search(layout.line):
-            continue
-        for number in lines.numbers_of(layout)[:256].tolist():
+    asked: dict[int, list[Template]] = {}  # place of a layout -> what it may say
+    for place in lines.layouts.places([b" .."]):
+        asked[place] = []
+    for made in _SETTINGS:
+        for place in lines.layouts.places(made.words, any_case=True):
+            asked.setdefault(place, []).append(made)
+    for place in sorted(asked):
+        for number in lines.numbers_of(lines.layouts.each[place])[:256].tolist():
             line = lines.line(number)
             argument = _ARGUMENT.fullmatch(line)
             if argument is not None:
@@ -349,13 +364,8 @@ def settings_of(lines: Lines) -> list[tuple[int, str, int | float | str]]:
                 if not _SECRET.search(key):
                     found.append((number, key, _plain(argument[2].decode("utf-8", "replace"))))
                 continue
-            for pattern, names in _SETTING:
-                match = pattern.search(line)
-                if match is not None:
-                    found += [
-                        (number, key, _amount(line, match, i + 1)) for i, key in enumerate(names)
-                    ]
-                    break
+            spans = next((spans for made in asked[place] if (spans := made.spans(line))), [])
+            found += [(number, span.name, plain_number(span.value(line))) for span in spans]
     return found
 
 
@@ -364,12 +374,6 @@ def _plain(text: str) -> int | float | str:
         return plain_number(float(text))
     except ValueError:
         return text
-
-
-def _amount(line: bytes, match: re.Match[bytes], place: int) -> int | float:
-    from scaling_cli.adapters.console_lines import _span
-
-    return plain_number(_span("params", line, *match.span(place)).value(line))
 
 
 class _Log:
@@ -382,7 +386,7 @@ class _Log:
         self.coarse: set[str] = set()
         at: list[NDArray[np.intp]] = []
         columns: dict[str, list[Floats]] = {STEP: [], TOTAL: [], RANK: [], EPOCH: []}
-        for layout in lines.layouts:
+        for layout in _layouts(lines.layouts, form):
             plan = plan_of(form, layout.line)
             if plan is None:
                 continue

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from scaling_cli.adapters.console_lines import COUNTER, EVALUATION
+from scaling_cli.adapters.console_lines import COUNTER, EVALUATION, Template, template
 
 LN_2 = 0.6931471805599453
 
@@ -37,6 +38,20 @@ class Form:
     rows: bool = False  # dicts that say an epoch and no step
     any_trainer: bool = False  # asked only where no trainer's own form is found
     by_epoch: bool = False  # what is counted are epochs
+
+    @cached_property
+    def templates(self) -> tuple[tuple[str, Template], ...]:
+        """Its templates, each with the kind of its lines."""
+        kinds = {"lines": self.lines, "after": self.after, "before": self.before}
+        return tuple((kind, template(text)) for kind, texts in kinds.items() for text in texts)
+
+    @cached_property
+    def words(self) -> tuple[tuple[tuple[bytes, ...], ...], tuple[tuple[bytes, ...], ...]]:
+        """The words of its lines that hold a step, and of the others: what these hold as it
+        stands."""
+        steps = [made.words for kind, made in self.templates if kind == "lines"]
+        others = [made.words for kind, made in self.templates if kind != "lines"]
+        return (*steps, *[(b"epoch",)] * self.rows), (*others, *[(b"=",)] * self.below)
 
 
 FORMS = (
@@ -245,7 +260,9 @@ SETTINGS = (
     "num. shared model params: {params}",
     "num_parameters: {params}",
     "| num_parameters | {params}",
-    "number of non-embedding parameters: {params_non_embedding}",
+    "non-embedding parameters: {params_non_embedding}",
+    "{...}length: {seq_len} | global_batch_size: {global_batch_size} | train_steps: {total_steps}",
+    "global_batch_size: {global_batch_size} | {...}length: {seq_len} | train_steps: {total_steps}",
     "tokens per iteration will be: {batch_tokens}",
     "total desired batch size: {batch_tokens}",
     "total batch size {batch_tokens} => gradient accumulation",

@@ -130,14 +130,20 @@ class Template:
     pattern: re.Pattern[bytes]
     names: tuple[str, ...]
     rest: bool
+    any_case: bool = False
 
     @cached_property
-    def anchor(self) -> bytes:
-        """The longest word that its lines hold as it stands: a quick look before the pattern."""
+    def words(self) -> tuple[bytes, ...]:
+        """What its lines hold as it stands, the longest first."""
         if self.text.startswith((COUNTER, EVALUATION)):
-            return b""
-        words = _PLACE.sub(" ", self.text.removeprefix("^")).split() or [""]
-        return max(words, key=len).encode()
+            return ()
+        words = set(_PLACE.sub(" ", self.text.removeprefix("^")).split())
+        return tuple(word.encode() for word in sorted(words, key=lambda word: (-len(word), word)))
+
+    def may_hold(self, text: bytes) -> bool:
+        """A quick look before the pattern."""
+        text = text.lower() if self.any_case else text
+        return all(word in text for word in self.words)
 
     @cached_property
     def fixed(self) -> tuple[bytes, ...]:
@@ -156,7 +162,7 @@ class Template:
 
     def spans(self, line: bytes) -> list[Span] | None:
         """The numbers of a line, or None if it is no such line."""
-        if self.anchor not in line:
+        if not self.may_hold(line):
             return None
         if self.text.startswith((COUNTER, EVALUATION)) and _SOURCE.search(line):
             return None
@@ -164,7 +170,7 @@ class Template:
         if match is None:
             return None
         found = [
-            _span(name, line, *match.span(place), counts=name in (STEP, TOTAL))
+            _span(name, line, *match.span(place), counts=self.any_case or name in (STEP, TOTAL))
             for place, name in self.places
             if match[place] is not None
         ]
@@ -255,7 +261,7 @@ def below(line: bytes) -> Span | None:
 
 
 @cache
-def template(text: str) -> Template:
+def template(text: str, any_case: bool = False) -> Template:
     """A template's pattern; InputError says what is wrong in it. COUNTER and names, parted by
     bars, are a counter of one of these names, EVALUATION is a loss of an evaluation."""
     if text == EVALUATION:
@@ -294,7 +300,7 @@ def template(text: str) -> Template:
     rest = "{*}" in pieces
     if not names and not rest:
         raise InputError(f"{text!r} names no number", 'Write line = "step {step} loss {loss}".')
-    return Template(text, re.compile(pattern), tuple(names), rest)
+    return Template(text, re.compile(b"(?i)" * any_case + pattern), tuple(names), rest, any_case)
 
 
 def _behind(pieces: list[str], place: int) -> bytes:

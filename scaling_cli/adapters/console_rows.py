@@ -89,7 +89,7 @@ def _candidates(lines: Lines) -> list[int]:
     """The lines with rows or bars, in their order."""
     found = [
         lines.numbers_of(layout)
-        for layout in lines.layouts
+        for layout in lines.layouts.each
         if row(layout.line) or _BAR.search(layout.line)
     ]
     return sorted(np.concatenate([*found, np.empty(0, np.intp)]).astype(int).tolist())

@@ -25,6 +25,7 @@ LONGEST = 4096  # bytes of a line; a longer one is no such log
 _FEW = 32  # lines of a layout that are sooner read one by one
 _CACHED = 1 << 18  # bytes
 _COLOUR = re.compile(rb"\x1b\[[\d;]*[A-Za-z]")
+_TELLS = re.compile(rb"\d|[Nn]a[Nn]|\binf| \.\.")
 _DIGITS = b"0123456789"
 _NUMERIC = _DIGITS + b".+-"
 _BLANK = b" \t"
@@ -52,6 +53,37 @@ class Layout:
     line: bytes
 
 
+class Layouts:
+    """Layouts whose first lines hold a number, or leaders of points, in their order."""
+
+    def __init__(self, each: list[Layout]) -> None:
+        self.each = each
+        text = b"\n".join([layout.line for layout in each]) + b"\n"
+        self._texts = {False: text, True: text.lower()}  # in any case: in small letters
+        self._ends = _newlines(text)
+        self._held: dict[tuple[bytes, bool], list[int]] = {}
+
+    def places(self, words: Sequence[bytes], any_case: bool = False) -> list[int]:
+        """Which of them hold all of these words, at least one."""
+        text = self._texts[any_case]
+        rare = max(words, key=len)
+        if (rare, any_case) not in self._held:
+            starts = []
+            if rare in text:
+                starts = [match.start() for match in re.finditer(re.escape(rare), text)]
+            found = np.unique(np.searchsorted(self._ends, starts)).tolist() if starts else []
+            self._held[rare, any_case] = found
+        found = self._held[rare, any_case]
+        for word in words:
+            if found and word != rare:
+                found = [place for place in found if word in self._line(place, any_case)]
+        return found
+
+    def _line(self, place: int, any_case: bool) -> bytes:
+        line = self.each[place].line
+        return line.lower() if any_case else line
+
+
 class Lines:
     """The lines of a text, by layout."""
 
@@ -76,7 +108,7 @@ class Lines:
         return self.data[self.offsets[number] : self.offsets[number + 1] - 1]
 
     @cached_property
-    def layouts(self) -> list[Layout]:
+    def layouts(self) -> Layouts:
         """The layouts in the order of their first lines."""
         kept = self.codes[self.codes >= 0]
         counts = np.bincount(kept, minlength=self.n_layouts)
@@ -85,11 +117,20 @@ class Lines:
         if len(self.too_long):  # -1 wrote over the last
             last = np.flatnonzero(self.codes == self.n_layouts - 1)
             first[-1] = last[0] if len(last) else -1
-        return [
-            Layout(code, count, self.line(first[code]))
-            for code, count in enumerate(counts.tolist())
-            if count
+        codes = np.flatnonzero(counts)
+        each = [
+            Layout(code, count, line)
+            for code, count, number in zip(
+                codes.tolist(), counts[codes].tolist(), first[codes].tolist(), strict=True
+            )
+            if _TELLS.search(line := self.line(number))
         ]
+        return Layouts(each)
+
+    @cached_property
+    def repeated(self) -> Layouts:
+        """The layouts of more than one line."""
+        return Layouts([layout for layout in self.layouts.each if layout.count > 1])
 
     def numbers_of(self, layout: Layout) -> NDArray[np.intp]:
         """The line numbers of a layout."""

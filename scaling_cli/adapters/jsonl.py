@@ -79,7 +79,7 @@ def recognises(path: Path, head: bytes) -> bool:
         return _object(lines[0]) is not None
     if suffix == ".json":
         return False
-    told = (_object_behind(line) for line in lines if _BEHIND.search(line))
+    told = (_object_behind(line) for line in lines if b'{"' in line and _BEHIND.search(line))
     return sum(row is not None and _knows(row) for row in told) > 1
 
 
