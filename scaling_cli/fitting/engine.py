@@ -11,6 +11,7 @@ import numpy as np
 from scaling_cli.fitting import accepts, folds, plateaus
 from scaling_cli.fitting.assembly import Draws, Optimum, Problem, assemble
 from scaling_cli.fitting.problem import Design, FitOptions, Frame
+from scaling_cli.fitting.record import Record
 from scaling_cli.fitting.resampling import determined, resampled
 from scaling_cli.fitting.result import PAPER, Fit
 from scaling_cli.fitting.solver import SAME_OPTIMUM, solve
@@ -18,6 +19,7 @@ from scaling_cli.fitting.starts import fit_starts
 from scaling_cli.fitting.surface import Surface
 from scaling_cli.laws import Law
 from scaling_cli.notes import Note
+from scaling_cli.records import Floats
 from scaling_cli.table import Table
 
 STARTS = 16  # on 60 random ladders, 16 screened starts held the best known optimum every time
@@ -52,25 +54,36 @@ def fit(
     middle = plateaus.held(design, surface, solution)
     theta = theta if middle is None else middle
     agreement = float(np.mean(solution.objective <= value * (1 + SAME_OPTIMUM)))
-    refits, short = np.empty((0, len(theta))), 0
-    if options.resamples > 0:
-        random = np.random.default_rng(options.seed)
-        weights = resampled(design.rows, options.resamples, random)
-        enough = determined(weights, len(theta))
-        short = int(np.sum(~enough))
-        if enough.any():
-            weights = weights[enough]
-            prior = plateaus.opened(design, surface, theta, len(weights), random)
-            found = solve(surface, weights, np.repeat(theta[None], len(weights), axis=0), prior)
-            refits = found.theta[found.converged]
+    draws, record = _resamples(problem, surface, theta)
     starts_met = (agreement, len(solution.objective))
     optimum = Optimum(surface, theta, bool(solution.converged[best]), starts_met)
-    fitted = assemble(problem, optimum, Draws(refits, options.resamples, short))
+    fitted = assemble(problem, optimum, draws)
     if not len(fitted.draws):
         return fitted
-    seen = folds.record_of(design, surface, solution, options.seed)
-    fitted = replace(fitted, drift=folds.drift(design), record=seen)
+    fitted = replace(fitted, drift=folds.drift(design), record=record)
     return fitted.with_notes(plateaus.notes(fitted, design))
+
+
+def _resamples(problem: Problem, surface: Surface, theta: Floats) -> tuple[Draws, Record | None]:
+    """The refits of resampled runs and the record of the folds: problems over the same rows, which
+    are solved together from the optimum `theta` [free]."""
+    design, options = problem.design, problem.options
+    random = np.random.default_rng(options.seed)
+    weights = resampled(design.rows, options.resamples, random)
+    enough = determined(weights, len(theta))
+    short = int(np.sum(~enough))
+    if not enough.any():
+        return Draws(np.empty((0, len(theta))), options.resamples, short), None
+    weights = weights[enough]
+    count = len(weights)
+    prior = plateaus.opened(design, surface, theta, count, random)
+    below = folds.planned(design, surface, options.seed)
+    weights = np.concatenate([weights, below.weights])
+    starts = np.repeat(theta[None], len(weights), axis=0)
+    found = solve(surface, weights, starts, prior and prior.followed(len(below)))
+    refits, cut = found.take(np.arange(count)), found.take(np.arange(count, len(weights)))
+    draws = Draws(refits.theta[refits.converged], options.resamples, short)
+    return draws, folds.record_of(design, surface, below, cut)
 
 
 def _staged(

@@ -1,12 +1,13 @@
 """The folds of a plain fit: the law fitted again below each cut, and what it missed above.
 
 A cut is a weight of zero for the rows above it, and so are resamples below a cut: all are problems
-over the same rows, solved together.
+over the same rows, solved from the optimum of all rows, together with the resamples of these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,13 +18,12 @@ from scaling_cli.fitting.problem import Design
 from scaling_cli.fitting.record import Fold, Record
 from scaling_cli.fitting.resampling import determined
 from scaling_cli.fitting.result import distance_outside
-from scaling_cli.fitting.solver import Solution, solve
+from scaling_cli.fitting.solver import Solution
 from scaling_cli.fitting.surface import Surface
 from scaling_cli.records import Floats
-from scaling_cli.table import Mask
+from scaling_cli.table import Mask, Rows
 
 REFITS = 40  # of each fold; their deviation is good to a ninth
-STARTED = 4  # optima of the whole fit from which each fold starts
 ABOVE_FREE = 2  # rows of a fold that its fit has more than parameters
 NORMAL = (15.87, 84.13)  # percentiles one standard deviation about the mean; few refits run away
 # Log error of a loss surface in params and tokens per unit of distance outside its runs, and what
@@ -37,33 +37,47 @@ def drift(design: Design) -> float:
     return DRIFT if _is_surface(design) else 0.0
 
 
-def record_of(design: Design, surface: Surface, found: Solution, seed: int) -> Record:
-    """What the law missed above cuts of its own runs; `found` are the optima of all rows."""
-    along, values = _along(design)
-    others = OTHERS if _is_surface(design) else 1.0
-    free, rows = len(surface.free), design.rows
-    freedom = max(1.0, float(rows.n_runs - free))
+@dataclass(frozen=True)
+class Below:
+    """The problems of all folds: `weights` [problems, rows] of the law below each cut, then of its
+    resamples there; `fold` [problems] says of which one each is. `cuts` hold each cut and which
+    rows lie below it."""
+
+    cuts: Sequence[tuple[float, Mask]]
+    weights: Floats
+    fold: Rows
+
+    def __len__(self) -> int:
+        return len(self.fold)
+
+
+def planned(design: Design, surface: Surface, seed: int) -> Below:
+    """The folds of these rows; none where these cannot be cut."""
+    free, (along, values) = len(surface.free), _along(design)
     least = max(record.LEAST_TRAINING, free + ABOVE_FREE)
-    if values is None:
-        return Record(along, others, freedom)
-    parts = record.cuts(values, along == "flops", least)
+    parts = [] if values is None else record.cuts(values, along == "flops", least)
+    weights = [below[None].astype(float) for _, below in parts]
+    fold = [np.array([i]) for i in range(len(parts))]
+    random = np.random.default_rng([seed, len(parts)])
+    for i, (_, below) in enumerate(parts):
+        drawn = _resampled(design, below, free, random)
+        weights.append(drawn)
+        fold.append(np.full(len(drawn), i))
     if not parts:
-        return Record(along, others, freedom)
-    inside = np.array([below for _, below in parts])
-    best = np.argsort(found.objective, kind="stable")[:STARTED]
-    starts = found.theta[best]
-    again = solve(
-        surface,
-        np.repeat(inside.astype(float), len(starts), axis=0),
-        np.tile(starts, (len(parts), 1)),
-    )
-    objective = again.objective.reshape(len(parts), -1)
-    chosen = np.argmin(objective, axis=1) + np.arange(len(parts)) * len(starts)
-    theta = again.theta[chosen]
-    refits = _refits(design, surface, inside, theta, seed)
-    folds = []
-    for (cut, below), at, drawn in zip(parts, theta, refits, strict=True):
-        fold = _missed(design, surface, cut, below, at, drawn)
+        return Below([], np.empty((0, len(design.rows))), np.empty(0, dtype=np.intp))
+    return Below(parts, np.concatenate(weights), np.concatenate(fold))
+
+
+def record_of(design: Design, surface: Surface, below: Below, found: Solution) -> Record:
+    """What the law missed above cuts of its own runs; `found` are the solved problems `below`."""
+    along, _ = _along(design)
+    freedom = max(1.0, float(design.rows.n_runs - len(surface.free)))
+    others = OTHERS if _is_surface(design) else 1.0
+    count, folds = len(below.cuts), []
+    for i, (cut, inside) in enumerate(below.cuts):
+        drawn = np.flatnonzero((below.fold == i) & found.converged)
+        refits = found.theta[drawn[drawn >= count]]
+        fold = _missed(design, surface, cut, inside, found.theta[i], refits)
         if fold:
             folds.append(fold)
     return Record(along, others, freedom, tuple(folds))
@@ -95,28 +109,16 @@ def _falls(column: str) -> bool:
     return column in ("loss", "bpb") or column.endswith(("_loss", "/loss"))
 
 
-def _refits(
-    design: Design, surface: Surface, inside: Mask, theta: Floats, seed: int
-) -> list[Floats]:
-    """Resamples of the runs below each cut, [refits, free] for each of `inside` [folds, rows]."""
-    random = np.random.default_rng([seed, len(inside)])
+def _resampled(design: Design, below: Mask, free: int, random: np.random.Generator) -> Floats:
+    """How often each row counts [refits, rows] when the runs below a cut are drawn anew."""
     owners, runs = design.rows.owner_numbers(), design.rows.n_runs
-    weights, fold = [], []
-    for i, below in enumerate(inside):
-        of_fold = np.unique(owners[below])
-        drawn = np.zeros((REFITS, runs))
-        drawn[:, of_fold] = random.multinomial(
-            len(of_fold), np.full(len(of_fold), 1 / len(of_fold)), size=REFITS
-        )
-        counts = drawn[:, owners] * below
-        counts = counts[determined(counts, theta.shape[1])]
-        weights.append(counts)
-        fold.append(np.full(len(counts), i))
-    of = np.concatenate(fold)
-    if not len(of):
-        return [theta[:0]] * len(inside)
-    found = solve(surface, np.concatenate(weights), theta[of])
-    return [found.theta[(of == i) & found.converged] for i in range(len(inside))]
+    inside = np.unique(owners[below])
+    drawn = np.zeros((REFITS, runs))
+    drawn[:, inside] = random.multinomial(
+        len(inside), np.full(len(inside), 1 / len(inside)), size=REFITS
+    )
+    counts: Floats = drawn[:, owners] * below
+    return counts[determined(counts, free)]
 
 
 def _missed(

@@ -92,6 +92,11 @@ class Prior:
             precision[rows] if len(precision) > 1 else precision,
         )
 
+    def followed(self, count: int) -> Prior:
+        """The prior [batch, free], and after it `count` problems without one."""
+        none = np.zeros((count, self.mean.shape[1]))
+        return Prior(np.concatenate([self.mean, none]), np.concatenate([self.precision, none]))
+
 
 def objective_values(
     surface: Surface, weights: Floats, theta: Floats, prior: Prior | None = None
