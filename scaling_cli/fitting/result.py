@@ -449,7 +449,7 @@ class Fit(Shown):
         if low / OUTSIDE_FACTOR <= value <= high * OUTSIDE_FACTOR:
             return None
         above = value > high
-        if low <= 0:
+        if low <= 0 or value <= 0:
             message = f"{name} {value:.3g} lies outside the fitted runs ({low:.3g} to {high:.3g})."
             return Note.of("outside_design", message, "warning")
         decades = float(np.log10(value / high if above else low / value))
@@ -627,8 +627,10 @@ def distance_outside(
         if name not in domain or domain[name][0] <= 0:
             continue
         low, high = np.log(domain[name])
-        below = 0.0 if name == "flops" else np.maximum(0.0, low - np.log(values))
-        squares += (below + np.maximum(0.0, np.log(values) - high)) ** 2
+        with np.errstate(divide="ignore"):  # what is zero is infinitely far
+            logs = np.log(values)
+        below = 0.0 if name == "flops" else np.maximum(0.0, low - logs)
+        squares += (below + np.maximum(0.0, logs - high)) ** 2
     distance: Floats = np.sqrt(squares)
     return distance
 
