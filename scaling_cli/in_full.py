@@ -14,7 +14,7 @@ from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
 from scaling_cli.observe import Runs
 from scaling_cli.records import Series
-from scaling_cli.resolve import finals, resolve
+from scaling_cli.resolve import finals, on_mapped_step, resolve
 from scaling_cli.store import RunRecord, Store
 
 
@@ -101,7 +101,7 @@ def in_full(store: Store, runs: Runs, row: int, mapping: Mapping | None = None) 
     """The run of a row, as `mapping` reads it, or without one that of its ingest."""
     record = runs.records[row]
     used = mapping if mapping is not None and not mapping.empty else record.mapping
-    run = record.to_run(store.series([record.run_key])[record.run_key])
+    run = on_mapped_step(record.to_run(store.series([record.run_key])[record.run_key]), used)
     found, columns = finals([run], used, strict=False).rows[0], resolve(run, used).columns
     state, _ = ending(run, columns, found.values.get("steps"))
     there = {*run.series, *(f"config.{key}" for key in run.config)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -111,10 +112,11 @@ class Runs(Shown):
         return [(group, self.take(rows)) for group, rows in self.table.parted(by)]
 
 
-def listed(store: Store, where: str | None = None) -> Runs:
-    """Every stored run that matches, with the values of its ingest, also runs without a loss."""
-    records = store.runs()
-    runs = _runs(records, [record.final for record in records], by=_same_group(records))
+def listed(store: Store, where: str | None = None, mapping: Mapping | None = None) -> Runs:
+    """Every stored run that matches, also runs without a loss; with the values of its ingest, or as
+    another mapping reads it."""
+    records, notes = _as_read(store, store.runs(), mapping, strict=False)
+    runs = _runs(records, notes, _grouping(records, mapping))
     if where is None:
         return runs
     remarks = runs.table.remarks(parse(where).names)
@@ -135,16 +137,28 @@ def every_run(store: Store, mapping: Mapping | None = None) -> Runs:
             f"The store at {store.location} holds no runs",
             "Bring some in: `scalefit ingest SOURCE`.",
         )
-    if mapping is not None and mapping.empty:
-        mapping = None
-    values = [record.final for record in records]
-    notes: tuple[Note, ...] = ()
-    if mapping is not None and not all(r.mapping.reads_like(mapping) for r in records):
-        series = store.series(r.run_key for r in records if r.has_history)
-        found = finals([r.to_run(series.get(r.run_key, {})) for r in records], mapping)
-        values = [row.values for row in found.rows]
-        notes = tuple(n for n in found.notes if n.code != NOT_ENDED)  # fits say these
-    return _runs(records, values, notes, mapping.group if mapping else _same_group(records))
+    read, notes = _as_read(store, records, mapping)
+    return _runs(read, notes, _grouping(read, mapping))
+
+
+def _as_read(
+    store: Store, records: Sequence[RunRecord], mapping: Mapping | None, strict: bool = True
+) -> tuple[Sequence[RunRecord], tuple[Note, ...]]:
+    """The records with their final points as a mapping reads them, and what is to be said of it."""
+    if mapping is None or mapping.empty or all(r.mapping.reads_like(mapping) for r in records):
+        return records, ()
+    series = store.series(r.run_key for r in records if r.has_history)
+    runs = [r.to_run(series.get(r.run_key, {})) for r in records]
+    found = finals(runs, mapping, strict)
+    read = [
+        replace(record, final=row.values, mapped_json=json.dumps(row.mapped))
+        for record, row in zip(records, found.rows, strict=True)
+    ]
+    return read, tuple(n for n in found.notes if n.code != NOT_ENDED)  # fits say these
+
+
+def _grouping(records: Sequence[RunRecord], mapping: Mapping | None) -> tuple[str, ...]:
+    return _same_group(records) if mapping is None or mapping.empty else mapping.group
 
 
 def observe(
@@ -223,11 +237,9 @@ def _every_point(store: Store, mapping: Mapping | None, runs: Runs) -> Table:
 
 
 def _runs(
-    records: Sequence[RunRecord],
-    values: Sequence[dict[str, float]],
-    notes: tuple[Note, ...] = (),
-    by: tuple[str, ...] = (),
+    records: Sequence[RunRecord], notes: tuple[Note, ...] = (), by: tuple[str, ...] = ()
 ) -> Runs:
+    values = [record.final for record in records]
     names = dict.fromkeys(name for row in values for name in row if name not in NO_COLUMNS)
     columns = {n: np.array([row.get(n, np.nan) for row in values], np.float64) for n in names}
     ids = tuple(record.run_id for record in records)

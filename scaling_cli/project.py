@@ -85,7 +85,7 @@ class Project:
         """
         from scaling_cli.observe import listed
 
-        found = listed(self.store, where)
+        found = listed(self.store, where, self.mapping)
         found = found if sort is None else found.sorted_by(sort)
         return found if limit is None else found.take(np.arange(min(limit, len(found))))
 
@@ -94,7 +94,7 @@ class Project:
         from scaling_cli.in_full import in_full
         from scaling_cli.observe import listed
 
-        runs = listed(self.store)
+        runs = listed(self.store, mapping=self.mapping)
         return in_full(self.store, runs, runs.one_called(run), self.mapping)
 
     def observations(

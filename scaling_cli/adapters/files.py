@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from scaling_cli.documents import NoFileError, open_file, read_file
 from scaling_cli.errors import InputError, ScalefitError, UnreachableError
@@ -192,7 +192,7 @@ def reading(path: Path, source: str) -> Iterator[BinaryIO]:
     with _opened(path, source, _MOST_IN_PIECES) as file:
         codec = _codec(file.read(4))
         file.seek(0)
-        yield io.BytesIO(_unpacked(file.read(), codec, source)) if codec else file
+        yield cast(BinaryIO, _Unpacking(file, codec, source)) if codec else file
 
 
 def read_head(path: Path, source: str) -> bytes:
@@ -223,18 +223,18 @@ def _told(source: str) -> Iterator[None]:
 
 def suffix_of(path: Path) -> str:
     """The suffix in lower case, without that of a compression."""
-    return _uncompressed(path).suffix.lower()
+    return uncompressed(path).suffix.lower()
 
 
 def stem_of(path: Path) -> str:
     """The run that a file is of, by its name, or by its folder's if the name is `metrics` or so."""
-    stem = _uncompressed(path).stem
+    stem = uncompressed(path).stem
     return path.absolute().parent.name or stem if is_generic(path) else stem
 
 
 def is_generic(path: Path) -> bool:
     """Whether a file's name says what is in it (`train.csv`), and its folder's of which run."""
-    return _uncompressed(path).stem.lower() in _GENERIC
+    return uncompressed(path).stem.lower() in _GENERIC
 
 
 def run_folder(folder: Path, root: Path) -> str:
@@ -244,7 +244,8 @@ def run_folder(folder: Path, root: Path) -> str:
     return Path(os.path.abspath(folder)).name or "run"
 
 
-def _uncompressed(path: Path) -> Path:
+def uncompressed(path: Path) -> Path:
+    """The path without the suffix of a compression."""
     return path.with_suffix("") if path.suffix.lower() in _SUFFIXES else path
 
 
@@ -252,24 +253,43 @@ def _codec(data: bytes) -> str:
     return next((codec for magic, codec in _COMPRESSED.items() if data.startswith(magic)), "")
 
 
-def _unpacked(data: bytes, codec: str, source: str) -> bytes:
-    import pyarrow as pa
+class _Unpacking:
+    """A packed file as the file that it unpacks to, held in pieces."""
 
-    most = max(_ALWAYS_ALLOWED, _MOST_TIMES * len(data))
-    pieces, size = [], 0
-    try:
-        with pa.CompressedInputStream(pa.BufferReader(data), codec) as stream:
-            while piece := stream.read(_PIECE):
-                pieces.append(piece)
-                size += len(piece)
-                if size > most:
-                    raise InputError(
-                        f"{source} unpacks to more than {_MOST_TIMES} times its size",
-                        "Unpack it yourself if it is what it seems.",
-                    )
-    except OSError as error:
-        raise InputError(f"{source} is not a whole {codec} file", "Copy it again.") from error
-    return b"".join(pieces)
+    def __init__(self, file: BinaryIO, codec: str, source: str) -> None:
+        self.file, self.codec, self.source = file, codec, source
+        self.most = max(_ALWAYS_ALLOWED, _MOST_TIMES * file.seek(0, io.SEEK_END))
+        self.seek(0)
+
+    def seek(self, place: int) -> int:
+        import pyarrow as pa
+
+        if place:
+            raise io.UnsupportedOperation("a packed file is read from its beginning")
+        self.file.seek(0)
+        self.stream = pa.CompressedInputStream(pa.PythonFile(self.file, mode="r"), self.codec)
+        self.size = 0
+        return 0
+
+    def read(self, size: int) -> bytes:
+        try:
+            piece: bytes = self.stream.read(size)
+        except OSError as error:
+            raise InputError(
+                f"{self.source} is not a whole {self.codec} file", "Copy it again."
+            ) from error
+        self.size += len(piece)
+        if self.size > self.most:
+            raise InputError(
+                f"{self.source} unpacks to more than {_MOST_TIMES} times its size",
+                "Unpack it yourself if it is what it seems.",
+            )
+        return piece
+
+
+def _unpacked(data: bytes, codec: str, source: str) -> bytes:
+    file = _Unpacking(io.BytesIO(data), codec, source)
+    return b"".join(iter(lambda: file.read(_PIECE), b""))
 
 
 def _unpacked_head(head: bytes) -> bytes:

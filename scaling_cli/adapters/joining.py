@@ -23,8 +23,10 @@ _TELLING = {
     form
     for column in ("params", "params_non_embedding", "params_active", "tokens", "flops", "loss")
     for name in COLUMNS[column].names
-    for form in (unfiled(name), spelled(name))
+    # a single letter is a name only as it is written: `n` counts anything
+    for form in ((unfiled(name), spelled(name)) if len(name) > 1 else ())
 }
+_LETTERS = {name for column in COLUMNS.values() for name in column.names if len(name) == 1}
 Passed = dict[str, tuple[str, Run | bytes]]  # run_key -> its file; the run, or its digest later
 
 
@@ -149,7 +151,11 @@ def tells_of_training(run: Run, mapped: Iterable[str | None] = ()) -> bool:
     steps = run.series and run.config.get(STEP_IS) != "rows"
     known = set(mapped) | {f"config.{name}" for name in mapped if name is not None}
     return bool(steps) or any(
-        name in known or is_loss(name) or unfiled(name) in _TELLING or own_rank(name) is not None
+        name in known
+        or name in _LETTERS
+        or is_loss(name)
+        or unfiled(name) in _TELLING
+        or own_rank(name) is not None
         for name in names
     )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from scaling_cli.adapters.base import Adapter, Request, Service, Unchanged
-from scaling_cli.adapters.files import Found, SourceFiles, is_generic, read_head
+from scaling_cli.adapters.files import Found, SourceFiles, is_generic, read_head, uncompressed
 from scaling_cli.adapters.joining import (
     Passed,
     _digest,
@@ -46,8 +46,12 @@ PIECE_BYTES = 1 << 25
 _PROBE_BYTES = 1 << 14  # what tells a history from a table: some 100 rows, in 1 to 2 ms
 
 
+_LARGE = 1 << 20  # bytes of a file that is looked into before it is read whole
+
+
 _LOOKED_AT = 1 << 12  # bytes of a file that no adapter knows
 _TABLES = ("csv:", "jsonl:", "parquet:")  # what may hold anything
+_IN_LINES = ("csv", "jsonl")  # those of them whose first lines can be read alone
 
 
 Part = dict[str, list[Found]]  # files by the name of their adapter
@@ -342,10 +346,12 @@ def _read_each(
     assert adapter.read is not None
     for file in files:
         try:
-            runs = [
-                on_own_step(run, mapped_step(mapping))
-                for run in adapter.read(file.path, file.source, mapping)
-            ]
+            runs = _of_data(adapter, file, mapping)
+            if not runs:
+                runs = [
+                    on_own_step(run, mapped_step(mapping))
+                    for run in adapter.read(file.path, file.source, mapping)
+                ]
         except Exception as caught:
             if isinstance(caught, UnreachableError) and not file.walked:
                 raise
@@ -354,11 +360,29 @@ def _read_each(
             yield PurePath(file.source), file.source, runs
 
 
+def _of_data(adapter: Adapter, file: Found, mapping: Mapping) -> list[Run]:
+    """Of a large file in a folder whose first lines tell of no training, what these say: it need
+    not be read whole to be passed over."""
+    large = file.walked and file.path.stat().st_size > _LARGE
+    if adapter.read is None or not large or adapter.name not in _IN_LINES:
+        return []
+    with tempfile.TemporaryDirectory(prefix="scalefit-") as folder:
+        head = read_head(file.path, file.source)
+        copy = Path(folder, uncompressed(file.path).name)
+        copy.write_bytes(head[: head.rfind(b"\n") + 1])
+        try:
+            runs = list(adapter.read(copy, file.source, mapping))
+        except InputError:
+            return []
+    names = {*mapping.columns, *mapping.columns.values(), mapping.id}
+    return [] if any(tells_of_training(run, names) for run in runs) else runs
+
+
 def _read_together(
     adapter: Adapter, files: list[Found], mapping: Mapping, lost: list[Note]
 ) -> list[Held]:
-    """The runs of files that are read at once. Where another's adapter fails on them, its parts are
-    read one by one, and those that it fails on are left out."""
+    """The runs of files that are read at once. Where that fails, their parts are read one by one,
+    and those that it fails on are left out."""
     assert adapter.read_together is not None
     together: dict[str, list[Run]] = {}
     notes = []
@@ -370,8 +394,7 @@ def _read_together(
                 run = on_own_step(item, mapped_step(mapping))
                 together.setdefault(run.source, []).append(run)
     except Exception as caught:
-        if is_own(adapter) or isinstance(caught, UnreachableError):
-            raise
+        failure(adapter, files[0].source, caught)  # raises what is a fault of our own
         parts = _told_apart(adapter, files)
         if len(parts) > 1:
             return [h for part in parts for h in _read_together(adapter, part, mapping, lost)]

@@ -11,7 +11,7 @@ def test_damaged_files_are_read_or_refused_and_keep_no_other_run_out() -> None:
     assert findings == []
     assert sum(outcomes.values()) == 60
     assert set(outcomes) <= {"read", "refused", "left out"}
-    assert min(outcomes["read"], outcomes["refused"]) > 20  # both ways out are taken
+    assert min(outcomes["read"], outcomes["refused"]) > 15  # both ways out are taken
     assert slowest < fuzz_sources.SECONDS
     assert peak < 1024
     how, _, content = fuzz_sources.case(499, 0)

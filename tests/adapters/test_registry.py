@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from scaling_cli.adapters import jsonl
 from scaling_cli.adapters.base import Adapter, Request, Service, Unchanged
 from scaling_cli.adapters.files import Found
 from scaling_cli.adapters.reading import read_sources, stream
@@ -138,6 +141,43 @@ def test_a_file_that_may_not_be_read_is_unreachable(tmp_path: Path) -> None:
     (tmp_path / "a.csv").chmod(0)
     with pytest.raises(Exception, match=r"a\.csv cannot be read: Permission denied"):
         read_sources([tmp_path / "a.csv"])
+
+
+def test_a_large_file_of_data_is_passed_over_by_its_first_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.csv").write_text(HISTORY)
+    rows = [json.dumps({"text": "lorem ipsum", "n": n}) for n in range(80_000)]
+    (tmp_path / "data.jsonl").write_text("\n".join(rows))
+    read: list[str] = []
+    whole = jsonl.read_bytes
+
+    def counting(path: Path, source: str) -> bytes:
+        data = whole(path, source)
+        read.append(f"{source}: {len(data) > 1 << 17}")
+        return data
+
+    monkeypatch.setattr(jsonl, "read_bytes", counting)
+    found = read_sources(tmp_path)
+    assert [run.run_id for run in found.runs] == ["a"]
+    assert [note.code for note in found.notes] == ["not_runs"]
+    assert not any(line.endswith("True") for line in read)
+    # What tells of training is read to its end, however late.
+    rows[0] = '{"step": 1, "loss": 3.0, "n": 0}'
+    (tmp_path / "data.jsonl").write_text("\n".join(rows))
+    read_sources(tmp_path)
+    assert any(line.endswith("True") for line in read)
+
+
+def test_a_packed_file_that_is_cut_off_keeps_no_other_out(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(HISTORY)
+    record = b"\x18" + bytes(7) + bytes(4) + bytes(24) + bytes(4)
+    packed = gzip.compress(record * 4000 + os.urandom(1 << 17))
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "events.out.tfevents.1.host.gz").write_bytes(packed[:-9000])
+    found = read_sources(tmp_path)
+    assert [run.run_id for run in found.runs] == ["a"]
 
 
 def _of_third(path: Path, source: str, mapping: Mapping) -> Iterator[Run]:
