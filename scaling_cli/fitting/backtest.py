@@ -32,6 +32,7 @@ DECISIVE = 2.0  # standard errors of the mean paired difference
 USELESS = 1.0  # an error of 100 % is as bad as any larger: one blown fold decides nothing by itself
 LEAST_PAIRS = 4  # held-out runs without which no difference is decisive
 NORMAL = (15.87, 84.13)  # percentiles one standard deviation about the mean; few resamples run away
+NEAR_DECADES = 0.35  # about a distance at which an error is looked for
 RESAMPLES = 200  # a fold: enough for its coverage
 
 
@@ -93,6 +94,34 @@ class Comparison(Shown):
     failed: tuple[FailedFit, ...]
     notes: tuple[Note, ...]
 
+    def missed(self, decades: float) -> tuple[float, int] | None:
+        """The best law's mean error on held-out runs about so many decades of the cut column above
+        what it was fitted to, and their number; None where fewer than LEAST_HELD lie there."""
+        found: list[float] = []
+        for fold, errors in zip(self.folds, self.ranking[0].errors, strict=True):
+            beyond = fold.held.numbers(self.by) / np.nanmax(fold.training.numbers(self.by))
+            if len(beyond) == len(errors):
+                with np.errstate(all="ignore"):
+                    near = np.abs(np.log10(beyond) - decades) <= NEAR_DECADES
+                found += errors[near].tolist()
+        return (float(np.mean(found)), len(found)) if len(found) >= LEAST_HELD else None
+
+    @property
+    def sentence(self) -> str:
+        """Which law to use, and what error to expect one and two decades out."""
+        if not self.ranking:
+            return "no law can be recommended"
+        best, *others = self.ranking
+        level = [score.law for score in others if not score.decided]
+        said = f"use {best.law}"
+        if level:
+            said += f", though {', '.join(level)} cannot be separated from it"
+        for decades, word in ((1.0, "one decade"), (2.0, "two decades")):
+            seen = self.missed(decades)
+            error = f"{100 * seen[0]:.2g} % ({seen[1]} held-out runs)" if seen else "nothing known"
+            said += f"; {word} out expect an error of {error}" if seen else f"; {word} out {error}"
+        return said
+
     def rows(self) -> list[dict[str, Any]]:
         """The laws with their held-out errors, best first."""
         names = ("law", "holdout_mape", "bias", "coverage", "folds", "n_parameters")
@@ -109,6 +138,7 @@ class Comparison(Shown):
             ],
             "ranking": [score.to_json() for score in self.ranking],
             "best": self.ranking[0].law if self.ranking else None,
+            "sentence": self.sentence,
             "failed": [{"law": item.name, "message": item.message} for item in self.failed],
             "warnings": [note.to_json() for note in self.notes],
         }

@@ -155,7 +155,9 @@ def comparison_table(compared: Comparison) -> Listing:
     ]
     lines += [f"{item.name} is not ranked: {item.message}" for item in compared.failed]
     headers = ("law", "free", "error", "bias", "covered", "by fold", "behind best", "")  # fmt: skip
-    title = f"Which law predicts larger runs best: {group_name(compared.group)}"
+    title = (
+        f"Which law predicts larger runs best, {group_name(compared.group)}: {compared.sentence}"
+    )
     return Listing(title, headers, rows, lines=(*lines, *compared.notes))
 
 

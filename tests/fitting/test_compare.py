@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from scaling_cli.api import compare as compare_laws
 from scaling_cli.cli import app
 
 Scalefit = Callable[..., Result]
@@ -183,3 +184,25 @@ def test_laws_of_another_column_and_target_are_compared_without_a_cut(
 
 def test_help_has_an_example(scalefit: Scalefit) -> None:
     assert "Example: scalefit compare" in scalefit("compare", "--help").stdout
+
+
+def test_the_sentence_says_what_was_missed_a_decade_out_and_no_more() -> None:
+    random = np.random.default_rng(0)
+    compute = np.repeat(np.geomspace(1e18, 1e20, 7), 4)
+    params = np.sqrt(compute / 6 / random.uniform(5, 100, 28))
+    tokens = compute / 6 / params
+    loss = 1.8 + 480 / params**0.35 + 2000 / tokens**0.37
+    runs = {"params": params, "tokens": tokens, "loss": loss, "flops": compute}
+    (compared,) = compare_laws(["chinchilla", "kaplan_n"], runs)
+    assert compared.sentence.startswith(f"use {compared.ranking[0].law}")
+    one = compared.missed(1.0)
+    assert one is not None
+    errors = [
+        error
+        for fold, missed in zip(compared.folds, compared.ranking[0].errors, strict=True)
+        for flops, error in zip(fold.held.columns["flops"], missed, strict=True)
+        if abs(np.log10(flops / fold.training.columns["flops"].max()) - 1) <= 0.35
+    ]
+    assert one == (pytest.approx(np.mean(errors)), len(errors))
+    assert compared.missed(2.0) is None
+    assert "two decades out nothing known" in compared.sentence
