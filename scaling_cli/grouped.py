@@ -17,6 +17,7 @@ from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.procedures import Procedure
 from scaling_cli.fitting.result import FailedFit, Fit
 from scaling_cli.fitting.scoring import score_holdout
+from scaling_cli.fitting.selection import selected
 from scaling_cli.notes import Note
 from scaling_cli.table import Table
 from scaling_cli.workers import Mapper, mapper
@@ -91,6 +92,16 @@ def parts(fitted: Table, unseen: Table | None, by: Sequence[str]) -> Parts:
         if _key(group) not in known
     ]
     return Parts(groups, {_key(group): rows for group, rows in held})
+
+
+def selected_parts(parts: Parts, select: str, target: str) -> Parts:
+    """The runs of each group that `select` names. Those held out are scored by the same, but where
+    it makes rows of its own."""
+    groups = [(group, selected(rows, select, target)) for group, rows in parts.groups]
+    if select.startswith("smooth"):
+        return parts._replace(groups=groups)
+    unseen = {key: selected(rows, select, target) for key, rows in parts.unseen.items()}
+    return parts._replace(groups=groups, unseen=unseen)
 
 
 def fit_parts(

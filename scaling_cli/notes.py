@@ -688,6 +688,18 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "Add a fourth size to some budgets.",
         ),
         _info(
+            "selected",
+            "Of the runs of a sweep, those that were asked for were fitted: the frontier, or the"
+            " best of each cell.",
+            "Nothing. What was chosen by its loss is lower than another such run would be.",
+        ),
+        _info(
+            "smoothed",
+            "Each row of the fit is the lowest point of a parabola through the runs of one size and"
+            " amount of data.",
+            "Nothing.",
+        ),
+        _info(
             "optima",
             "The optimal size found at each budget, or the best setting of each sweep.",
             "Nothing.",

@@ -127,6 +127,7 @@ class Project:
         name: str | None = None,
         command: str | None = None,
         once: bool = False,
+        select: str | None = None,
     ) -> list[Fit | FailedFit]:
         """Fit each law, or the procedure `auto`, to each group of runs; a failed one says why.
 
@@ -134,7 +135,8 @@ class Project:
         from then on. `command` is what was typed, to be kept with them.
         A run that has not ended enters at its predicted end, or is left out where none can be
         predicted; with `finals` "last" its last point counts as if it had. With `once` a
-        run that two loggers wrote counts once.
+        run that two loggers wrote counts once. Of the runs of a sweep those are fitted that
+        `select` names: see `scaling_cli.fitting.selection.selected`.
         The groups are spread over `workers` processes; their number changes no digit.
         Raises the first group's FitError if nothing could be fitted.
         """
@@ -152,6 +154,14 @@ class Project:
             every: self._parts(by, where, holdout, every, finals, once, curves and not every)
             for every in dict.fromkeys(item.every_point for item in chosen)
         }
+        if select is not None:
+            from scaling_cli.fitting.selection import judged_by
+
+            target = judged_by(chosen[0].law, options)
+            by_points = {
+                every: grouped.selected_parts(parts, select, target)
+                for every, parts in by_points.items()
+            }
         results = grouped.fit_parts(chosen, by_points, options, workers)
         groups = {repr(group): rows for parts in by_points.values() for group, rows in parts.groups}
         keys = next(iter(groups.values())).by if by is None else by

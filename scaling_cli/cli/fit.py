@@ -135,6 +135,14 @@ def fit(
     output: Annotated[
         str | None, typer.Option("--output", "-o", help="Write the fits here.", metavar="FILE")
     ] = None,
+    select: Annotated[
+        str | None,
+        typer.Option(
+            "--select",
+            help="Of a sweep: frontier, best:KEY,... or smooth:SETTING,SETTING.",
+            metavar="WHICH",
+        ),
+    ] = None,
     once: OnceOption = False,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
@@ -194,6 +202,7 @@ def fit(
         workers=workers,
         finals=finals,
         once=once,
+        select=select,
         command=as_typed(),
     )
     fits = [item for item in results if not isinstance(item, FailedFit)]

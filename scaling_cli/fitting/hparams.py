@@ -82,6 +82,8 @@ def fit(
     """
     options = options or FitOptions()
     accepts.check("best", law.id, options)
+    if any(note.code == "smoothed" for note in observations.notes):
+        return engine.fit(law, observations, options, group)  # each row is an optimum already
     what = CALLED[law.target]
     rows, notes = _rows(law, observations)
     places = sweeps(rows, law.target)
@@ -126,18 +128,18 @@ def sweeps(rows: Table, target: str) -> list[Sweep]:
     params, tokens = rows.columns["params"], rows.columns["tokens"]
     other = rows.numbers(OTHER[target])
     found = []
-    for of_size in _clusters(params, np.arange(len(rows)), SAME_PLACE):
-        for place in _clusters(tokens, of_size, SAME_PLACE):
+    for of_size in clusters(params, np.arange(len(rows)), SAME_PLACE):
+        for place in clusters(tokens, of_size, SAME_PLACE):
             settings, lowest = [], []
-            for same in _clusters(rows.columns[target], place, SAME_SETTING):
-                settings.append(_middle(rows.columns[target][same]))
+            for same in clusters(rows.columns[target], place, SAME_SETTING):
+                settings.append(middle(rows.columns[target][same]))
                 loss, rest = rows.columns["loss"][same], other[same]
                 alike = [loss[rest == one] for one in np.unique(rest[np.isfinite(rest)])]
                 alike += [loss[~np.isfinite(rest)]] if not np.isfinite(rest).all() else []
                 lowest.append(min(float(np.median(values)) for values in alike))
             found.append(
                 Sweep(
-                    _middle(params[place]), _middle(tokens[place]), np.array(settings),
+                    middle(params[place]), middle(tokens[place]), np.array(settings),
                     np.array(lowest),
                 )
             )  # fmt: skip
@@ -161,7 +163,7 @@ def _rows(law: Law, observations: Table) -> tuple[Table, list[Note]]:
     return rows.with_columns(**{law.target: rows.numbers(column)}), notes
 
 
-def _clusters(values: Floats, rows: Rows, factor: float) -> list[Rows]:
+def clusters(values: Floats, rows: Rows, factor: float) -> list[Rows]:
     """The rows whose values lie within a factor of the first of theirs, in ascending order."""
     order = rows[np.argsort(values[rows], kind="stable")]
     found, first = [], 0
@@ -173,7 +175,8 @@ def _clusters(values: Floats, rows: Rows, factor: float) -> list[Rows]:
     return found
 
 
-def _middle(values: Floats) -> float:
+def middle(values: Floats) -> float:
+    """Geometric mean."""
     return float(np.exp(np.mean(np.log(values))))
 
 
@@ -203,7 +206,7 @@ def _open(item: Sweep, what: str) -> str:
 def _habit(rows: Table, places: Sequence[Sweep], target: str) -> FitError:
     what = CALLED[target]
     largest = max(places, key=lambda item: item.params * item.tokens)
-    around = _middle(largest.settings) * 2.0 ** np.arange(-2, 3)
+    around = middle(largest.settings) * 2.0 ** np.arange(-2, 3)
     values = ", ".join(number(float(value)) for value in around)
     most = max(len(item.settings) for item in places)
     return FitError(

@@ -24,6 +24,7 @@ from scaling_cli.spelling import spelled_like
 from scaling_cli.table import Table, duplicates, same_run_twice
 
 DEFAULT_RESAMPLES = 1000
+TOLD_BY_ROWS = ("ambiguous_name", "selected", "smoothed")  # notes of the rows that a fit keeps
 
 
 @dataclass(frozen=True)
@@ -374,7 +375,7 @@ def usable(
         mask &= np.isfinite(values)
         if name == "weights" or (name != "target" and is_positive(column)):
             mask &= values > 0
-    notes = [note for note in observations.notes if note.code == "ambiguous_name"]
+    notes = [note for note in observations.notes if note.code in TOLD_BY_ROWS]
     notes += observations.remarks(names.values())
     dropped = int(np.sum(~mask))
     wanted = ", ".join(dict.fromkeys(names.values()))
