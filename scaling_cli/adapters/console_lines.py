@@ -84,8 +84,15 @@ _HELD_OUT = re.compile(
     rb"(?![\w/.=-])(?!['\"]?\s*[:=]?\s*['\"]?[-+.\d]|\s*(?:loss|bpb|ppl|perplexity|acc|nll))"
 )
 _BELOW = re.compile(rb"\s{2,}([^\s=][^=\n]{0,120})=(" + NUMBER + rb")\s*")
+# Other steps than those of the training: `micro step 4, step 1`, `total steps: 2000`.
+_NO_COUNT = b"".join(
+    rb"(?<!%b[ _-])" % word
+    for word in b"total max remaining micro accumulation accum num warmup inner left best".split()
+)
 _COUNTER = (
-    rb"(?i)(?<![\w/.])(?:%b)s?['\"]?\s*[:=#]?\s*['\"]?\[?(\d{1,3}(?:,\d{3})+|\d{1,18})"
+    rb"(?i)(?<![\w/.])"
+    + _NO_COUNT
+    + rb"(?:%b)s?['\"]?\s*[:=#]?\s*['\"]?\[?(\d{1,3}(?:,\d{3})+|\d{1,18})"
     rb"(?:\s*(?:/|of)\s*(\d{1,3}(?:,\d{3})+|\d{1,18}))?(?![\w.])[\s,:;|\])(>'\"-]*(?:\([^)]{0,20}\))?"
 )
 _EVALUATION = (

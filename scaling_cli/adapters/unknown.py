@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ _KINDS: tuple[tuple[str, str], ...] = (
     (".pt .pth .bin .safetensors .ckpt .npy .npz .pkl .pickle .h5 .distcp .model .idx .tar .zip",
      "checkpoint or array"),
 )  # fmt: skip
+_NUMBERS = re.compile(rb"\d[^\n]*[^\d.][^\n]*\d\.\d")  # a count and a measure
 _BY_SUFFIX = {suffix: kind for suffixes, kind in _KINDS for suffix in suffixes.split()}
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")  # as PowerShell's > writes it
 _MAGIC = (
@@ -81,5 +83,12 @@ def hint(path: Path, head: bytes) -> str:
         return (
             f"Its lines are nearest to {near}. Say how they read in scalefit.toml:"
             ' [console] line = "step {step} loss {loss}".'
+        )
+    lines = [line for line in head.split(b"\n") if line.strip()][:-1]  # the last may be cut off
+    numbered = sum(_NUMBERS.search(line) is not None for line in lines)
+    if len(lines) > 2 and 2 * numbered > len(lines) and kind_of(path, head).endswith("text"):
+        return (
+            "If it is a log, say how its lines read in scalefit.toml:"
+            ' [console] line = "{step} ... {loss}".'
         )
     return ""

@@ -290,6 +290,13 @@ ANY: dict[str, tuple[Line, str]] = {
     "a percentage first": (
         lambda s: f"[{s / 20:5.1f}%] step {s:,}/2,000 - loss {loss(s):.4f} - 1.049B tokens", "loss"
     ),
+    "a global step behind that of the epoch": (
+        lambda s: f"Epoch {s // 500}, Step {s % 500}, Global Step {s}, Loss {loss(s):.4f}", "Loss"
+    ),
+    "micro steps and a total before": (
+        lambda s: f"micro step {4 * s} | total steps: 2000 | step: {s} | loss: {loss(s):.4f}",
+        "loss",
+    ),
     "counter last": (
         lambda s: f"step_time: 1.31s | aux loss: 0.01 | loss: {loss(s):.4f} | step: {s}", "loss"
     ),
@@ -337,7 +344,7 @@ def test_a_line_of_an_evaluation_is_not_the_trainings(line: str, tmp_path: Path)
         (lambda s: f"[logging.py:96:log_dist] [Rank 0] step={s}, lr=[0.0003]", "no loss"),
         (lambda s: f"Train Epoch: 0 [{256 * s}/512000 (5%)]\tLoss: {loss(s):.6f}", "too few steps"),
         (lambda s: f"Training: step {s}\n[{s}] train/loss = {loss(s):.4f}", "no loss beside"),
-        (lambda s: f"{s:5d}  512.10 ms run, {loss(s):5.2f} loss, 0.000300 LR", "There are"),
+        (lambda s: f"{s:5d}  512.10 ms run, {loss(s):5.2f} loss, 0.000300 LR", "If it is a log"),
         (lambda s: f'print(f"step {s} val_loss:{{val_loss:.5f}}")', "There are"),
     ],
 )  # fmt: skip
