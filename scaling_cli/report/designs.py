@@ -46,8 +46,9 @@ def design_tables(found: Designs) -> list[Listing]:
         for item in found.all
     )
     lines = (
-        f"Half of the {share(found.level)} interval, as expected from what is known now; refit when"
-        " the runs are done. If the law is wrong, no design makes it right.",
+        f"Half of the {share(found.level)} interval, as expected from what is known now. Tried on"
+        " simulated ladders, the interval after a refit was about twice as wide as expected, and no"
+        " narrower than after the usual designs; the forecast missed by a third less than theirs.",
     )
     beside = ("design", "runs", "largest run", "expected interval")
     return [
