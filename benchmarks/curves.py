@@ -1,4 +1,4 @@
-"""Training-curve laws: what they foresee of other schedules, how fast, and of runs still going."""
+"""Training-curve laws: what they predict of other schedules, how fast, and of runs still going."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from scaling_cli.training.fit import (
     solve_curves,
     surface_of,
 )
-from scaling_cli.training.forecast import foresee, learn, usable
+from scaling_cli.training.forecast import forecast, learn, usable
 from scaling_cli.training.history import DECAY
 from scaling_cli.training.schedule import Schedule, logged_schedule
 
@@ -132,7 +132,7 @@ def holds() -> str:
             "The width of the prior of `mpl` (`shape` and `trust` of"
             " `scaling_cli.training.fit.Hold`), and the error on the six other schedules at each"
             " size; the last column is that of the nine `schedule` sample runs, each of three"
-            " schedules foreseen from the other two. Chosen by the other two sizes alone: "
+            " schedules predicted from the other two. Chosen by the other two sizes alone: "
             + "; ".join(cells)
             + ".",
             "",
@@ -341,7 +341,7 @@ def forecasts() -> str:
                 ladder = learn(others) if mode == "siblings" else None
                 for share in SHARES:
                     upto, final = int(share * curve.total), float(curve.loss[-1])
-                    found = foresee(
+                    found = forecast(
                         curve, (), upto=upto, level=BAND, ladder=ladder, steps=[curve.total]
                     ).final
                     part = curve.until(upto)
@@ -362,12 +362,12 @@ def forecasts() -> str:
             )
     return "\n".join(
         [
-            "The last logged loss, foreseen from the first 30, 50 and 70 % of each run, its"
+            "The last logged loss, predicted from the first 30, 50 and 70 % of each run, its"
             " schedule known: with the other runs of its recipe or size as finished siblings, and"
             " alone. Mean relative error, bias, share inside the 90 % band and its width; beside"
             " two baselines, the last value and a power law through what is known. In sample: the"
             " structure of the method was chosen on these same runs, so that new runs may be"
-            " foreseen worse.",
+            " predicted worse.",
             "",
             "| runs | from | known | n | error | bias | covered | width | last value | power law |",
             "|---|---|---|---|---|---|---|---|---|---|",

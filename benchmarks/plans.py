@@ -1,4 +1,4 @@
-"""What rests on foreseen training curves: schedules, intervals, fits to unfinished runs."""
+"""What rests on predicted training curves: schedules, intervals, fits to unfinished runs."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def gains() -> str:
     return "\n".join(
         [
             "The schedule that `mpl`, fitted on cosine_24000, constant_24000 and wsdcon_9, chooses;"
-            " how far cosine to a tenth of the peak is foreseen behind it; and how far runs with a"
+            " how far cosine to a tenth of the peak is predicted behind it; and how far runs with a"
             " decay over the last sixth (exponential, linear), which were not fitted, ended below"
             " cosine. At last the correlation of the residuals of neighbouring rows.",
             "",
@@ -194,10 +194,10 @@ def apart(one: Fit, other: Fit, columns: Mapping[str, Floats]) -> float:
     return float(np.sqrt(np.mean(np.log(one.curve(columns) / other.curve(columns)) ** 2)))
 
 
-def missed(foreseen: Table, ends: Mapping[str, float]) -> Floats:
-    """By how many of their standard deviations the foreseen ends missed [ends]."""
-    losses, spreads = foreseen.columns["loss"], foreseen.columns[SPREAD]
-    real = np.array([ends[run_id] for run_id in foreseen.run_ids])
+def missed(predicted: Table, ends: Mapping[str, float]) -> Floats:
+    """By how many of their standard deviations the predicted ends missed [ends]."""
+    losses, spreads = predicted.columns["loss"], predicted.columns[SPREAD]
+    real = np.array([ends[run_id] for run_id in predicted.run_ids])
     return np.log(losses / real)[spreads > 0] / spreads[spreads > 0]
 
 
@@ -214,8 +214,8 @@ def predicted() -> str:
             chosen = rows.select(np.isin(rows.numbers("budget_flops"), budgets)).run_ids
             going = stopped(whole, f"{folder}/{i}", share, chosen)
             left = going.observations(LADDER)
-            foreseen = predicted_ends(going.store, left, going.mapping).of(left)
-            deviations = missed(foreseen, ends)
+            predicted = predicted_ends(going.store, left, going.mapping).of(left)
+            deviations = missed(predicted, ends)
             cells = [", ".join(f"{budget:.1e}" for budget in budgets), f"{share:.0%}"]
             cells.append(f"{np.sqrt(np.mean(deviations**2)):.1f}")
             for law in LAWS:
@@ -233,7 +233,7 @@ def predicted() -> str:
     return "\n".join(
         [
             "The `baseline` ladder of the sample runs with the runs of some budgets cut short: by"
-            " how many of their standard deviations the foreseen ends missed (root mean square);"
+            " how many of their standard deviations the predicted ends missed (root mean square);"
             " and how far a fit lies from that of the whole runs, over the ladder and at the two"
             " larger targets (root mean square), with the last points and with `--finals"
             f" predicted`. That is as near or nearer over the ladder {told[0]}; at the targets"

@@ -7,7 +7,6 @@ import contextlib
 import json
 import math
 import os
-import secrets
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -235,7 +234,7 @@ def write_whole(path: str | Path, content: bytes) -> None:
         with target.open("wb") as stream:
             stream.write(content)
         return
-    partial = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.partial")
+    partial = target.with_name(f".{target.name[:100]}.{os.urandom(4).hex()}.partial")
     try:
         with partial.open("xb") as file:
             file.write(content)

@@ -297,7 +297,7 @@ class Project:
         level: float = 0.90,
         seed: int = 0,
     ) -> SchedulePlan:
-        """The schedule of the lowest final loss, foreseen from the finished runs of one size: those
+        """The schedule of the lowest final loss, as the finished runs of one size predict it: those
         like `run`, or all that match; see `scaling_cli.training.plan.plan_schedule`."""
         from scaling_cli.training.ask import alike
         from scaling_cli.training.plan import plan_schedule

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-from html import escape
 from unicodedata import category
 
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -65,12 +64,16 @@ def listening() -> bool:
 
 def html(text: str) -> str:
     """Text or an attribute of a page, or of XML."""
+    from html import escape
+
     return escape(visible(text))
 
 
 def markdown(text: str) -> str:
     """Text of a cell, a heading or an item of a list: no link, image, mention, reference, heading,
     formula or markup of its own."""
+    from html import escape
+
     text = escape(visible(text), quote=False)
     text = re.sub(r"[\\`*_\[\]|~$]|^[-+=#]", r"\\\g<0>", text)
     text = re.sub(r"^(\d+)([.)])", r"\1\\\2", text)  # no item of a list

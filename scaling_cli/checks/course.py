@@ -1,4 +1,4 @@
-"""The loss on the course that the run's own beginning and its finished siblings foresee."""
+"""The loss on the course that the run's own beginning and its finished siblings predict."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def judge(run: Subject, settings: Settings) -> Finding:
     known = bench.curve_fit(settings["fit"]) if settings["fit"] else None
     upto = int(settings["share"] * run.step)
     try:
-        curve, foreseen = ask(
+        curve, predicted = ask(
             bench.store,
             bench.runs,
             run.record.run_key,
@@ -34,8 +34,8 @@ def judge(run: Subject, settings: Settings) -> Finding:
     if since < POINTS:
         raise Undecided(f"not enough points: {since} since step {upto}, {POINTS} are needed")
     steps, loss = curve.steps[-POINTS:], curve.loss[-POINTS:]
-    at = np.searchsorted(foreseen.steps, steps)
-    low, high = foreseen.low[at], foreseen.high[at]
+    at = np.searchsorted(predicted.steps, steps)
+    low, high = predicted.low[at], predicted.high[at]
     if not (np.isfinite(low).all() and np.isfinite(high).all() and np.isfinite(loss).all()):
         raise Unjudged("the last points or their band hold what is no finite number")
     above, below = float(np.mean(loss > high)), float(np.mean(loss < low))
@@ -46,9 +46,9 @@ def judge(run: Subject, settings: Settings) -> Finding:
     text = (
         f"loss {number(last)} at step {int(steps[-1])}: most of the last {POINTS} points are {side}"
         f" the {percent(settings['level'], 0)} band ({expected} there), predicted from"
-        f" {counted(len(foreseen.siblings), 'finished run')}{told}."
+        f" {counted(len(predicted.siblings), 'finished run')}{told}."
     )
-    details = {"low": float(low[-1]), "high": float(high[-1]), "final": foreseen.final}
+    details = {"low": float(low[-1]), "high": float(high[-1]), "final": predicted.final}
     return Finding("fail" if left else "pass", text, last, expected, int(steps[-1]), details)
 
 

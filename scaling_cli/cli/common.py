@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 import typer
 
 from scaling_cli.cli.flags import as_flags, document_as_flags, flag, listing_as_flags
-from scaling_cli.documents import finite
 from scaling_cli.errors import InputError, ScalefitError
 from scaling_cli.text import visible
 
@@ -258,6 +257,8 @@ def json_text(document: dict[str, Any], indent: int) -> str:
     """A document as JSON of plain ASCII, in which no character is hidden and no CI runner finds a
     command."""
     import json
+
+    from scaling_cli.documents import finite
 
     said = document_as_flags(finite(document))
     text = json.dumps(said, allow_nan=False, indent=indent)

@@ -6,73 +6,23 @@ import gc
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from io import TextIOWrapper
-from types import ModuleType
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from scaling_cli.cli import (
-    check,
-    compare,
-    crossing,
-    curve,
-    demo,
-    design,
-    equivalent,
-    explain,
-    fit,
-    fits,
-    hparams,
-    ingest,
-    init,
-    laws,
-    optimal,
-    plan,
-    predict,
-    recipes,
-    report,
-    runs,
-    schedule,
-    show,
-    simulate,
-    slope,
-    store,
-    watch,
-)
 from scaling_cli.cli.common import FORMATS, INTERRUPTED, read_manner, refused
 from scaling_cli.text import visible
 from scaling_cli.version import VERSION
 
 COMMANDS = (
-    init,
-    ingest,
-    runs,
-    show,
-    laws,
-    fit,
-    fits,
-    compare,
-    predict,
-    optimal,
-    plan,
-    design,
-    simulate,
-    recipes,
-    crossing,
-    equivalent,
-    slope,
-    hparams,
-    curve,
-    schedule,
-    check,
-    watch,
-    report,
-    explain,
-    demo,
-    store,
-)
+    "init", "ingest", "runs", "show", "laws", "fit", "fits", "compare", "predict", "optimal",
+    "plan", "design", "simulate", "recipes", "crossing", "equivalent", "slope", "hparams",
+    "curve", "schedule", "check", "watch", "report", "explain", "demo", "store",
+)  # fmt: skip
+GROUPS = {"fits", "runs", "store"}  # with commands of their own
 # Of the click that this typer brings, be it its own or the package.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 COLLECT_EVERY = 100_000  # new objects, 700 by default
@@ -129,8 +79,8 @@ def _misread(error: Any) -> int:
     return refused("usage", error.format_message(), f"`{path} --help` shows all.").exit_code
 
 
-def _app(modules: Iterable[ModuleType]) -> typer.Typer:
-    """The commands of these modules."""
+def app_of(names: Iterable[str]) -> typer.Typer:
+    """The commands of these names."""
     made = typer.Typer(
         name="scalefit",
         help="Neural scaling laws from your own training runs: ingest logs, fit laws,"
@@ -142,20 +92,13 @@ def _app(modules: Iterable[ModuleType]) -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     made.callback()(_options)
-    for module in modules:
-        name = _name(module)
-        if module in (fits, runs, store):
-            made.add_typer(getattr(module, name), name=name)
+    for name in names:
+        declared = getattr(import_module(f"scaling_cli.cli.{name}"), name)
+        if name in GROUPS:
+            made.add_typer(declared, name=name)
         else:
-            made.command(name)(getattr(module, name))
+            made.command(name)(declared)
     return made
-
-
-def _name(module: ModuleType) -> str:
-    return module.__name__.rpartition(".")[2]
-
-
-app = _app(COMMANDS)
 
 
 def main() -> None:
@@ -167,9 +110,9 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     # Only the one that is asked for: reading the options of all takes as long as `--version`.
     first = next((text for text in read_manner(sys.argv[1:]) if not text.startswith("-")), "")
-    asked = [module for module in COMMANDS if _name(module) == first]
+    asked = [name for name in COMMANDS if name == first]
     try:
-        _app(asked or COMMANDS)(args=sys.argv[1:], prog_name="scalefit")
+        app_of(asked or COMMANDS)(args=sys.argv[1:], prog_name="scalefit")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:  # under --debug

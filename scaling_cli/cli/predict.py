@@ -78,7 +78,6 @@ def predict(
     """
     from scaling_cli.fitting.result import Fit
     from scaling_cli.laws import get_published
-    from scaling_cli.planning.memo import scaled
     from scaling_cli.planning.points import Grid
     from scaling_cli.quantities import parse_multiple
     from scaling_cli.report.fits import predictions_table
@@ -104,6 +103,7 @@ def predict(
     if published:
         found = grid.of_published(*get_published(published))
     else:
+        from scaling_cli.planning.memo import scaled
         from scaling_cli.project import open_project
 
         saved = open_project(store, config).saved.answering(fit, law, y)

@@ -154,7 +154,7 @@ class Fit(Shown):
     has untied. `domain` holds the smallest and largest value of each column among the fitted runs,
     `flops` and `tokens_per_param` included. `then` is a link from what the law predicts to a score:
     `curve` and `band` are the score's. `predicted_finals` names the runs that had not ended, with
-    the foreseen `loss` that each entered by and its relative `spread`. `rests_on` says which runs
+    the predicted `loss` that each entered by and its relative `spread`. `rests_on` says which runs
     of a store it was made of, None where there was no store. Of the
     parameters in `unknown` the runs say nothing; `explored` is set where they leave a direction
     open to ask in.

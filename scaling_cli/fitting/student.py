@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from statistics import NormalDist
 
 import numpy as np
 
@@ -35,6 +34,8 @@ def quantile(share: float, freedom: float) -> float:
 
 def over_normal(level: float, freedom: float) -> float:
     """How many times as far as a normal's the ends of a central `level` lie."""
+    from statistics import NormalDist  # it brings decimal, which no prediction by a paper needs
+
     if not np.isfinite(freedom):
         return 1.0
     share = (1 + level) / 2

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 
@@ -100,6 +99,8 @@ class Belief:
     def half_width(self, variance: float, more: int = 0) -> float:
         """Of the interval of one new run, relative, for the variance of its ln loss, after `more`
         runs."""
+        from statistics import NormalDist
+
         points = NormalDist().inv_cdf(0.5 + 0.5 * self.level)
         few = over_normal(self.level, self.freedom + more)
         return float(np.expm1(self.stretch * few * points * np.sqrt(variance)))

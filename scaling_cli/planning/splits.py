@@ -33,7 +33,7 @@ EDGE_SHARE = 0.05  # resamples without an optimum that make the interval doubtfu
 DESIGN_CODES = {"collinear_design", "single_budget_design", "units_doubtful", "flops_unclear"}
 # Per unit of a fit's drift, what the log of its best params gains with the distance: 0.1 by `auto`.
 # On public ladders cut 0.5 to 2 decades below their top, the lowest points of the isoFLOP curves
-# above lay .11, .16, .29 and .43 in ln params from the split foreseen (benchmarks/splits.py).
+# above lay .11, .16, .29 and .43 in ln params from the split predicted (benchmarks/splits.py).
 PARAMS_DRIFT = 12.5
 VALLEY = 0.01  # of the loss: splits that cost less than this are as good as the best
 REPEATED = "unique_tokens"  # the column of a corpus that a law of repeats reads

@@ -17,11 +17,11 @@ from scaling_cli.records import Steps
 from scaling_cli.store import RunRecord, Store
 from scaling_cli.training.assessed import SAME_SIZE, Assessed, assess
 from scaling_cli.training.curve import Curve, curve_of
-from scaling_cli.training.forecast import FEW_RUNS, LEAST_ROWS, Forecast, foresee, usable
+from scaling_cli.training.forecast import FEW_RUNS, LEAST_ROWS, Forecast, forecast, usable
 from scaling_cli.training.schedule import SAME_RATE, Schedule, parse_schedule
 
 LAW_ALONE = "mpl"  # on the public curves its error on other schedules is the least
-SHOWN = 100  # steps at which what has not been logged yet is foreseen
+SHOWN = 100  # steps at which what has not been logged yet is predicted
 
 
 def siblings_of(store: Store, rows: Runs, run: RunRecord, mapping: Mapping | None) -> list[Curve]:
@@ -180,7 +180,7 @@ def predict_rest(
     logged counts as far as the learning rates agree, and not at all for another size.
     """
     if schedule is None and steps is None and params is None:
-        return own, _foresee(own, others, upto, level, known)
+        return own, _forecast(own, others, upto, level, known)
     if schedule is not None:
         planned = parse_schedule(schedule, steps)
     elif steps is not None:
@@ -210,7 +210,7 @@ def predict_rest(
     if known is None and params is None:
         known, said = _by_law_alone(asked_for, [*others, own])
         asked_for = replace(asked_for, notes=(*asked_for.notes, *said))
-    return asked_for, _foresee(asked_for, [*others, own], upto, level, known)
+    return asked_for, _forecast(asked_for, [*others, own], upto, level, known)
 
 
 def _by_law_alone(asked_for: Curve, runs: list[Curve]) -> tuple[Assessed | None, list[Note]]:
@@ -241,7 +241,7 @@ def _of_length(curve: Curve, steps: int) -> Schedule:
     return Schedule(made, warmup, f"{curve.schedule.name} in {steps} steps")
 
 
-def _foresee(
+def _forecast(
     curve: Curve, others: list[Curve], upto: int | None, level: float, law: Assessed | None
 ) -> Forecast:
     known = curve if upto is None else curve.until(upto)
@@ -249,5 +249,5 @@ def _foresee(
     ahead = np.linspace(last, curve.total, SHOWN + 1).astype(np.int64)[1:]
     at: Steps = np.union1d(curve.steps, ahead) if last < curve.total else curve.steps
     if law is not None:
-        return law.foresee(curve, at, level)
-    return foresee(curve, others, upto=upto, level=level, steps=at)
+        return law.forecast(curve, at, level)
+    return forecast(curve, others, upto=upto, level=level, steps=at)

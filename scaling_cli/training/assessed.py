@@ -118,7 +118,7 @@ class Assessed:
     params: float
     within: Range
 
-    def foresee(self, run: Curve, steps: Steps, level: float = 0.90) -> Forecast:
+    def forecast(self, run: Curve, steps: Steps, level: float = 0.90) -> Forecast:
         """What `run` logs at `steps` by the law alone: its own losses do not count.
 
         The band holds the draws of the parameters and the law's error. InputError where the run is

@@ -18,7 +18,7 @@ from scaling_cli.quantities import counted
 from scaling_cli.store import RunRecord, Store
 from scaling_cli.table import Table
 from scaling_cli.training.curve import Curve, curve_of
-from scaling_cli.training.forecast import Ladder, foresee, learn
+from scaling_cli.training.forecast import Ladder, forecast, learn
 
 GROWING = ("tokens", "flops", "flops_exact")  # columns that are in proportion to the steps done
 WIDEST = 0.05  # relative standard deviation of a predicted final loss from which on it says nothing
@@ -174,7 +174,7 @@ def _end_of(own: Curve, ended: Sequence[Curve], ladder: Ladder | None) -> End | 
     if len(thin) and thin[-1] > (1 + DIVERGED) * np.min(thin):
         return "its loss has risen again"
     try:
-        found = foresee(own, ended, steps=[own.total], level=LEVEL, ladder=ladder)
+        found = forecast(own, ended, steps=[own.total], level=LEVEL, ladder=ladder)
     except FitError as error:
         return error.what.removeprefix(f"run {own.run_id} has ")
     wide = 2 * NormalDist().inv_cdf(0.5 + LEVEL / 2)

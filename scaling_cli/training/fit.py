@@ -42,7 +42,7 @@ class Hold:
 
     `shape`: of beta and gamma, and twice that of C. `trust`: of floor and gain, over the mean
     absolute log residual of `lr_anneal` on the same rows. The narrowest, in factors of two, within
-    1 % of the least error on the nine `schedule` sample runs, each of three schedules foreseen
+    1 % of the least error on the nine `schedule` sample runs, each of three schedules predicted
     from the other two: 0.0143; half of `trust` costs 80 % more, twice is no better.
     """
 

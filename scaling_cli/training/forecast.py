@@ -132,7 +132,7 @@ class Ladder:
 
     @cached_property
     def without(self) -> list[Ladder]:
-        """The ladder without each of its runs, which says how well it foresees one."""
+        """The ladder without each of its runs, which says how well it predicts one."""
         return left_out(self)
 
     def expected(self, curve: Curve) -> tuple[Floats, Floats]:
@@ -319,7 +319,7 @@ def conditional(
 
 @dataclass(frozen=True)
 class Forecast(Shown):
-    """The loss that a run is foreseen to log at `steps` [n], with the central `level` of it.
+    """The loss that a run is predicted to log at `steps` [n], with the central `level` of it.
 
     Where `steps` are ones that the run has logged and that the forecast was given, the band is that
     of a repeat of the row. `seen` is the last step that it was given (0: none), `siblings` the
@@ -364,7 +364,7 @@ class Forecast(Shown):
         }
 
 
-def foresee(
+def forecast(
     run: Curve,
     siblings: Sequence[Curve] = (),
     *,
@@ -438,7 +438,7 @@ def foresee(
 def calibration(ladder: Ladder, share: float, free: bool, level: float) -> tuple[float, float]:
     """Mean error in deviations, and by how much the band of the final loss is to be wider.
 
-    From each sibling's final loss, foreseen from `share` of its rate sum by the other siblings.
+    From each sibling's final loss, predicted from `share` of its rate sum by the other siblings.
     With siblings enough for the level that is the conformal rank of their errors and may narrow
     the band: early in a run the deviations are too large, and 99 % of the 90 % bands from 30 % of
     the sample runs held when they could not. With fewer it only widens.

@@ -1,4 +1,4 @@
-"""Among learning-rate schedules, the one with the lowest final loss that a curve law foresees."""
+"""Among learning-rate schedules, the one with the lowest final loss that a curve law predicts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ FINEST = 0.01  # step of a number's log at which the search ends: the loss is fl
 
 @dataclass(frozen=True)
 class Candidate:
-    """A schedule and its foreseen final `loss`, with `low` and `high` of its central band.
+    """A schedule and its predicted final `loss`, with `low` and `high` of its central band.
 
     `behind` is its relative loss over the best's, `decided` whether that is more than its
     uncertainty. `beyond` says where the law has seen nothing like it.
@@ -67,7 +67,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class SchedulePlan(Shown):
-    """The candidates by the final loss that the `known` law foresees, lowest first; `best` is that
+    """The candidates by the final loss that the `known` law predicts, lowest first; `best` is that
     of the families."""
 
     known: Assessed
@@ -106,7 +106,7 @@ def plan_schedule(
     seed: int = 0,
 ) -> SchedulePlan:
     """The schedule of `families` whose final loss after `steps` is the lowest that `law`, fitted to
-    `curves`, foresees, beside the usual ones.
+    `curves`, predicts, beside the usual ones.
 
     Free numbers stay within what the fitted runs did: rates not below their lowest, the peak within
     theirs. A band holds the draws of the parameters and the error on a schedule that was not

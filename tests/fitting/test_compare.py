@@ -1,4 +1,4 @@
-"""`compare`: laws are ranked by what they foresee, and a tie is called one."""
+"""`compare`: laws are ranked by what they predict, and a tie is called one."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def answer(result: Result) -> Any:
     return json.loads(result.stdout)["groups"]
 
 
-def test_the_law_that_the_runs_follow_foresees_them_best(scalefit: Scalefit) -> None:
+def test_the_law_that_the_runs_follow_predicts_them_best(scalefit: Scalefit) -> None:
     asked = ["compare", "--laws", "chinchilla,skaling", "--by", "recipe", "--json"]
     bent, plain = answer(scalefit(*asked))
     assert [bent["group"], plain["group"]] == [{"recipe": "bent"}, {"recipe": "plain"}]
@@ -73,7 +73,7 @@ def test_the_law_that_the_runs_follow_foresees_them_best(scalefit: Scalefit) -> 
         assert {item["folds"] for item in group["ranking"]} == {len(group["folds"])}
 
 
-def test_laws_that_foresee_alike_are_not_told_apart(scalefit: Scalefit) -> None:
+def test_laws_that_predict_alike_are_not_told_apart(scalefit: Scalefit) -> None:
     """Skaling holds Chinchilla's law: on runs that follow it the two differ by noise alone."""
     asked = ["compare", "--laws", "chinchilla,skaling", "--where", "recipe == 'plain'"]
     (group,) = answer(scalefit(*asked, "--json"))

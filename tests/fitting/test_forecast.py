@@ -58,7 +58,7 @@ def codes(fitted: Fit) -> set[str]:
 QUICK = FitOptions(resamples=100)
 
 
-def test_a_language_model_ladder_is_foreseen() -> None:
+def test_a_language_model_ladder_is_predicted() -> None:
     training, ahead = ladder()
     fitted = score_holdout(auto.fit(training, QUICK), ahead)
     assert fitted.name == "auto"

@@ -52,7 +52,7 @@ def test_one_size_says_nothing_of_other_sizes(name: str, spread: float) -> None:
 
 
 @pytest.mark.parametrize("name", ["chinchilla", "auto"])
-def test_one_ratio_is_foreseen_along_its_own_line(name: str) -> None:
+def test_one_ratio_is_predicted_along_its_own_line(name: str) -> None:
     """The commonest ladder there is, asked at its own ratio, has an interval and no severe word."""
     params = np.geomspace(3e7, 2e9, 24)
     found = fitted(name, table(params, 20 * params, 0.002))

@@ -43,7 +43,7 @@ def farseer_grid(noise: float, scatter: float = 0.0) -> tuple[Table, np.ndarray]
 
 
 @pytest.mark.parametrize(("noise", "scatter"), [(0.0, 0.0), (5e-4, 0.0), (5e-4, 0.3)])
-def test_the_staged_procedure_of_farseer_foresees_larger_runs(noise: float, scatter: float) -> None:
+def test_the_staged_procedure_of_farseer_predicts_larger_runs(noise: float, scatter: float) -> None:
     rows, truth = farseer_grid(noise, scatter)
     fitted = engine.fit(FARSEER, rows, PAPER)
     assert fitted.procedure == "paper"

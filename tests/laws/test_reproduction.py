@@ -39,7 +39,7 @@ def test_the_published_numbers_come_back(
         assert found["beta, all 245 points"] == pytest.approx(0.4530, abs=1e-3)
 
 
-def test_a_curve_that_saturates_foresees_translation_better(public_data: Path) -> None:
+def test_a_curve_that_saturates_predicts_translation_better(public_data: Path) -> None:
     plain, saturating = reproduction.nmt(("power_offset", "m3"))
     hold(plain)
     assert saturating.ours < plain.ours / 2

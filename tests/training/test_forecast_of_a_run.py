@@ -13,7 +13,7 @@ from scaling_cli.errors import FitError, InputError
 from scaling_cli.project import Project
 from scaling_cli.records import Run, Series
 from scaling_cli.training.curve import Curve, curve_of
-from scaling_cli.training.forecast import calibration, conditional, foresee, learn
+from scaling_cli.training.forecast import calibration, conditional, forecast, learn
 from scaling_cli.training.history import annealing
 from scaling_cli.training.schedule import parse_schedule
 
@@ -46,7 +46,7 @@ def test_siblings_foretell_what_the_rate_has_yet_to_give() -> None:
     siblings = family()
     run = simulated("new", "cosine:peak=1e-3,warmup=100,total=4000,min=1e-4", 99, 2e8)
     truth, last = float(np.mean(run.loss[-3:])), float(run.loss[run.steps <= 2000][-1])
-    found = foresee(run, siblings, upto=2000)
+    found = forecast(run, siblings, upto=2000)
     assert found.seen == 2000
     assert found.final["low"] < truth < found.final["high"]
     assert abs(found.final["loss"] / truth - 1) < 0.01 < 0.03 < last / truth - 1
@@ -60,13 +60,13 @@ def test_band_narrows_as_the_run_goes_on_and_widens_with_the_level() -> None:
     widths = [
         np.log(found.final["high"] / found.final["low"])
         for found in (
-            foresee(run, siblings, upto=int(share * run.total), ladder=ladder)
+            forecast(run, siblings, upto=int(share * run.total), ladder=ladder)
             for share in (0.0, 0.3, 0.9)
         )
     ]
     assert widths[0] > widths[1] > widths[2]
     narrow, wide = (
-        foresee(run, siblings, upto=1500, ladder=ladder, level=level) for level in (0.5, 0.99)
+        forecast(run, siblings, upto=1500, ladder=ladder, level=level) for level in (0.5, 0.99)
     )
     assert wide.final["low"] < narrow.final["low"]
 
@@ -87,14 +87,14 @@ def test_nothing_of_the_future_is_used() -> None:
     siblings = family(6)
     run = simulated("new", "cosine:peak=1e-3,warmup=100,total=3000,min=1e-4", 7)
     spoilt = replace(run, loss=np.where(run.steps > 1500, 9.9, run.loss))
-    one, other = (foresee(item, siblings, upto=1500) for item in (run, spoilt))
+    one, other = (forecast(item, siblings, upto=1500) for item in (run, spoilt))
     assert np.array_equal(one.loss, other.loss)
     assert np.array_equal(one.high, other.high)
 
 
 def test_without_siblings_the_band_is_wider_and_said_to_rest_on_the_run() -> None:
     run = simulated("new", "cosine:peak=1e-3,warmup=100,total=3000,min=1e-4", 7)
-    alone, helped = foresee(run, upto=1500), foresee(run, family(6), upto=1500)
+    alone, helped = forecast(run, upto=1500), forecast(run, family(6), upto=1500)
     assert "no_siblings" in {note.code for note in alone.notes}
     assert alone.final["high"] / alone.final["low"] > helped.final["high"] / helped.final["low"]
     assert alone.final["low"] < run.loss[-1] < alone.final["high"]
@@ -103,8 +103,8 @@ def test_without_siblings_the_band_is_wider_and_said_to_rest_on_the_run() -> Non
 def test_too_little_is_refused_and_siblings_alone_are_marked() -> None:
     run = simulated("new", "cosine:peak=1e-3,warmup=100,total=3000,min=1e-4", 7)
     with pytest.raises(FitError, match="too few"):
-        foresee(run, upto=200)
-    found = foresee(run, family(), upto=200)
+        forecast(run, upto=200)
+    found = forecast(run, family(), upto=200)
     assert "few_points" in {note.code for note in found.notes}
     assert found.final["low"] < run.loss[-1] < found.final["high"]
 
@@ -113,7 +113,7 @@ def test_unfinished_siblings_teach_nothing() -> None:
     siblings = family(6)
     run = simulated("new", "cosine:peak=1e-3,warmup=100,total=3000,min=1e-4", 7)
     half = replace(siblings[0].until(1000), run_id="half")
-    assert half.run_id not in foresee(run, [*siblings, half], upto=1500).siblings
+    assert half.run_id not in forecast(run, [*siblings, half], upto=1500).siblings
 
 
 def test_thinning_does_not_move_the_curve() -> None:
@@ -163,12 +163,12 @@ def sample_curves(samples: Project) -> list[Curve]:
     return [curve_of(item.to_run(series[item.run_key]), item.mapping) for item in records]
 
 
-def test_shipped_targets_are_foreseen_from_a_half(sample_curves: list[Curve]) -> None:
+def test_shipped_targets_are_predicted_from_a_half(sample_curves: list[Curve]) -> None:
     targets = [item for item in sample_curves if "holdout" in item.run_id]
     ladder = learn([item for item in sample_curves if "holdout" not in item.run_id])
     assert len(targets) == 2
     for run in targets:
-        found = foresee(run, (), upto=run.total // 2, ladder=ladder)
+        found = forecast(run, (), upto=run.total // 2, ladder=ladder)
         final = float(run.loss[-1])
         baseline = float(run.until(run.total // 2).loss[-1]) / final - 1
         assert found.final["low"] < final < found.final["high"]

@@ -1,4 +1,4 @@
-"""Runs that have not ended enter a law at the end that is foreseen, with its uncertainty."""
+"""Runs that have not ended enter a law at the end that is predicted, with its uncertainty."""
 
 from __future__ import annotations
 

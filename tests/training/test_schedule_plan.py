@@ -1,4 +1,4 @@
-"""The schedule of the lowest foreseen loss, and how sure a fitted curve law is."""
+"""The schedule of the lowest predicted loss, and how sure a fitted curve law is."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_a_band_and_a_difference_hold_the_draws_and_the_error_of_the_law() -> No
 def test_a_schedule_has_the_same_band_alone_and_among_others(plan: SchedulePlan) -> None:
     for item in plan.candidates:
         run = replace(NOTHING, schedule=parse_schedule(item.schedule))
-        alone = plan.known.foresee(run, np.array([3000]), plan.level)
+        alone = plan.known.forecast(run, np.array([3000]), plan.level)
         found = (alone.loss[0], alone.low[0], alone.high[0])
         assert found == pytest.approx((item.loss, item.low, item.high), rel=1e-12)
 
