@@ -124,7 +124,10 @@ def measured(
     value: float | None, low: float | None, high: float | None, digits: int = 4
 ) -> tuple[str, str]:
     """A value and its interval, rounded to what the interval supports: two digits of the distance
-    to its nearer end. Without an interval `digits` of the value."""
+    to its nearer end. Without an interval `digits` of the value; an unknown end is open."""
+    if value is not None and (low is None) != (high is None):  # the other end lies anywhere
+        ends = ("open" if end is None else number(end, digits) for end in (low, high))
+        return number(value, digits), "..".join(ends)
     if value is None or low is None or high is None:
         return number(value, digits), "-"
     sides = [side for side in (value - low, high - value, high - low) if side > 0]

@@ -189,6 +189,7 @@ def _value_notes(
         {name: values[name] for name in options.bounds if name in held and name not in gone},
         options.bounds,
     )
+    notes += diagnostics.level_notes(problem.design.law, surface.free, surface.target, values)
     if options.fixed:
         pinned = ", ".join(f"{name} = {value:g}" for name, value in options.fixed.items())
         notes.append(Note.of("fixed", f"Not fitted: {pinned}."))

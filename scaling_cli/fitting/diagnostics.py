@@ -39,6 +39,9 @@ SEVERAL = 4.0  # standard deviations: the range of five seeds exceeds it once in
 SEEDS = 0.03  # relative spread of the loss at one place: ten seeds of one recipe stay within 2 %
 LEAST_GROUP = 3  # runs of a group whose residuals are compared with those of others
 BY_CHANCE = 3.09  # standard deviations of a normal that chance exceeds once in a thousand
+# Share of the way between two levels below which the upper one is not seen: to there a sigmoid is
+# no other than a power; and how many of the highest targets say how far runs have come.
+SEEN, SEEN_BY = 0.5, 3
 LEAST_SIDE = 4  # points on either side of a turn: a line through three leaves one residual
 # How many standard errors a slope of the given degrees of freedom is to differ from zero. Where its
 # side begins is chosen at the lowest or highest point: with Student's t that chance exceeds once in
@@ -322,6 +325,25 @@ def bound_notes(
             )
         )
     return notes
+
+
+def level_notes(
+    law: Law, free: Sequence[str], target: Floats, values: Mapping[str, float]
+) -> list[Note]:
+    """A curve between two levels of the target whose upper one lies beyond what the runs show."""
+    if len(law.levels) != 2 or law.levels[1] not in free:
+        return []
+    low, high = (values[name] for name in law.levels)
+    best = float(np.median(np.sort(target)[-SEEN_BY:]))
+    share = (best - low) / (high - low) if high > low else 1.0
+    if share >= SEEN:
+        return []
+    message = (
+        f"The best of the runs reach {best:.3g}, {share:.0%} of the way from {law.levels[0]} to"
+        f" {law.levels[1]}: where the curve levels off is not in them, and what lies beyond them"
+        " rests on its form."
+    )
+    return [Note.of("plateau_not_seen", message)]
 
 
 def explained_notes(

@@ -25,6 +25,7 @@ from scaling_cli.records import Floats
 from scaling_cli.shown import Shown
 
 AUTO = "auto"
+AT_END = 1e-6  # of a share, from 0 and 1: there it ends because it may go no further
 ROBUST, PAPER = PROCEDURES = (
     "robust",
     "paper",
@@ -238,11 +239,17 @@ class Fit(Shown):
         low, high = (self._as_few(ends) for ends in self.interval(self.draws))
         drawn = np.ptp(self.draws, axis=0) > 0  # not what is fixed, or what no run speaks of
         return {
-            name: Estimate(self.values[name], float(low[i]), float(high[i]))
+            name: Estimate(self.values[name], *self._inside(name, float(low[i]), float(high[i])))
             if drawn[i] and name not in self.unknown
             else Estimate(self.values[name], None, None)
             for i, name in enumerate(names)
         }
+
+    def _inside(self, name: str, low: float, high: float) -> tuple[float | None, float | None]:
+        """The ends of a parameter's interval; one at the end of what the law lets it be is open."""
+        if self.law.parameter(name).transform != "logit" or low < 0 or high > 1:
+            return low, high
+        return (low if low > AT_END else None), (high if high < 1 - AT_END else None)
 
     def _as_few(self, ends: Floats) -> Floats:
         """Ends of intervals [parameters] as far out as Student's t puts them where few runs are

@@ -71,3 +71,19 @@ def test_few_runs_are_as_sure_as_they_may_be(runs: int) -> None:
             held.append(found.low <= ahead * np.exp(noise[-1]) <= found.high)
     assert len(held) > 30
     assert np.mean(held) >= 0.8  # 0.9 over 200 tables: `make bench BENCH=coverage`
+
+
+def test_a_level_that_no_run_nears_is_open_and_said_to_be_unseen() -> None:
+    """Runs that end at 7 % of the rise: the fit's A ran to 1 and the forecast said .94 for .67."""
+    hours = np.geomspace(1, 80, 14)
+    noise = 0.004 * np.random.default_rng(2).standard_normal(14)
+    reward = 0.1 + 0.6 / (1 + (300 / hours) ** 1.3) + noise
+    rows = Table.from_columns({"gpu_hours": hours, "reward": reward})
+    options = FitOptions(x="gpu_hours", resamples=100)
+    fitted = engine.fit(get_law("rl_sigmoid"), rows, options)
+    assert "plateau_not_seen" in {note.code for note in fitted.severe_notes}
+    assert fitted.parameters["A"].high is None or fitted.parameters["A"].high < 1 - 1e-6
+    far = np.geomspace(1, 3000, 14)
+    seen = Table.from_columns({"gpu_hours": far, "reward": 0.1 + 0.6 / (1 + (300 / far) ** 1.3)})
+    whole = engine.fit(get_law("rl_sigmoid"), seen, options)
+    assert "plateau_not_seen" not in {note.code for note in whole.notes}
