@@ -97,7 +97,7 @@ def procedure(name: str) -> Procedure:
         linked = partial(chain.fit, first.fit, link)
         return Procedure(name, link.title, first.law, linked, kind="link", reads_curves=True)
     law = get_law(name)
-    if law.family == RULES:
+    if law.family == RULES and law.target in hparams.CALLED:
         best = partial(hparams.fit, law)
         return Procedure(law.id, law.title, law, best, scored=False, kind="best")
     return Procedure(law.id, law.title, law, partial(engine.fit, law))
