@@ -174,9 +174,10 @@ VERSIONS: dict[str, tuple[str, Line, str, str]] = {
             f" iteration {s:8d}/{2000:8d} | consumed samples: {256 * s:12d} | consumed tokens:"
             f" {TOKENS * s:12d} | elapsed time per iteration (s): 13.10 | learning rate: 3.000E-04"
             f" | global batch size:   256 | lm loss: {loss(s):.6E} | samples per second: 195.4 |"
-            f" TFLOPs: 105.46 |\nvalid loss at iteration {s} | lm loss value: {held(s):.6E} | "
+            f" TFLOPs: 105.46 |\nvalid loss at iteration {s} | lm loss value: {held(s):.6E} | \n"
+            f"valid_pile loss at iteration {s} | lm loss value: {9.0:.6E} | "
         ),
-        "lm loss", "valid/lm loss value",
+        "lm loss", "lm loss value",
     ),
     "fairseq 2019": (
         "facebookresearch/fairseq v0.9.0 fairseq/progress_bar.py simple_progress_bar, print",
