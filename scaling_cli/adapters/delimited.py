@@ -6,11 +6,13 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from scaling_cli.adapters.base import BY_COLUMNS, Adapter
 from scaling_cli.adapters.files import read_bytes, stem_of, suffix_of, utf16
+from scaling_cli.adapters.settings import of_yaml
 from scaling_cli.adapters.shapes import Column, RawTable, text_column
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping
@@ -37,7 +39,18 @@ def recognises(path: Path, head: bytes) -> bool:
 
 
 def read(path: Path, source: str, mapping: Mapping) -> Iterator[Run]:
-    yield from _load(path, source).runs(mapping)
+    runs = _load(path, source).runs(mapping)
+    if len(runs) == 1 and (beside := _hparams(path)):
+        runs = [replace(runs[0], config=beside | runs[0].config)]
+    yield from runs
+
+
+def _hparams(path: Path) -> dict[str, Any]:
+    """The settings that Lightning's CSV logger keeps beside its `metrics.csv`."""
+    beside = path.with_name("hparams.yaml")
+    if path.name != "metrics.csv" or not beside.is_file():
+        return {}
+    return of_yaml(read_bytes(beside, beside.as_posix()).decode("utf-8", "replace"))
 
 
 def _fields(line: str, delimiter: str) -> list[str]:

@@ -7,7 +7,6 @@ of this process ended.
 
 from __future__ import annotations
 
-import json
 import re
 import struct
 from collections.abc import Iterator, Sequence
@@ -22,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_cli.adapters.base import BY_SIGNATURE, Adapter
-from scaling_cli.adapters.building import first_text, flattened, make_run, moment, plain_number
+from scaling_cli.adapters.building import first_text, make_run, moment, plain_number
 from scaling_cli.adapters.crc32c import FRONT, crc32c, masked
 from scaling_cli.adapters.files import Found, reading, run_folder
+from scaling_cli.adapters.settings import settings_in
 from scaling_cli.adapters.wire import (
     PAD,
     Bytes,
@@ -39,7 +39,6 @@ from scaling_cli.adapters.wire import (
 )
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
-from scaling_cli.quantities import read_quantity
 from scaling_cli.records import Floats, Run, Status
 from scaling_cli.spelling import spelled
 from scaling_cli.steps import Points, drop_from, join
@@ -51,9 +50,6 @@ _COMPARED = 1 << 18  # bytes compared at a time: they stay in the processor's ca
 _HELD_BYTES = 1 << 27  # what is held of files that may grow: up to eight million points
 _POINT_BYTES, _ENTRY_BYTES = 16, 500  # a step and a value; a tag, or the arrays of its points
 _HPARAMS = "_hparams_/"
-_FENCE = re.compile(r"^\s*```\w*\s*$", re.MULTILINE)
-_YAML = re.compile(r"(-?\s*[\w.\-/]+):(\s.*|)$|#")
-_NAME = re.compile(r"[\w.\-]+")
 _TIME = re.compile(r"tfevents\.(\d+)")
 _STRINGS = 8  # of a TensorProto: string_val
 _LONGEST_TEXT = 1 << 20
@@ -423,52 +419,6 @@ def _whole(data: Bytes, start: Ints, stop: Ints) -> int:
 def _good_lengths(data: Bytes, start: Ints) -> NDArray[np.bool_]:
     sums = masked(crc32c(data, start, np.full(len(start), 8)))
     return np.asarray(sums == at(data, "<u4", start + 8))
-
-
-def settings_in(tag: str, told: str) -> dict[str, Any]:
-    """The settings that a text holds: a JSON object or flat YAML, as it is or in Markdown; or the
-    one value of the setting that the tag names, as Megatron logs its arguments."""
-    body = _FENCE.sub("", told.replace("\t", "    ")).strip()
-    lines = [line.strip() for line in body.splitlines() if line.strip()]
-    if body.startswith("{"):
-        try:
-            found = json.loads(body)
-        except (ValueError, RecursionError):
-            return {}
-        flat = dict(flattened(found)) if isinstance(found, dict) else {}
-        return {key: value for key, value in flat.items() if value is not None}
-    if len(lines) > 1 and all(_YAML.match(line) for line in lines):
-        return {key: value for key, value in _of_yaml(body).items() if value is not None}
-    if len(lines) == 1 and _NAME.fullmatch(tag):
-        value = _scalar(lines[0])
-        return {tag: value} if isinstance(value, int | float) else {}
-    return {}
-
-
-def _of_yaml(body: str) -> dict[str, Any]:
-    """Nested `key: value` lines, their keys joined by dots; lists are left out."""
-    found: dict[str, Any] = {}
-    above: list[tuple[int, str]] = []
-    for line in body.splitlines():
-        told = _YAML.match(line.strip())
-        if told is None or line.strip().startswith(("-", "#")):
-            continue
-        depth = len(line) - len(line.lstrip())
-        above = [(d, key) for d, key in above if d < depth]
-        if told[2].strip():
-            found[".".join([*(key for _, key in above), told[1]])] = _scalar(told[2].strip())
-        else:
-            above.append((depth, told[1]))
-    return found
-
-
-def _scalar(told: str) -> Any:
-    if told in ("None", "null", "~"):
-        return None
-    if told.lower() in ("true", "false"):
-        return told.lower() == "true"
-    number = read_quantity(told) if told[:1] in "+-.0123456789" else None
-    return told.strip("'\"") if number is None else plain_number(number)
 
 
 def _put(into: Ints, lane: Ints, value: Ints, chosen: NDArray[np.bool_]) -> None:

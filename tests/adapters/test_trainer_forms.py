@@ -170,3 +170,61 @@ def test_gzipped_event_files_are_read(tmp_path: Path) -> None:
     file.unlink()
     (packed,) = read_sources([folder]).runs
     assert packed.series["loss"].steps.tolist() == plain.series["loss"].steps.tolist() == STEPS
+
+
+def test_a_folder_of_dvclive_is_one_run(tmp_path: Path) -> None:
+    # iterative/dvclive: plots/metric.py writes a row of timestamp, step and the metric, whose name
+    # is the path of its file; log_params writes params.yaml; metrics.json holds the last values.
+    for name, shift in (("train/loss", 0.0), ("eval/loss", 0.1)):
+        rows = [f"1700000000{s:03}\t{s}\t{5 - s / 50 + shift:.2f}" for s in STEPS]
+        path = tmp_path / "big" / "dvclive" / "plots" / "metrics" / f"{name}.tsv"
+        write(path, f"timestamp\tstep\t{name}", *rows)
+    params = "n_params: 30000000\ntrain:\n  batch_size: 8\n  seq_len: 16"
+    write(tmp_path / "big" / "dvclive" / "params.yaml", params)
+    write(tmp_path / "big" / "dvclive" / "metrics.json", {"eval": {"loss": 3.1}, "step": 100})
+    (run,) = read_sources(tmp_path).runs
+    assert (run.run_key, run.config["n_params"]) == ("dvclive:big", 30000000)
+    assert run.config["train.batch_size"] == 8
+    assert set(run.series) == {"train/loss", "eval/loss"}
+    values = finals([run]).rows[0].values
+    assert (values["loss"], values["steps"], values["params"]) == (3.1, 100, 3e7)
+    alone = tmp_path / "big" / "dvclive" / "plots" / "metrics" / "eval" / "loss.tsv"
+    assert read_sources(alone).runs[0].series.keys() == {"eval/loss"}
+
+
+def test_lightning_keeps_its_settings_beside_its_table(tmp_path: Path) -> None:
+    # lightning/pytorch/loggers/csv_logs.py: metrics.csv, a row for each call of log_metrics with
+    # blanks for the others' metrics, and hparams.yaml in the folder of the version.
+    folder = tmp_path / "lightning_logs" / "version_3"
+    rows = [f"0,{s - 1},{5 - s / 50}," for s in STEPS] + ["0,49,,4.2", "0,99,,3.1"]
+    write(folder / "metrics.csv", "epoch,step,train_loss,val_loss", *rows)
+    write(folder / "hparams.yaml", "n_params: 30000000", "optim:", "  lr: 0.0003")
+    (run,) = read_sources(tmp_path).runs
+    assert run.config == {"n_params": 30000000, "optim.lr": 0.0003}
+    values = finals([run]).rows[0].values
+    assert (values["loss"], values["steps"], values["params"]) == (3.1, 99, 3e7)
+
+
+def test_the_newest_state_of_the_trainer(tmp_path: Path) -> None:
+    # transformers TrainerState since 4.46: rows of one step for training and evaluation, tokens as
+    # num_input_tokens_seen, the callbacks' own state and the batch of a device.
+    rows: list[dict[str, float]] = []
+    for s in STEPS:
+        row = {"epoch": s / 100, "loss": 5 - s / 50, "learning_rate": 1e-4, "grad_norm": 1.0}
+        rows.append({**row, "num_input_tokens_seen": s * 4096, "step": s})
+    rows.append({"epoch": 1.0, "eval_loss": 3.1, "eval_runtime": 2.0, "step": 100})
+    state = {
+        "best_global_step": 100, "best_metric": None, "best_model_checkpoint": None, "epoch": 1.0,
+        "eval_steps": 50, "global_step": 100, "is_hyper_param_search": False,
+        "is_local_process_zero": True, "is_world_process_zero": True, "log_history": rows,
+        "logging_steps": 10, "max_steps": 100, "num_input_tokens_seen": 409600,
+        "num_train_epochs": 1, "save_steps": 500, "total_flos": 1.5e15, "train_batch_size": 8,
+        "stateful_callbacks": {"TrainerControl": {"args": {"should_log": False}, "attributes": {}}},
+        "trial_name": None, "trial_params": None,
+    }  # fmt: skip
+    folder = tmp_path / "out" / "checkpoint-100"
+    folder.mkdir(parents=True)
+    (folder / "trainer_state.json").write_text(json.dumps(state, indent=2))
+    (run,) = read_sources(tmp_path).runs
+    values = finals([run]).rows[0].values
+    assert (values["loss"], values["steps"], values["tokens"]) == (3.1, 100, 409600)

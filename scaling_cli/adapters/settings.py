@@ -1,0 +1,60 @@
+"""Settings that are written as a text: JSON or YAML of the plain kind."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from scaling_cli.adapters.building import flattened, plain_number
+from scaling_cli.quantities import read_quantity
+
+_FENCE = re.compile(r"^\s*```\w*\s*$", re.MULTILINE)
+_YAML = re.compile(r"(-?\s*[\w.\-/]+):(\s.*|)$|#")
+_NAME = re.compile(r"[\w.\-]+")
+
+
+def settings_in(tag: str, told: str) -> dict[str, Any]:
+    """The settings that a text holds: a JSON object or flat YAML, as it is or in Markdown; or the
+    one value of the setting that the tag names, as Megatron logs its arguments."""
+    body = _FENCE.sub("", told.replace("\t", "    ")).strip()
+    lines = [line.strip() for line in body.splitlines() if line.strip()]
+    if body.startswith("{"):
+        try:
+            found = json.loads(body)
+        except (ValueError, RecursionError):
+            return {}
+        flat = dict(flattened(found)) if isinstance(found, dict) else {}
+        return {key: value for key, value in flat.items() if value is not None}
+    if len(lines) > 1 and all(_YAML.match(line) for line in lines):
+        return of_yaml(body)
+    if len(lines) == 1 and _NAME.fullmatch(tag):
+        value = _scalar(lines[0])
+        return {tag: value} if isinstance(value, int | float) else {}
+    return {}
+
+
+def of_yaml(body: str) -> dict[str, Any]:
+    """Nested `key: value` lines, their keys joined by dots; lists are left out."""
+    found: dict[str, Any] = {}
+    above: list[tuple[int, str]] = []
+    for line in body.splitlines():
+        told = _YAML.match(line.strip())
+        if told is None or line.strip().startswith(("-", "#")):
+            continue
+        depth = len(line) - len(line.lstrip())
+        above = [(d, key) for d, key in above if d < depth]
+        if told[2].strip():
+            found[".".join([*(key for _, key in above), told[1]])] = _scalar(told[2].strip())
+        else:
+            above.append((depth, told[1]))
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _scalar(told: str) -> Any:
+    if told in ("None", "null", "~"):
+        return None
+    if told.lower() in ("true", "false"):
+        return told.lower() == "true"
+    number = read_quantity(told) if told[:1] in "+-.0123456789" else None
+    return told.strip("'\"") if number is None else plain_number(number)
