@@ -31,7 +31,8 @@ and each recipe its own amplitudes and floor within a few per cent, and 24 runs 
 said. `reliability`: mean over bins of .1, by their size, of |share that was the best - probability
 that was said|; `largest` of a bin that holds 5 % of the probabilities. `called`: share of sets in
 which one recipe was said to be the best (probability .9), and `right` of these. `curse`: by how
-much the loss of the recipe that looked best was too low, in the mean, and what was said of it.
+much the loss of the recipe that looked best was too low, in the mean, with what the forecasts of
+all recipes missed alike, and what was said of it.
 """
 Values = Mapping[str, float]
 
