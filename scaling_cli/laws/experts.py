@@ -221,6 +221,10 @@ LAWS = (
                 params="active, without embeddings", c=float(np.exp(8.39)), n=-0.81, e=-0.25,
             ),
         ),
+        caveats=(
+            "Of stored runs lr is the rate of the last step: `y=peak_lr`, on the best run of each"
+            " size.",
+        ),
         target="lr",
         objective="squared_log",
         family=FAMILY,
@@ -248,7 +252,7 @@ LAWS = (
         unverified=(
             coefficients(
                 "tian2025", TIAN, "over 300 models up to 28B params",
-                Evidence("unconfirmed", "table 2; the bases of its logs are inferred from the best"
+                Evidence("unconfirmed", "but for table 2: bases of its logs follow from the best"
                          " granularity of 8 to 12 and the leverage of 7 that the paper reports"),
                 target="times", params="all", a=1.23, d=-7.61e-2, gamma=1.67e-2, beta=-0.117,
                 A_start=1.63e-2, A_max=5.28e16,

@@ -174,7 +174,7 @@ LAWS = (
             "The weight decay of a run is batch_tokens / (lr tokens ema_timescale): it grows with"
             " the batch.",
         ),
-        family=FAMILY,
+        family="recipes at scale",
         evidence=secondary("three of which agree"),
     ),
     Law(

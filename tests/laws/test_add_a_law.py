@@ -15,10 +15,11 @@ from typer.testing import CliRunner
 from scaling_cli import laws
 from scaling_cli.cli import app
 from scaling_cli.errors import InputError
+from scaling_cli.fitting import hparams
 from scaling_cli.fitting.engine import fit
 from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.result import Fit
-from scaling_cli.laws import registry
+from scaling_cli.laws import hyperparameters, registry
 from scaling_cli.report.catalogue import page
 from tests.places import ROOT
 from tests.simulate import columns_of, observations, observed, values_of
@@ -76,6 +77,11 @@ def test_hparams_by_one_paper_and_by_all() -> None:
     assert not any("deepseek" in item["law"] for item in every), "these are unverified"
     assert run.invoke(app, [*asked, "--published", "epoch2024"]).exit_code == 2
     assert run.invoke(app, [*asked, "--published", "deepseek2024"]).exit_code == 2
+
+
+def test_rules_are_of_settings_that_sweeps_are_read_for() -> None:
+    of_rules = {law.target for law in laws.LAWS.values() if law.family == hyperparameters.FAMILY}
+    assert of_rules <= set(hparams.CALLED)
 
 
 def test_the_page_of_papers_names_what_there_is() -> None:
