@@ -28,10 +28,12 @@ _TRUTH = {"true": True, "True": True, "TRUE": True, "false": False, "False": Fal
 
 def recognises(path: Path, head: bytes) -> bool:
     suffix = suffix_of(path)
+    if suffix not in (".csv", ".tsv", ".txt", ".dat", ""):
+        return False
     lines = head.decode("utf-8-sig", "replace").splitlines()
     if suffix in (".csv", ".tsv"):  # a damaged one too: that it cannot be read is then said
         return not (lines and lines[0].startswith("{"))
-    if suffix not in (".txt", ".dat", "") or b"\0" in head:
+    if b"\0" in head:
         return False
     delimiter = _delimiter(lines[0]) if lines else ""
     widths = {len(_fields(line, delimiter)) for line in lines[:-1] if line} if delimiter else set()

@@ -77,7 +77,7 @@ def _join_parts(joined: Sequence[tuple[str, Run]], notes: list[Note]) -> list[tu
         found = parts.pop(run.run_key, None)
         if found is None:
             continue
-        if not _are_parts([source for source, _ in found]):
+        if len(found) == 1 or not _are_parts([source for source, _ in found]):
             whole += found
             continue
         names = [PurePath(source).stem for source, _ in found]

@@ -169,6 +169,34 @@ def test_a_large_file_of_data_is_passed_over_by_its_first_lines(
     assert any(line.endswith("True") for line in read)
 
 
+def test_of_a_mixed_folder_all_logs_are_read_and_the_rest_is_named_by_kind(tmp_path: Path) -> None:
+    rows = [(s, 5 - s / 100) for s in range(10, 210, 10)]
+    kinds: dict[str, tuple[int, bytes]] = {
+        "r{}.csv": (20, b"step,loss\n" + b"".join(b"%d,%f\n" % row for row in rows)),
+        "j{}.jsonl": (20, b"".join(b'{"step": %d, "loss": %f}\n' % row for row in rows)),
+        "c{}.log": (20, b"".join(b"step %d/200 | loss: %f\n" % row for row in rows)),
+        "p{}.py": (30, b"import os\nstep, loss = 1, 2\n" * 40),
+        "y{}.yaml": (40, b"a: 1\nb: 2\n"),
+        "m{}.md": (50, b"# notes\n\nstep 1: loss was fine\n"),
+        "w{}.bin": (60, bytes(range(256)) * 40),
+        "t{}.txt": (70, b"lorem ipsum dolor\n" * 90),
+        "s{}.csv": (80, b"model,score\na,1\nb,2\n"),
+    }
+    for name, (count, content) in kinds.items():
+        for i in range(count):
+            path = tmp_path / f"folder{i % 7}" / name.format(i)
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
+    found = read_sources(tmp_path)
+    assert len(found.runs) == 60
+    notes = {note.code: note.message for note in found.notes}
+    assert "250 files held no runs" in notes["files_not_known"]
+    for told in ("70 .txt texts", "60 checkpoint or arrays", "50 documents", "40 settings files",
+                 "30 source files"):  # fmt: skip
+        assert told in notes["files_not_known"]
+    assert notes["not_runs"].startswith("80 files with no loss")
+
+
 def test_a_packed_file_that_is_cut_off_keeps_no_other_out(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(HISTORY)
     record = b"\x18" + bytes(7) + bytes(4) + bytes(24) + bytes(4)
