@@ -22,13 +22,17 @@ docs: .venv/dev
 reproduction: .venv/dev
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.reproduction
 
-# 10,000 damaged files over all formats: about 10 minutes of processor time.
+# Mutated inputs of every kind: about an hour. FUZZ="--count 100" is minutes; FUZZ="--guided fit",
+# led by coverage, needs pip install '.[fuzz]' and runs until it is stopped.
 fuzz: .venv/dev
-	$(BIN)/python -m tests.adapters.fuzz_sources $(FUZZ)
+	$(BIN)/python -m tests.fuzz $(or $(FUZZ),--count 2500)
+	$(BIN)/python -m tests.adapters.fuzz_sources
 
-# Three writers of one store, killed at random moments: about five minutes.
+# Three writers of one store, killed at random moments, and commands that are interrupted: about
+# ten minutes.
 faults: .venv/dev
 	$(BIN)/python -m tests.store.faults $(or $(KILLS),200)
+	$(BIN)/python -m tests.store.interrupts $(or $(INTERRUPTS),200)
 
 lint: .venv/dev
 	$(BIN)/ruff check .

@@ -17,11 +17,13 @@ Nothing heavy is imported before it is used.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from scaling_cli.version import VERSION as __version__
 
+TYPE_CHECKING = False  # typing takes as long to import as the rest of this file
 if TYPE_CHECKING:
+    from typing import Any
+
     from scaling_cli.api import (
         Fits,
         compare,

@@ -29,6 +29,7 @@ _PLACE = re.compile(rb"""['"](?:global_step/max_steps|step)['"]\s*:\s*['"]?(\d+)
 _BAR = re.compile(rb"\|\s*(\d+)/(\d+)\s*\[")
 _TOLERANCE = 0.02  # of an epoch that is printed to two digits
 _ENDED = b"train_runtime"
+_MOST_STEPS = 1 << 53
 
 
 def row(line: bytes) -> bool:
@@ -109,7 +110,13 @@ def _steps(
     whole = plan.get("num_train_epochs") if ended is None else ended[0]
     if total is None and ended is not None:
         total = ended[1]
-    if isinstance(total, int) and isinstance(whole, int | float) and whole > 0:
+    # A damaged row has no epoch, or one beyond any step: then rows are counted.
+    if (
+        isinstance(total, int)
+        and isinstance(whole, int | float)
+        and whole > 0
+        and np.abs(epochs * total / whole).max(initial=0) < _MOST_STEPS
+    ):
         found = np.rint(epochs * total / whole).astype(int).tolist()
         bars = [bar[0] for _, bar in rows if bar]
         if len(bars) == len(rows) and _agree(epochs, np.array(bars)):

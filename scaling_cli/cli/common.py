@@ -111,9 +111,16 @@ class Manner:
     format: str | None = None
     as_json: bool = False
     answered: bool = False  # a document is on stdout already
+    interrupted: bool = False
 
 
 manner = Manner()
+
+
+def interrupt(*_: object) -> None:
+    """What Ctrl-C does while a command works."""
+    manner.interrupted = True
+    raise KeyboardInterrupt
 
 
 def read_manner(arguments: Sequence[str]) -> list[str]:
@@ -182,6 +189,8 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
         except Exception as error:
+            if manner.interrupted:  # a class or a module whose making is broken off says otherwise
+                raise typer.Exit(INTERRUPTED) from None
             if manner.debug:
                 raise
             what = f"scalefit failed unexpectedly ({type(error).__name__}: {error})"

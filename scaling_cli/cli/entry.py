@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from scaling_cli.cli.common import FORMATS, INTERRUPTED, read_manner, refused
+from scaling_cli.cli.common import FORMATS, INTERRUPTED, manner, read_manner, refused
 from scaling_cli.text import visible
 from scaling_cli.version import VERSION
 
@@ -116,6 +116,8 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:  # under --debug
+        if manner.interrupted:
+            sys.exit(INTERRUPTED)
         for line in traceback.format_exc().splitlines():
             print(visible(line), file=sys.stderr)
         sys.exit(getattr(error, "exit_code", 2))

@@ -193,7 +193,7 @@ def _or_nan(fields: Fields, name: str) -> float:
 
 
 def _held_out(fields: Fields) -> dict[str, float | None]:
-    for name in fields.value:
+    for name in ("n", "mape", "bias", "coverage", *fields.value):
         fields.number_or_null(name)
     return fields.value
 

@@ -1,8 +1,9 @@
 """Kill writers of a store at random, and look at what is left: `make faults`; a few in the suite.
 
-Three processes ingest, compact and export without a pause. One is killed (SIGKILL), the others are
-stopped where they are, and the store has to be whole: it verifies, every ingest that was told done
-is there, every run is of one ingest, an export is there whole or not at all.
+Three processes ingest, forget, save fits, compact and export without a pause. One is killed
+(SIGKILL), the others are stopped where they are, and the store has to be whole: it verifies, every
+ingest, every save and every forgetting that was told done is there, every run is of one ingest,
+fits of a set are of one save, an export is there whole or not at all.
 """
 
 from __future__ import annotations
@@ -16,9 +17,13 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from scaling_cli.store import Store
 
 WRITERS, RUNS, POINTS = 3, 6, 50
-OPERATIONS = ("ingest", "ingest", "ingest", "compact", "export")
+OPERATIONS = ("ingest", "ingest", "ingest", "forget", "save", "save", "compact", "export")
 
 
 def write(folder: Path, name: str, version: int, seed: int) -> None:
@@ -35,16 +40,22 @@ def write(folder: Path, name: str, version: int, seed: int) -> None:
         print(operation, version, flush=True)
         if operation == "ingest":
             source = folder / f"{name}.csv"
-            keys = [*(f"{name}-{i}" for i in range(RUNS)), "shared"]
+            keys = [*(f"{name}-{i}" for i in range(RUNS)), f"{name}-spare", "shared"]
             lines = [f"{k},{s},{version + s / 1000}" for k in keys for s in range(POINTS)]
             source.write_text("run_id,step,loss\n" + "\n".join(lines) + "\n")
-            project.ingest([str(source)])
+            project.ingest([str(source)], again=True)
+        elif operation == "forget":
+            project.store.forget([f"csv:{name}-spare"])
+        elif operation == "save":
+            values = {"version": version}
+            fits = [{"fit_id": f"{name}-{part}", "values": values} for part in "xy"]
+            project.store.fits.save(fits, name)
         elif operation == "compact":
             project.store.compact(older_than=random_.choice((0.0, 0.3)))
         else:
             project.store.export(folder / f"{name}.parquet", random_.choice(("long", "wide")))
         print("done", version, flush=True)
-        version += operation == "ingest"
+        version += 1
 
 
 class Writer:
@@ -82,14 +93,14 @@ class Writer:
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.process.pid, number)
 
-    def versions(self) -> tuple[int, int]:
-        """The last version that was told done, and the last that was begun."""
+    def versions(self, operation: str = "ingest") -> tuple[int, int]:
+        """Of an operation, the last version that was told done, and the last that was begun."""
         begun = done = 0
         doing = ""
         for what, number in self.lines():
-            if what == "ingest":
+            if what == operation:
                 begun = int(number)
-            elif what == "done" and doing == "ingest":
+            elif what == "done" and doing == operation:
                 done = int(number)
             doing = what
         return done, begun
@@ -121,6 +132,8 @@ def look(folder: Path, writers: list[Writer]) -> None:
     assert known == set(versions)
     for writer in writers:
         done, begun = writer.versions()
+        look_at_spare(writer, versions.get(f"{writer.name}-spare"))
+        look_at_fits(writer, store)
         own = {versions.get(f"{writer.name}-{i}", 0) for i in range(RUNS)}
         assert len(own) == 1, f"{writer.name}: an ingest is there in part: {own}"
         assert done <= min(own) <= begun, f"{writer.name}: {done} was told done, {own} is there"
@@ -128,6 +141,30 @@ def look(folder: Path, writers: list[Writer]) -> None:
         if exported.exists():
             rows = Counter(pq.read_table(exported, columns=["run_key"])["run_key"].to_pylist())
             assert set(rows.values()) <= {POINTS}, f"half an export: {rows}"
+
+
+def look_at_spare(writer: Writer, version: int | None) -> None:
+    """A run that one ingest stores and the next forgetting takes out."""
+    (stored, storing), (gone, going) = writer.versions("ingest"), writer.versions("forget")
+    if version is None:
+        assert not stored or going > stored, (
+            f"{writer.name}: {stored} was told done, and its spare run is lost"
+        )
+    else:
+        assert version <= storing
+        assert version > gone, f"{writer.name}: a forgotten run is there again"
+
+
+def look_at_fits(writer: Writer, store: Store) -> None:
+    saved, saving = writer.versions("save")
+    found = [fit for fit in store.fits.listed() if writer.name in fit.names]
+    documents = store.fits.load(found)
+    assert len(found) in ((2,) if saved else (0, 2)), f"{writer.name}: half a set of fits"
+    versions = {document["values"]["version"] for document in documents} or {0}
+    assert len(versions) == 1, f"{writer.name}: fits of one name are of two saves"
+    assert saved <= min(versions) <= saving, (
+        f"{writer.name}: {saved} was saved, {versions} is there"
+    )
 
 
 def campaign(folder: Path, kills: int, seed: int) -> Counter[str]:

@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from scaling_cli.project import open_project
 from scaling_cli.store import open_store
-from tests.store import faults
+from tests.store import faults, interrupts
 
 COMMAND = [sys.executable, "-m", "scaling_cli"]
 
@@ -55,3 +57,10 @@ def test_a_full_disk_is_one_message_and_loses_nothing(tmp_path: Path) -> None:
         assert store.runs() == before
         assert sorted(tmp_path.rglob("*")) == files
     assert store.verify().problems == ()
+
+
+@pytest.mark.parametrize("after", [0.08, 0.12, 0.2])
+def test_an_interrupt_ends_a_command_without_a_traceback(tmp_path: Path, after: float) -> None:
+    code, said = interrupts.interrupted(["laws", "--json"], after, tmp_path)
+    assert "Traceback" not in said or interrupts.OURS not in said
+    assert code in (0, 130, -2)
