@@ -47,6 +47,9 @@ def fit(
     if options.procedure == PAPER and design.law.paper and design.law.paper.staged:
         return _staged(design.law.paper.staged, problem, surface)
     surface, solution = fit_starts(surface, starts(surface))
+    written = np.isfinite(frame.raw(surface, solution.theta)).all(axis=1)
+    if written.any():  # an exponent that ran away leaves an amplitude that is no number
+        solution = solution.take(np.flatnonzero(written))
     best = solution.best()
     theta, value = solution.theta[best], float(solution.objective[best])
     if not np.isfinite(value):

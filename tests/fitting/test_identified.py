@@ -104,3 +104,16 @@ def test_refits_of_a_clean_ladder_of_one_ratio_converge(noise: float) -> None:
         assert not {"resamples_failed", "not_converged"} & {note.code for note in found.notes}
         lost.append(1 - len(found.draws) / QUICK.resamples)
     assert np.mean(lost) < 0.05
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_ladder_of_one_ratio_is_no_cause_to_refuse(seed: int) -> None:
+    """An exponent that runs away at one start is not the fit where another start stays finite."""
+    random = np.random.default_rng(seed)
+    params = np.geomspace(3e7, 1e9, 12)
+    loss = 1.82 + 480 * params**-0.348 + 2085 * (20 * params) ** -0.366
+    loss *= np.exp(0.001 * random.standard_normal(12))
+    rows = Table.from_columns({"params": params, "tokens": 20 * params, "loss": loss})
+    for law in ("chinchilla", "skaling"):
+        fitted = fitter(law)(rows, FitOptions(resamples=0), {})
+        assert fitted.metrics["mape"] < 0.002
