@@ -178,26 +178,26 @@ def crossing(
                     f"In {share:.0%} of the resamples the curves do cross there.",
                 )
             )
-    if at is None:
-        notes.append(
-            Note.of(
-                "no_crossing",
-                f"{after} stays lower from {low:.3g} to {top:.3g}, {reach:g} decades past the"
-                " largest run.",
-            )
-        )
-    elif np.log10(at / high) > FAR:
-        notes.append(
-            Note.of(
-                "extrapolation",
-                f"The crossing lies {np.log10(at / high):.1f} decades past the largest run.",
-                "warning",
-            )
-        )
+    notes += _place_notes(at, after, low, high, reach)
     notes += _severe(first, second)
     return Crossing(
         *names, along, at, *bounds, level, share, before, after, (low, top), tuple(notes)
     )
+
+
+def _place_notes(at: float | None, after: str, low: float, high: float, reach: float) -> list[Note]:
+    """That the curves do not cross within the reach, or far past the largest run, `high`."""
+    if at is None:
+        top = high * 10**reach
+        message = (
+            f"{after} stays lower from {low:.3g} to {top:.3g}, {reach:g} decades past the"
+            " largest run."
+        )
+        return [Note.of("no_crossing", message)]
+    if np.log10(at / high) > FAR:
+        message = f"The crossing lies {np.log10(at / high):.1f} decades past the largest run."
+        return [Note.of("extrapolation", message, "warning")]
+    return []
 
 
 def equivalent(first: Fit, second: Fit, flops: float, ratio: float | None = None) -> Equivalence:
