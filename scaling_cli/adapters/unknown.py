@@ -21,7 +21,7 @@ _KINDS: tuple[tuple[str, str], ...] = (
     (".pt .pth .bin .safetensors .ckpt .npy .npz .pkl .pickle .h5 .distcp .model .idx .tar .zip",
      "checkpoint or array"),
 )  # fmt: skip
-_NUMBERS = re.compile(rb"\d[^\n]*[^\d.][^\n]*\d\.\d")  # a count and a measure
+_COUNT, _BETWEEN, _MEASURE = re.compile(rb"\d"), re.compile(rb"[^\d.]"), re.compile(rb"\d\.\d")
 _BY_SUFFIX = {suffix: kind for suffixes, kind in _KINDS for suffix in suffixes.split()}
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")  # as PowerShell's > writes it
 _MAGIC = (
@@ -73,6 +73,15 @@ def _nearest(texts: Sequence[tuple[Found, bytes]]) -> tuple[str, str] | None:
     return min(found, key=lambda each: "any trainer" in each[1], default=None)
 
 
+def _is_numbered(line: bytes) -> bool:
+    """Whether a line holds a count and a measure. One pattern for both takes the cube of its
+    length."""
+    count, measures = _COUNT.search(line), list(_MEASURE.finditer(line))
+    if count is None or not measures:
+        return False
+    return _BETWEEN.search(line, count.end(), measures[-1].start()) is not None
+
+
 def hint(path: Path, head: bytes) -> str:
     """What would help with a file that was named and that no adapter knows."""
     from scaling_cli.adapters.console import nearest
@@ -85,7 +94,7 @@ def hint(path: Path, head: bytes) -> str:
             ' [console] line = "step {step} loss {loss}".'
         )
     lines = [line for line in head.split(b"\n") if line.strip()][:-1]  # the last may be cut off
-    numbered = sum(_NUMBERS.search(line) is not None for line in lines)
+    numbered = sum(map(_is_numbered, lines))
     if len(lines) > 2 and 2 * numbered > len(lines) and kind_of(path, head).endswith("text"):
         return (
             "If it is a log, say how its lines read in scalefit.toml:"
