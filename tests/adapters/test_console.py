@@ -243,3 +243,11 @@ def test_a_trainer_of_ones_own_is_read_by_its_counter_and_names(
     run = one(tmp_path, text)
     assert set(run.series) == names
     assert all(s.steps.tolist() == list(range(100, 1000, 100)) for s in run.series.values())
+
+
+def test_rows_of_which_one_has_no_epoch_are_counted(tmp_path: Path) -> None:
+    text = "  Num Epochs = 1\n  Total optimization steps = 20\n"
+    text += "".join(f"{{'loss': {9 / r:.4f}, 'epoch': {r / 20:.2f}}}\n" for r in range(1, 20))
+    run = one(tmp_path, text + "{'loss': 0.4500, 'epoch': nan}\n")
+    assert run.series["loss"].steps.tolist() == list(range(1, 21))
+    assert "step_counts_rows" in told(run)
