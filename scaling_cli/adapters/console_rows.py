@@ -25,8 +25,10 @@ _ROW = re.compile(rb"""\{\s*['"][^{}\n]*['"]epoch['"]\s*:[^{}\n]*\}""")
 _ITEM = re.compile(
     rb"""['"]([^'"\n]{1,80})['"]\s*:\s*['"]?([-+]?(?:\d[\d_]*\.?\d*(?:[eE][-+]?\d+)?|nan|inf|NaN|Infinity))['"]?\s*[,}]"""
 )
-_PLACE = re.compile(rb"""['"](?:global_step/max_steps|step)['"]\s*:\s*['"]?(\d+)(?:/(\d+))?""")
-_BAR = re.compile(rb"\|\s*(\d+)/(\d+)\s*\[")
+_PLACE = re.compile(
+    rb"""['"](?:global_step/max_steps|step)['"]\s*:\s*['"]?(\d{1,18})(?!\d)(?:/(\d{1,18})(?!\d))?"""
+)
+_BAR = re.compile(rb"\|\s*(\d{1,18})/(\d{1,18})\s*\[")
 _TOLERANCE = 0.02  # of an epoch that is printed to two digits
 _ENDED = b"train_runtime"
 _MOST_STEPS = 1 << 53

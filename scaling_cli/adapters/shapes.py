@@ -235,8 +235,8 @@ def _read_written(table: RawTable, column: str) -> None:
         table.replace(column, known)
         return
     odd = sorted(text for text in texts if numbers_of([text]) is None)
-    if texts and len(odd) * 2 <= len(texts):
-        row = int(np.flatnonzero(cells.filled & (cells.values == odd[0]))[0])
+    if odd and len(odd) * 2 <= len(texts):
+        row = cells.values.tolist().index(odd[0])  # NumPy's == drops NUL at the end of a text
         raise InputError(
             f"{table.place(row)}: {column} holds {odd[0]!r}, which is no number",
             "Mend or drop that row.",

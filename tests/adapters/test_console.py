@@ -251,3 +251,11 @@ def test_rows_of_which_one_has_no_epoch_are_counted(tmp_path: Path) -> None:
     run = one(tmp_path, text + "{'loss': 0.4500, 'epoch': nan}\n")
     assert run.series["loss"].steps.tolist() == list(range(1, 21))
     assert "step_counts_rows" in told(run)
+
+
+def test_a_step_beyond_any_is_none(tmp_path: Path) -> None:
+    text = "".join(
+        f"{{'loss': {9 / r:.4f}, 'epoch': {r / 20:.2f}, 'global_step/max_steps': '{step}/20'}}\n"
+        for r, step in ((1, 1), (2, 2), (3, "9" * 30))
+    )
+    assert one(tmp_path, text).series["loss"].steps.tolist() == [1, 2, 3]

@@ -290,3 +290,9 @@ def test_metrics_that_are_always_logged_hold_their_steps_once(tmp_path: Path) ->
     (run,) = ingest(tmp_path, "step,loss,lr,eval\n1,3,1,5\n2,2,1.5,\n").runs
     assert run.series["loss"].steps is run.series["lr"].steps
     assert run.series["eval"].steps.tolist() == [1]
+
+
+def test_a_step_with_a_nul_is_named_by_its_row(tmp_path: Path) -> None:
+    (tmp_path / "run.csv").write_bytes(b"step,loss\n1,3\n2\0,2.5\n3,2\n4,1\n")
+    with pytest.raises(InputError, match="row 2"):
+        read_sources([tmp_path / "run.csv"])
