@@ -294,5 +294,5 @@ def test_metrics_that_are_always_logged_hold_their_steps_once(tmp_path: Path) ->
 
 def test_a_step_with_a_nul_is_named_by_its_row(tmp_path: Path) -> None:
     (tmp_path / "run.csv").write_bytes(b"step,loss\n1,3\n2\0,2.5\n3,2\n4,1\n")
-    with pytest.raises(InputError, match="row 2"):
+    with pytest.raises(InputError, match="row 3"):
         read_sources([tmp_path / "run.csv"])
