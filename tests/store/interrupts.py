@@ -49,13 +49,17 @@ def commands(folder: Path) -> list[list[str]]:
     ]
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """With the store in the folder: not every command has an option for it."""
+    return {**os.environ, "SCALEFIT_STORE": str(folder / "store")}
+
+
 def interrupted(line: list[str], after: float, folder: Path) -> tuple[int, str]:
     """The exit code and stderr of a command that is interrupted so many seconds after its start."""
     process = subprocess.Popen(
-        [*COMMAND, *line, "--store", str(folder / "store")] if "--version" not in line else
         [*COMMAND, *line],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=folder,
-        start_new_session=True,
+        env=environment(folder), start_new_session=True,
     )  # fmt: skip
     time.sleep(after)
     with contextlib.suppress(ProcessLookupError):
@@ -74,8 +78,9 @@ def campaign(folder: Path, count: int, seed: int) -> Counter[str]:
     took = {}
     for line in lines:
         started = time.monotonic()
-        store = [] if "--version" in line else ["--store", str(folder / "store")]
-        subprocess.run([*COMMAND, *line, *store], check=True, capture_output=True, cwd=folder)
+        subprocess.run(
+            [*COMMAND, *line], check=True, capture_output=True, cwd=folder, env=environment(folder)
+        )
         took[str(line)] = time.monotonic() - started
     runs = len(open_store(folder / "store").runs())
     ends: Counter[str] = Counter()
