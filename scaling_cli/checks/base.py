@@ -266,7 +266,8 @@ def judge_each(
 ) -> Finding:
     """One finding for several metrics: the first failure, else the first pass.
 
-    Undecided only if no metric could be judged.
+    Undecided only if no metric could be judged; InputError for one that no run in the store has, or
+    a misspelt name would let everything pass.
     """
     found: list[Finding] = []
     unable: list[Undecided] = []
@@ -276,6 +277,8 @@ def judge_each(
         except Unjudged as error:
             raise Unjudged(f"{name}: {error}") from None
         except Undecided as error:
+            if metrics:
+                run.bench.rows.look_up(name)
             unable.append(error)
     if not found:
         raise unable[0]

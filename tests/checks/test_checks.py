@@ -214,11 +214,21 @@ def test_what_cannot_be_read_is_named(tables: Any, told: str) -> None:
     assert told in str(error.value)
 
 
-def test_a_name_that_no_run_has_is_an_error_and_no_skip(store: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ('rule = "planned"\ntokens = "total_stepz * 2048"', "total_steps"),
+        ('rule = "nan"\nmetric = "val/los"', "val/loss"),
+        ('rule = "spike"\nmetric = ["val/loss", "val/los"]', "val/loss"),
+    ],
+)
+def test_a_name_that_no_run_has_is_an_error_and_no_skip(
+    text: str, meant: str, store: Path, tmp_path: Path
+) -> None:
     config = tmp_path / "scalefit.toml"
-    config.write_text('[[check]]\nrule = "planned"\ntokens = "total_stepz * 2048"\n')
+    config.write_text(f"[[check]]\n{text}\n")
     result = run("check", "--store", store, "--config", config, code=2)
-    assert "total_steps" in result.stderr
+    assert meant in result.stderr
 
 
 @pytest.mark.parametrize("name", sorted(rules()))
