@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scaling_cli.compute import SIX_ND
 from scaling_cli.drawing.figure import PARAMS, TOKENS, Axis, Figure, Mark, Series
 from scaling_cli.quantities import count, number, percent, power, share
 from scaling_cli.records import Floats
@@ -87,50 +86,11 @@ def loss_over_compute(
     table: Table, fits: Sequence[Fit], allocations: Sequence[Allocation]
 ) -> Figure | None:
     """Runs, the frontier of every group and, beyond its runs, the interval of what it predicts."""
-    series: list[Series] = []
-    rules: tuple[tuple[float, str], ...] = ()
-    furthest = max((item.budget_flops for item in allocations), default=0.0)
     target = fits[0].target
-    for colour, fit in enumerate(fits):
-        if fit.target != target or "flops" not in fit.domain:
-            continue
-        rows = fitted_rows(table, fit)
-        low, high = fit.domain["flops"]
-        name = _of(fit) or "runs"
-        if target in rows.columns:
-            points = _compute(fit, rows), rows.columns[target]
-            series.append(Series(name, "points", *points, names=rows.run_ids, colour=colour))
-        inside = _frontier(fit, np.geomspace(low, high, STEPS // 2))
-        ahead = _frontier(fit, np.geomspace(high, max(furthest, 10 * high), STEPS // 2))
-        both = [split for split in ahead if split.loss_range]
-        series.append(
-            Series(
-                f"{share(fit.level)} interval" + (f", {_of(fit)}" if fit.group else ""),
-                "band",
-                *_columns(both, "budget_flops", "loss"),
-                low=[split.loss_range[0] for split in both if split.loss_range],
-                high=[split.loss_range[1] for split in both if split.loss_range],
-                colour=colour,
-            )
-        )
-        line = _columns(inside, "budget_flops", "loss")
-        series.append(Series(f"frontier, {name}", "line", *line, colour=colour))
-        far = _columns(ahead, "budget_flops", "loss")
-        series.append(Series(f"predicted, {name}", "dashes", *far, colour=colour))
-        held = [row for row in fit.holdout_rows if row.get("params") and row.get("tokens")]
-        if held:
-            compute = [SIX_ND.flops(row["params"], row["tokens"]) for row in held]
-            series.append(
-                Series(
-                    f"held out, {name}",
-                    "hollow",
-                    [float(value) for value in compute],
-                    [float(row["observed"]) for row in held],
-                    names=[str(row["run_id"]) for row in held],
-                    colour=colour,
-                )
-            )
-        rules = ((high, "largest run"),)
+    drawn = [(i, f) for i, f in enumerate(fits) if f.target == target and "flops" in f.domain]
+    furthest = max((item.budget_flops for item in allocations), default=0.0)
+    series = [item for i, fit in drawn for item in _along_compute(table, fit, i, furthest)]
+    rules = tuple((fit.domain["flops"][1], "largest run") for _, fit in drawn[-1:])
     if not any(len(item.x) for item in series):
         return None
     return Figure(
@@ -144,6 +104,36 @@ def loss_over_compute(
         tuple(series),
         rules,
     )
+
+
+def _along_compute(table: Table, fit: Fit, colour: int, furthest: float) -> Iterator[Series]:
+    """The runs of one fit, its frontier inside them and beyond, and its held-out runs."""
+    rows = fitted_rows(table, fit)
+    low, high = fit.domain["flops"]
+    name = _of(fit) or "runs"
+    if fit.target in rows.columns:
+        points = _compute(fit, rows), rows.columns[fit.target]
+        yield Series(name, "points", *points, names=rows.run_ids, colour=colour)
+    ahead = _frontier(fit, np.geomspace(high, max(furthest, 10 * high), STEPS // 2))
+    both = [split for split in ahead if split.loss_range]
+    yield Series(
+        f"{share(fit.level)} interval" + (f", {_of(fit)}" if fit.group else ""),
+        "band",
+        *_columns(both, "budget_flops", "loss"),
+        low=[split.loss_range[0] for split in both if split.loss_range],
+        high=[split.loss_range[1] for split in both if split.loss_range],
+        colour=colour,
+    )
+    inside = _frontier(fit, np.geomspace(low, high, STEPS // 2))
+    line, far = (_columns(splits, "budget_flops", "loss") for splits in (inside, ahead))
+    yield Series(f"frontier, {name}", "line", *line, colour=colour)
+    yield Series(f"predicted, {name}", "dashes", *far, colour=colour)
+    held = [row for row in fit.holdout_rows if row.get("params") and row.get("tokens")]
+    if held:
+        compute = [float(fit.compute.flops(row["params"], row["tokens"])) for row in held]
+        observed = [float(row["observed"]) for row in held]
+        names = [str(row["run_id"]) for row in held]
+        yield Series(f"held out, {name}", "hollow", compute, observed, names=names, colour=colour)
 
 
 def _columns(splits: Iterable[Allocation], x: str, y: str) -> tuple[list[float], list[float]]:
