@@ -34,11 +34,11 @@ class Device:
 DEVICES: Mapping[str, Device] = {
     item.name.lower().removeprefix("tpu "): item
     for item in (
-        Device("A100", 312e12, "NVIDIA A100 data sheet"),
-        Device("H100", 989e12, "NVIDIA H100 data sheet, SXM, without sparsity"),
-        Device("H200", 989e12, "NVIDIA H200 data sheet, SXM, without sparsity"),
-        Device("B200", 2250e12, "NVIDIA Blackwell data sheet, without sparsity"),
-        Device("MI300X", 1307e12, "AMD Instinct MI300X data sheet, without sparsity"),
+        Device("A100", 312e12, "NVIDIA, by secondary accounts"),
+        Device("H100", 989e12, "NVIDIA, SXM, without sparsity, by secondary accounts"),
+        Device("H200", 989e12, "NVIDIA, SXM, without sparsity, by secondary accounts"),
+        Device("B200", 2250e12, "NVIDIA, without sparsity, by secondary accounts"),
+        Device("MI300X", 1307e12, "AMD, without sparsity, by secondary accounts"),
         Device("TPU v5e", 197e12, "cloud.google.com/tpu/docs/v5e"),
         Device("TPU v5p", 459e12, "cloud.google.com/tpu/docs/v5p"),
         Device("TPU v6e", 918e12, "cloud.google.com/tpu/docs/v6e"),

@@ -58,7 +58,7 @@ def test_the_record_is_that_of_the_held_out_runs(fitted: Fit) -> None:
 
 
 def test_the_next_run_pays_and_is_what_it_says(fitted: Fit) -> None:
-    """At a tenth of the budget or less; and refitted with it, the interval is narrower."""
+    """At a tenth of the budget or less; with it, the interval is expected to be narrower."""
     memo = memo_of_fit(fitted, 1e22)
     assert memo.next_run is not None
     run = memo.next_run
