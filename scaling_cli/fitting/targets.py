@@ -74,8 +74,8 @@ def direction_notes(
     names = " and ".join(law.variables)
     message = (
         f"{target} rises with {names} (rank correlation {correlation:.2f}), and law {law.name} can"
-        " only fall. For a score use a link from the loss (ladder, err_exp), cod or sloth, or a"
-        " formula; for an error, check that it is not its complement."
+        " only fall. For a score use rise, a link from the loss (ladder, err_exp), cod or sloth, or"
+        " a formula; for an error, check that it is not its complement."
     )
     return [Note.of("target_rises", message)]
 
