@@ -108,11 +108,14 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # what the terminal's encoding lacks is escaped
             stream.reconfigure(errors="backslashreplace")
-    # Only the one that is asked for: reading the options of all takes as long as `--version`.
-    first = next((text for text in read_manner(sys.argv[1:]) if not text.startswith("-")), "")
-    asked = [name for name in COMMANDS if name == first]
+    # Only the one that is asked for, and none for `--version`: to read the options of all takes as
+    # long as the answer.
+    asked = read_manner(sys.argv[1:])
+    first = next((text for text in asked if not text.startswith("-")), "")
+    named = tuple(name for name in COMMANDS if name == first)
+    names = () if asked == ["--version"] else named or COMMANDS
     try:
-        app_of(asked or COMMANDS)(args=sys.argv[1:], prog_name="scalefit")
+        app_of(names)(args=sys.argv[1:], prog_name="scalefit")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:  # under --debug
