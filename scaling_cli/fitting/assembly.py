@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from scaling_cli.compute import SIX_ND, Accounting, measure
 from scaling_cli.fitting import diagnostics
-from scaling_cli.fitting.identified import Explored, unknown
+from scaling_cli.fitting.identified import explored, unknown
 from scaling_cli.fitting.objective import MAD
 from scaling_cli.fitting.problem import Design, FitOptions, Frame
 from scaling_cli.fitting.result import Fit, with_derived
@@ -139,7 +139,7 @@ def assemble(problem: Problem, optimum: Optimum, draws: Draws) -> Fit:
         version=VERSION,
         notes=(*notes, *diagnostics.unknown_notes(unsure)),
         unknown=unsure,
-        explored=Explored.by(law, {n: column[kept] for n, column in design.columns.items()}, notes),
+        explored=explored(law, {n: column[kept] for n, column in design.columns.items()}, notes),
     )
     if not len(drawn):
         return result

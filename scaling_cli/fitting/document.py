@@ -14,7 +14,7 @@ from scaling_cli.compute import SIX_ND, Accounting
 from scaling_cli.documents import AGREES, DocumentKind, Fields, as_finite, finite
 from scaling_cli.errors import InputError
 from scaling_cli.fitting.basis import Basis
-from scaling_cli.fitting.identified import Explored, Line
+from scaling_cli.fitting.explored import Explored, Line
 from scaling_cli.fitting.record import Record
 from scaling_cli.fitting.result import Fit
 from scaling_cli.fitting.transforms import DOMAINS

@@ -8,23 +8,20 @@ are known along the line alone: beside it a prediction is the law's habit, not t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from scaling_cli.fitting import diagnostics
+from scaling_cli.fitting.explored import Explored, Line
 from scaling_cli.fitting.surface import Surface, middle
 from scaling_cli.laws import Law
 from scaling_cli.notes import Note
-from scaling_cli.quantities import counted
 from scaling_cli.records import Floats
 
 # Standard deviation of the log of a parameter above which nothing is known of it: its 90 % interval
 # would span eight decades.
 UNKNOWN = 6.0
 SMALLEST = 1e-12  # of the largest singular value: below it there is only rounding
-BESIDE = float(np.log(1.3))  # how far beside the line that the runs lie on may be asked
 
 
 def unknown(
@@ -73,72 +70,23 @@ def settled(law: Law, columns: Mapping[str, Floats]) -> dict[str, Floats]:
     return found
 
 
-@dataclass(frozen=True)
-class Line:
-    """A direction in the logs of the columns, and from where to where the runs lie along it."""
-
-    direction: tuple[float, ...]
-    low: float
-    high: float
-    seen: bool
-
-
-@dataclass(frozen=True)
-class Explored:
-    """Where the runs lie, by the principal directions of the logs of `columns`; in a direction that
-    is not `seen` they all but stay at one place."""
-
-    columns: tuple[str, ...]
-    lines: tuple[Line, ...]
-
-    @classmethod
-    def by(cls, law: Law, columns: Mapping[str, Floats], notes: Sequence[Note]) -> Explored | None:
-        """None where the runs part in every direction of the columns of the law's powers."""
-        names = tuple(name for name in sizes(law) if np.min(columns[name]) > 0)
-        if not names or len(columns[names[0]]) < 2:
-            return None
-        logs = np.log(np.stack([columns[name] for name in names]))
-        _, directions = np.linalg.eigh(np.atleast_2d(np.cov(logs)))
-        places = directions.T @ logs
-        seen = np.ptp(places, axis=1) > np.log(diagnostics.SAME_SIZE)
-        one_line = {"collinear_design", "single_budget_design"}
-        if set(names) == {"params", "tokens"} and one_line & {note.code for note in notes}:
-            seen[0] = False  # the narrow one: eigenvalues ascend
-        if seen.all():
-            return None
-        lines = [
-            Line(tuple(direction.tolist()), float(np.min(at)), float(np.max(at)), bool(known))
-            for direction, at, known in zip(directions.T, places, seen, strict=True)
-        ]
-        return cls(names, tuple(lines))
-
-    def beside(self, columns: Mapping[str, Floats]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        """Which rows [rows] lie off what the runs explored."""
-        with np.errstate(all="ignore"):
-            logs = np.log(np.stack([columns[name] for name in self.columns]))
-        out = np.zeros(logs.shape[1], dtype=bool)
-        for line in self.lines:
-            if not line.seen:
-                at = np.array(line.direction) @ logs
-                out |= ~((at > line.low - BESIDE) & (at < line.high + BESIDE))
-        return out
-
-    def note(self) -> Note:
-        """What a prediction beside the runs has to say."""
-        names = " and ".join(self.columns)
-        count = sum(line.seen for line in self.lines)
-        message = (
-            f"The runs vary in {counted(count, 'direction')} of {names}, and this point lies beside"
-            " them: they do not say what the target is there, so it has no interval. Add runs that"
-            " differ in the other direction."
-            if count
-            else f"All runs have one value of {names}, and this point has another: they do not say"
-            " what the target is there, so it has no interval."
-        )
-        return Note.of("beside_the_runs", message)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "columns": list(self.columns),
-            "lines": [{**vars(line), "direction": list(line.direction)} for line in self.lines],
-        }
+def explored(law: Law, columns: Mapping[str, Floats], notes: Sequence[Note]) -> Explored | None:
+    """Where the runs lie, by the principal directions of the logs of the columns of the law's
+    powers; None where they part in every one."""
+    names = tuple(name for name in sizes(law) if np.min(columns[name]) > 0)
+    if not names or len(columns[names[0]]) < 2:
+        return None
+    logs = np.log(np.stack([columns[name] for name in names]))
+    _, directions = np.linalg.eigh(np.atleast_2d(np.cov(logs)))
+    places = directions.T @ logs
+    seen = np.ptp(places, axis=1) > np.log(diagnostics.SAME_SIZE)
+    one_line = {"collinear_design", "single_budget_design"}
+    if set(names) == {"params", "tokens"} and one_line & {note.code for note in notes}:
+        seen[0] = False  # the narrow one: eigenvalues ascend
+    if seen.all():
+        return None
+    lines = [
+        Line(tuple(direction.tolist()), float(np.min(at)), float(np.max(at)), bool(known))
+        for direction, at, known in zip(directions.T, places, seen, strict=True)
+    ]
+    return Explored(names, tuple(lines))

@@ -13,7 +13,7 @@ from scaling_cli.compute import SIX_ND, Accounting
 from scaling_cli.documents import finite
 from scaling_cli.errors import InputError
 from scaling_cli.fitting.basis import Basis
-from scaling_cli.fitting.identified import Explored
+from scaling_cli.fitting.explored import Explored
 from scaling_cli.fitting.objective import OBJECTIVES
 from scaling_cli.fitting.record import Record
 from scaling_cli.fitting.student import FEW, over_normal

@@ -1,0 +1,65 @@
+"""Where runs lie among the columns of a law, and which directions they leave open to ask in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scaling_cli.notes import Note
+from scaling_cli.quantities import counted
+from scaling_cli.records import Floats
+
+BESIDE = float(np.log(1.3))  # how far beside the line that the runs lie on may be asked
+
+
+@dataclass(frozen=True)
+class Line:
+    """A direction in the logs of the columns, and from where to where the runs lie along it."""
+
+    direction: tuple[float, ...]
+    low: float
+    high: float
+    seen: bool
+
+
+@dataclass(frozen=True)
+class Explored:
+    """Where the runs lie, by the principal directions of the logs of `columns`; in a direction that
+    is not `seen` they all but stay at one place."""
+
+    columns: tuple[str, ...]
+    lines: tuple[Line, ...]
+
+    def beside(self, columns: Mapping[str, Floats]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Which rows [rows] lie off what the runs explored."""
+        with np.errstate(all="ignore"):
+            logs = np.log(np.stack([columns[name] for name in self.columns]))
+        out = np.zeros(logs.shape[1], dtype=bool)
+        for line in self.lines:
+            if not line.seen:
+                at = np.array(line.direction) @ logs
+                out |= ~((at > line.low - BESIDE) & (at < line.high + BESIDE))
+        return out
+
+    def note(self) -> Note:
+        """What a prediction beside the runs has to say."""
+        names = " and ".join(self.columns)
+        count = sum(line.seen for line in self.lines)
+        message = (
+            f"The runs vary in {counted(count, 'direction')} of {names}, and this point lies beside"
+            " them: they do not say what the target is there, so it has no interval. Add runs that"
+            " differ in the other direction."
+            if count
+            else f"All runs have one value of {names}, and this point has another: they do not say"
+            " what the target is there, so it has no interval."
+        )
+        return Note.of("beside_the_runs", message)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "columns": list(self.columns),
+            "lines": [{**vars(line), "direction": list(line.direction)} for line in self.lines],
+        }
