@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling_cli.errors import InputError
-from scaling_cli.fitting.auto import RECIPE
 from scaling_cli.fitting.basis import Basis
 from scaling_cli.fitting.document import DOCUMENT, read_fits
+from scaling_cli.fitting.procedures import AUTO
 from scaling_cli.fitting.result import STORE_CHANGED, FailedFit, Fit
 from scaling_cli.notes import Note
 from scaling_cli.spelling import near
@@ -107,7 +107,7 @@ class Saved:
         if fit is not None:
             return self.named(fit)
         fits = self.newest(law, target, splits)
-        return [item for item in fits if item.name == RECIPE and law is None] or fits
+        return [item for item in fits if item.name == AUTO and law is None] or fits
 
     def answering_files(self, saved: Sequence[SavedFit]) -> set[str]:
         """The files of those that answer for their targets."""
@@ -115,8 +115,8 @@ class Saved:
         for item in saved:  # the newest first
             newest.setdefault(item.about["target"], item.set)
         found = [item for item in saved if item.set == newest[item.about["target"]]]
-        auto = {item.set for item in found if item.about["law"] == RECIPE}
-        return {i.file for i in found if i.set not in auto or i.about["law"] == RECIPE}
+        auto = {item.set for item in found if item.about["law"] == AUTO}
+        return {i.file for i in found if i.set not in auto or i.about["law"] == AUTO}
 
     def of_group(
         self, name: str, law: str | None = None, target: str | None = None, fit: str | None = None

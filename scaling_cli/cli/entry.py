@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from importlib import import_module
 from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from scaling_cli.cli.common import FORMATS, INTERRUPTED, manner, read_manner, refused
 from scaling_cli.text import visible
@@ -55,9 +56,59 @@ def _options(
     """
 
 
+class _Declared(Mapping[str, Any]):
+    """The commands by name, each read from its file when it is asked for: to read the options of
+    all of them takes as long as an answer."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in COMMANDS:
+            raise KeyError(name)
+        return _read(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+def _function(name: str) -> Any:
+    """What the file of this command declares: a function, or an app with commands of its own."""
+    return getattr(import_module(f"scaling_cli.cli.{name}"), name)
+
+
+@cache
+def _read(name: str) -> Any:
+    """The command of this name with its options."""
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+    alone.callback()(lambda: None)  # without one, a single command would be taken for the whole
+    declared = _function(name)
+    if name in GROUPS:
+        alone.add_typer(declared, name=name)
+    else:
+        alone.command(name)(declared)
+    return typer.main.get_group(alone).commands[name]
+
+
 class Commands(TyperGroup):
     """The commands; what stands anywhere on the line is read first, and a line that cannot be
     read is refused as every other error is."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = _Declared()  # type: ignore[assignment]  # it is never written to
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """One line of each docstring, without its options."""
+        limit = formatter.width - 6 - max(map(len, COMMANDS))
+        lines = []
+        for name in COMMANDS:
+            shown = (
+                _read(name) if name in GROUPS else TyperCommand(name, help=_function(name).__doc__)
+            )
+            lines.append((name, shown.get_short_help_str(limit)))
+        with formatter.section("Commands"):
+            formatter.write_dl(lines)
 
     def main(self, args: Sequence[str] | None = None, **extra: Any) -> Any:  # type: ignore[override]
         arguments = read_manner(sys.argv[1:] if args is None else args)
@@ -79,26 +130,16 @@ def _misread(error: Any) -> int:
     return refused("usage", error.format_message(), f"`{path} --help` shows all.").exit_code
 
 
-def app_of(names: Iterable[str]) -> typer.Typer:
-    """The commands of these names."""
-    made = typer.Typer(
-        name="scalefit",
-        help="Neural scaling laws from your own training runs: ingest logs, fit laws,"
-        " split compute.",
-        no_args_is_help=True,
-        add_completion=False,
-        cls=Commands,
-        rich_markup_mode=None,  # rich would double the time of --help
-        pretty_exceptions_enable=False,
-    )
-    made.callback()(_options)
-    for name in names:
-        declared = getattr(import_module(f"scaling_cli.cli.{name}"), name)
-        if name in GROUPS:
-            made.add_typer(declared, name=name)
-        else:
-            made.command(name)(declared)
-    return made
+app = typer.Typer(
+    name="scalefit",
+    help="Neural scaling laws from your own training runs: ingest logs, fit laws, split compute.",
+    no_args_is_help=True,
+    add_completion=False,
+    cls=Commands,
+    rich_markup_mode=None,  # rich would double the time of --help
+    pretty_exceptions_enable=False,
+)
+app.callback()(_options)
 
 
 def main() -> None:
@@ -108,14 +149,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # what the terminal's encoding lacks is escaped
             stream.reconfigure(errors="backslashreplace")
-    # Only the one that is asked for, and none for `--version`: to read the options of all takes as
-    # long as the answer.
-    asked = read_manner(sys.argv[1:])
-    first = next((text for text in asked if not text.startswith("-")), "")
-    named = tuple(name for name in COMMANDS if name == first)
-    names = () if asked == ["--version"] else named or COMMANDS
     try:
-        app_of(names)(args=sys.argv[1:], prog_name="scalefit")
+        app(args=sys.argv[1:], prog_name="scalefit")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:  # under --debug

@@ -15,11 +15,7 @@ from scaling_cli.cli.common import (
     say,
 )
 
-fits = typer.Typer(
-    help="The saved fits: list, show, name, forget.",
-    invoke_without_command=True,
-    add_completion=False,
-)
+fits = typer.Typer(invoke_without_command=True, add_completion=False)
 
 FitArgument = Annotated[str, typer.Argument(help="A saved fit: its name or id.", metavar="FIT")]
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scaling_cli.cli.common import JsonOption, answer, command
+from scaling_cli.cli.common import JsonOption, command, put_json, show
+
+if TYPE_CHECKING:
+    from scaling_cli.fitting.procedures import Procedure
 
 
 @command
@@ -21,39 +24,37 @@ def laws(
 
     Example: scalefit laws farseer
     """
-    from scaling_cli.fitting.auto import RECIPE
-    from scaling_cli.fitting.procedures import procedure
+    from scaling_cli.fitting.procedures import AUTO, procedure
     from scaling_cli.laws import laws as registered
     from scaling_cli.report.laws import law_tables, laws_tables
 
-    named = [procedure(name) for name in ([law] if law else (RECIPE, *registered()))]
-    chosen = [item.as_law() for item in named]
-    document: dict[str, Any] = {
-        "laws": [
-            {
-                "id": item.id,
-                "title": item.title,
-                "family": item.family,
-                "formula": item.formula,
-                "variables": list(item.variables),
-                "parameters": list(item.parameter_names),
-                "target": item.target,
-                "objective": item.objective,
-                "source": str(item.source),
-                "evidence": str(item.evidence),
-                "verified": item.evidence.verified,
-                "aliases": list(item.aliases),
-                "published": [entry.name for entry in item.published],
-                "unverified": [entry.name for entry in item.unverified],
-                "caveats": list(item.caveats),
-                "recipe": list(about.about),
-                "paper_objective": item.paper.objective if item.paper else None,
-            }
-            for item, about in zip(chosen, named, strict=True)
-        ]
+    chosen = [procedure(name) for name in ([law] if law else (AUTO, *registered()))]
+    if as_json:
+        put_json({"laws": [_document(item) for item in chosen]})
+    elif law:
+        show(law_tables(chosen[0].as_law(), chosen[0].about()))
+    else:
+        show(laws_tables([item.as_law() for item in chosen]))
+
+
+def _document(chosen: Procedure) -> dict[str, Any]:
+    law = chosen.as_law()
+    return {
+        "id": law.id,
+        "title": law.title,
+        "family": law.family,
+        "formula": law.formula,
+        "variables": list(law.variables),
+        "parameters": list(law.parameter_names),
+        "target": law.target,
+        "objective": law.objective,
+        "source": str(law.source),
+        "evidence": str(law.evidence),
+        "verified": law.evidence.verified,
+        "aliases": list(law.aliases),
+        "published": [entry.name for entry in law.published],
+        "unverified": [entry.name for entry in law.unverified],
+        "caveats": list(law.caveats),
+        "recipe": list(chosen.about()),
+        "paper_objective": law.paper.objective if law.paper else None,
     }
-    answer(
-        as_json,
-        document,
-        lambda: law_tables(chosen[0], named[0].about) if law else laws_tables(chosen),
-    )

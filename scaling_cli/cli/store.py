@@ -17,7 +17,7 @@ from scaling_cli.cli.common import (
 )
 
 store = typer.Typer(
-    help="Look after the store: verify, compact, export.",
+    help="Look after the store: verify, compact, export.\n\nExample: scalefit store verify",
     no_args_is_help=True,
     add_completion=False,
 )

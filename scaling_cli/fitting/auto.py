@@ -26,19 +26,18 @@ from scaling_cli.fitting.assembly import Draws, Optimum, Problem, assemble, nois
 from scaling_cli.fitting.identified import settled
 from scaling_cli.fitting.objective import MAD, Objective
 from scaling_cli.fitting.problem import Design, FitOptions, Frame
+from scaling_cli.fitting.procedures import AUTO, PROCEDURES
 from scaling_cli.fitting.record import Fold, Record
-from scaling_cli.fitting.result import AUTO, Fit, distance_outside
+from scaling_cli.fitting.result import Fit, distance_outside
 from scaling_cli.fitting.solver import Prior, Solution, objective_values, solve
 from scaling_cli.fitting.starts import candidate_starts
 from scaling_cli.fitting.surface import Surface, middle
 from scaling_cli.fitting.targets import holds_prior, is_cross_entropy
-from scaling_cli.laws import get_law
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats
 from scaling_cli.table import Mask, Table
 
-RECIPE = AUTO
-LAW = get_law("skaling")
+LAW = PROCEDURES[AUTO].law
 NAMES = LAW.parameter_names  # all free, all logged: the solver's coordinates in this order
 E, A, ALPHA, B, BETA, K = (NAMES.index(name) for name in ("E", "A", "alpha", "B", "beta", "k"))
 HELD = [ALPHA, BETA, K, E]  # the coordinates that a prior holds; A and B are free
@@ -477,7 +476,7 @@ def fit(
     Raises FitError where the runs lack a column or are fewer than the law's parameters.
     """
     options = options or FitOptions()
-    accepts.check("auto", RECIPE, options)
+    accepts.check("auto", AUTO, options)
     wanted = options.target or LAW.target
     names = {"params": "params", "tokens": "tokens", "target": wanted}
     with_prior = holds_prior(wanted, options.prior)
@@ -490,7 +489,7 @@ def fit(
     scales = ladder.scales()
     ground = survey(ladder, scales)
     if not np.isfinite(ground.theta).all():
-        raise FitError(f"{RECIPE} finds no finite forecast on these {len(rows)} runs")
+        raise FitError(f"{AUTO} finds no finite forecast on these {len(rows)} runs")
     belief, folds = backtested(ground, scales, widths if with_prior else NO_PRIOR)
     final = solution_at(ground, scales, belief.mean_width)
     surface = ground.rows.surface(scales, ground.noise)
@@ -504,9 +503,7 @@ def fit(
     if not with_prior:
         notes.append(_no_prior(wanted))
     design = Design(LAW, rows, names, columns, target, None, None, surface.objective, tuple(notes))
-    asked = Problem(
-        design, Frame(LAW, scales, {}, {}, {}), options, group or {}, RECIPE, ground.kept
-    )
+    asked = Problem(design, Frame(LAW, scales, {}, {}, {}), options, group or {}, AUTO, ground.kept)
     optimum = Optimum(
         replace(surface, weights=ground.weights),
         final.theta[0],

@@ -20,13 +20,13 @@ from scaling_cli.fitting import accepts, engine, problem
 from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import Law
+from scaling_cli.laws.hyperparameters import CALLED
 from scaling_cli.notes import Note
 from scaling_cli.quantities import count, counted, number
 from scaling_cli.records import Floats
 from scaling_cli.table import Rows, Table
 
 SET = {"lr": "peak_lr"}  # the column that holds what was set, where a run's last value is another
-CALLED = {"lr": "learning rate", "batch_tokens": "batch"}
 OTHER = {"lr": "batch_tokens", "batch_tokens": "peak_lr"}  # what is often swept with it
 SAME_PLACE = 1.05  # runs of one place stop at steps that round their tokens by a few per cent
 SAME_SETTING = 1.02

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scaling_cli.errors import FitError
-from scaling_cli.fitting import auto, chain, engine, hparams, isoflop
-from scaling_cli.fitting.problem import FitOptions
-from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import LAWS, Law, get_law
 from scaling_cli.laws.formula import MARK
+from scaling_cli.laws.hyperparameters import CALLED
 from scaling_cli.laws.hyperparameters import FAMILY as RULES
-from scaling_cli.table import Table
 
-Fitter = Callable[[Table, FitOptions, Mapping[str, Any]], Fit]
+if TYPE_CHECKING:
+    from scaling_cli.fitting.isoflop import Method
+    from scaling_cli.fitting.problem import FitOptions
+    from scaling_cli.fitting.result import Fit
+    from scaling_cli.table import Table
+
+Fitter = Callable[["Table", "FitOptions", Mapping[str, Any]], "Fit"]
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -26,9 +30,9 @@ class Procedure:
     """A way of fitting `law` that goes by a name of its own.
 
     `every_point` says that it reads each logged point of a run, not the final one alone; `scored`
-    that what it predicts can be compared with a run; `about` what it does to the runs; `kind` which
-    options it takes (see `accepts`); `reads_curves` that it reads the points of runs beside their
-    final ones.
+    that what it predicts can be compared with a run; `about` tells what it does to the runs; `kind`
+    which options it takes (see `accepts`); `reads_curves` that it reads the points of runs beside
+    their final ones.
     """
 
     id: str
@@ -37,7 +41,7 @@ class Procedure:
     method: Fitter
     every_point: bool = False
     scored: bool = True
-    about: tuple[str, ...] = ()
+    about: Callable[[], tuple[str, ...]] = tuple
     kind: str = "law"
     reads_curves: bool = False
 
@@ -62,23 +66,60 @@ class Procedure:
         return replace(bare, id=self.id, title=self.title, objective="map")
 
 
+# A list of the laws needs none of the arithmetic, which is read where a fit is asked for.
+def _auto(rows: Table, options: FitOptions, group: Mapping[str, Any]) -> Fit:
+    from scaling_cli.fitting import auto
+
+    return auto.fit(rows, options, group)
+
+
+def _about_auto() -> tuple[str, ...]:
+    from scaling_cli.fitting import auto
+
+    return auto.ABOUT
+
+
+def _isoflop(rows: Table, options: FitOptions, group: Mapping[str, Any], method: Method) -> Fit:
+    from scaling_cli.fitting import isoflop
+
+    return isoflop.fit_isoflop(rows, options, group, method)
+
+
+def _envelope(rows: Table, options: FitOptions, group: Mapping[str, Any]) -> Fit:
+    from scaling_cli.fitting import isoflop
+
+    return isoflop.fit_envelope(rows, options, group)
+
+
+def _of_law(law: Law, rows: Table, options: FitOptions, group: Mapping[str, Any]) -> Fit:
+    from scaling_cli.fitting import engine
+
+    return engine.fit(law, rows, options, group)
+
+
+def _best(law: Law, rows: Table, options: FitOptions, group: Mapping[str, Any]) -> Fit:
+    from scaling_cli.fitting import hparams
+
+    return hparams.fit(law, rows, options, group)
+
+
 PROCEDURES: dict[str, Procedure] = {
     item.id: item
     for item in (
         Procedure(
-            auto.RECIPE,
+            AUTO,
             "Forecast of larger runs: a law with a prior that widens where the runs disagree",
-            auto.LAW,
-            auto.fit,
-            about=auto.ABOUT,
+            get_law("skaling"),
+            _auto,
+            about=_about_auto,
             kind="auto",
         ),
         *(
             Procedure(law.id, law.title, law, fit, every_point, scored=False, kind="optima")
             for law, fit, every_point in (
-                (get_law("isoflop"), isoflop.fit_isoflop, False),
-                (get_law("isoflop_akima"), partial(isoflop.fit_isoflop, method="akima"), False),
-                (get_law("envelope"), isoflop.fit_envelope, True),
+                (get_law("isoflop"), partial(_isoflop, method="parabola"), False),
+                (get_law("isoflop_akima"), partial(_isoflop, method="akima"), False),
+                (get_law("envelope"), _envelope, True),
             )
         ),
     )
@@ -93,14 +134,15 @@ def procedure(name: str) -> Procedure:
     if "+" in name and not name.startswith(MARK):
         before, _, after = name.rpartition("+")
         first, link = procedure(before), get_law(after)
+        from scaling_cli.fitting import chain
+
         chain.check(link)
         linked = partial(chain.fit, first.fit, link)
         return Procedure(name, link.title, first.law, linked, kind="link", reads_curves=True)
     law = get_law(name)
-    if law.family == RULES and law.target in hparams.CALLED:
-        best = partial(hparams.fit, law)
-        return Procedure(law.id, law.title, law, best, scored=False, kind="best")
-    return Procedure(law.id, law.title, law, partial(engine.fit, law))
+    if law.family == RULES and law.target in CALLED:
+        return Procedure(law.id, law.title, law, partial(_best, law), scored=False, kind="best")
+    return Procedure(law.id, law.title, law, partial(_of_law, law))
 
 
 def fitter(name: str) -> Fitter:
@@ -110,6 +152,6 @@ def fitter(name: str) -> Fitter:
 def comparable(observations: Table) -> list[str]:
     """The procedure for forecasts and the laws of loss in params and tokens, for runs with both."""
     known = {name for name, values in observations.columns.items() if np.isfinite(values).any()}
-    reads = set(auto.LAW.variables)
+    reads = set(PROCEDURES[AUTO].law.variables)
     laws = [law.id for law in LAWS.values() if law.target == "loss" and set(law.variables) == reads]
-    return [auto.RECIPE, *laws] if reads <= known else []
+    return [AUTO, *laws] if reads <= known else []

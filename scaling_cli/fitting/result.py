@@ -15,6 +15,7 @@ from scaling_cli.errors import InputError
 from scaling_cli.fitting.basis import Basis
 from scaling_cli.fitting.explored import Explored
 from scaling_cli.fitting.objective import OBJECTIVES
+from scaling_cli.fitting.procedures import AUTO
 from scaling_cli.fitting.record import Record
 from scaling_cli.fitting.student import FEW, over_normal
 from scaling_cli.fitting.targets import LANGUAGE, is_share
@@ -24,7 +25,6 @@ from scaling_cli.quantities import share
 from scaling_cli.records import Floats
 from scaling_cli.shown import Shown
 
-AUTO = "auto"
 AT_END = 1e-6  # of a share, from 0 and 1: there it ends because it may go no further
 ROBUST, PAPER = PROCEDURES = (
     "robust",

@@ -18,6 +18,7 @@ BERGSMA = Source("Bergsma et al.", 2025, "2505.13738")
 KAPLAN = Source("Kaplan et al.", 2020, "2001.08361", "eq. D.1")
 FAMILY = "hyperparameters"
 PORIAN_SEQUENCE = 2048  # tokens; the paper counts its batch in sequences
+CALLED = {"lr": "learning rate", "batch_tokens": "batch"}  # what a sweep varies
 UNITS = {"lr": "learning rate", "batch_tokens": "tokens"}
 
 

@@ -13,9 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from scaling_cli import laws
-from scaling_cli.cli import app
+from scaling_cli.cli import COMMANDS, app
 from scaling_cli.errors import InputError
-from scaling_cli.fitting import hparams
 from scaling_cli.fitting.engine import fit
 from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.result import Fit
@@ -81,7 +80,7 @@ def test_hparams_by_one_paper_and_by_all() -> None:
 
 def test_rules_are_of_settings_that_sweeps_are_read_for() -> None:
     of_rules = {law.target for law in laws.LAWS.values() if law.family == hyperparameters.FAMILY}
-    assert of_rules <= set(hparams.CALLED)
+    assert of_rules <= set(hyperparameters.CALLED)
 
 
 def test_the_page_of_papers_names_what_there_is() -> None:
@@ -89,7 +88,7 @@ def test_the_page_of_papers_names_what_there_is() -> None:
     spans = re.findall(r"`([^`]+)`", text)
     names = {name for span in spans for name in re.findall(r"--(?:law|then) (\w+)", span)}
     names |= {name for span in spans if re.fullmatch(r"\w+", span) for name in [span]}
-    commands = {str(command.name) for command in app.registered_commands}
+    commands = set(COMMANDS)
     columns = {"tokens", "flops", "datastore_tokens"}
     for name in names - commands - columns:
         assert laws.get_law(name)
