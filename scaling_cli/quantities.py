@@ -15,8 +15,8 @@ _SCALES = (("T", 1e12), ("B", 1e9), ("M", 1e6), ("K", 1e3))
 _PLAIN = r"\d+(?:_\d+)*\.?\d*|\.\d+"
 _GROUPED = r"\d{1,3}(?:,\d{3}){2,}(?:\.\d+)?"  # one comma alone may be a decimal comma
 _QUANTITY = re.compile(rf"\s*([+-]?)({_GROUPED}|{_PLAIN})((?:[eE][+-]?\d+)?)\s*([kmbgtKMBGT]?)\s*")
-_ONE_GROUP = re.compile(r"([+-]?\d{1,3}),(\d{3}(?:\.\d+)?)")
-_ONE_COMMA = re.compile(r"\s*[+-]?\d*,\d+(?:[eE][+-]?\d+)?\s*[kmbgtKMBGT]?\s*")
+_ONE_GROUP = r"([+-]?\d{1,3}),(\d{3}(?:\.\d+)?)"
+_ONE_COMMA = r"\s*[+-]?\d*,\d+(?:[eE][+-]?\d+)?\s*[kmbgtKMBGT]?\s*"
 _WRITE = "Write it as 1e23, 7B, 300M or 2T."
 
 
@@ -26,7 +26,7 @@ def read_quantity(text: str, counts: bool = False) -> float | None:
     A comma alone, as in `1,048`, may part thousands or decimals, and is read only where `counts`
     says that nothing but a whole count is meant: then it parts thousands.
     """
-    match = _QUANTITY.fullmatch(_ONE_GROUP.sub(r"\1\2", text) if counts else text)
+    match = _QUANTITY.fullmatch(re.sub(_ONE_GROUP, r"\1\2", text) if counts else text)
     if match is None:
         return None
     sign, digits, exponent, suffix = match.groups()
@@ -38,7 +38,7 @@ def read_quantity(text: str, counts: bool = False) -> float | None:
 
 def has_one_comma(text: str) -> bool:
     """Whether `text` is a number but for its one comma, which may stand for a decimal point."""
-    return _ONE_COMMA.fullmatch(text) is not None
+    return re.fullmatch(_ONE_COMMA, text) is not None
 
 
 def parse_quantity(text: str, what: str = "a number") -> float:

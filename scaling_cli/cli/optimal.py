@@ -85,7 +85,6 @@ def optimal(
     Example: scalefit optimal --gpu-hours 1e6 --device H100 --mfu 0.4 --published epoch2024
     """
     from scaling_cli.fitting.result import Fit
-    from scaling_cli.planning.costs import costs_of
     from scaling_cli.planning.target import splits_by_fits, splits_by_published
     from scaling_cli.quantities import parse_positive
     from scaling_cli.report.origins import origins_json, with_origin
@@ -117,7 +116,7 @@ def optimal(
     if all(item.params is None for item in splits):
         reasons = dict.fromkeys(note.message for item in splits for note in item.notes)
         raise InputError(f"no split can be recommended: {' '.join(reasons)}")
-    costs = [costs_of(trained_on, item.training_flops) for item in splits]
+    costs = [trained_on.cost(item.training_flops) if trained_on else None for item in splits]
     document = {
         "allocations": [
             item.to_json() | ({"cost": cost.to_json()} if cost else {})

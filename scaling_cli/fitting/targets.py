@@ -14,7 +14,7 @@ from scaling_cli.notes import Note
 from scaling_cli.records import Floats
 
 # Losses of another kind, and cross-entropies of what is no text.
-_OTHER_LOSSES = re.compile(
+_OTHER_LOSSES = (
     r"(^|[^a-z])(pixels?|images?|patch|video|audio|frames?|actions?|policy|rewards?|value|critic"
     r"|moves?|chess|proteins?|residues?|amino|mse|mae|l1|l2|huber|diffusion|denoising|contrastive"
     r"|clip|vae|kl)([^a-z]|$)"
@@ -29,7 +29,7 @@ PERCENT = 1.01  # a share above this is one of a hundred: rounding makes 1.000x 
 def is_cross_entropy(target: str) -> bool:
     """Whether a column is a language model's cross-entropy, as far as its name tells."""
     named = target in ("loss", "bpb") or target.endswith(("_loss", "/loss"))
-    return named and not _OTHER_LOSSES.search(target.lower())
+    return named and not re.search(_OTHER_LOSSES, target.lower())
 
 
 def holds_prior(target: str, prior: str) -> bool:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scaling_cli.errors import InputError
 from scaling_cli.quantities import count, number, percent, power
 from scaling_cli.spelling import near
-from scaling_cli.table import Table
+
+if TYPE_CHECKING:
+    from scaling_cli.table import Table
 
 HOUR = 3600.0
 # Names under which trainers log model FLOPs utilisation: mfu, train/mfu, mfu(%), mfu_pct.
-LOGGED = re.compile(r"(?:.*[/.\s])?mfu(?P<percent>\s*\(?%\)?|_pct|_percent)?", re.IGNORECASE)
+LOGGED = r"(?:.*[/.\s])?mfu(?P<percent>\s*\(?%\)?|_pct|_percent)?"
 MOST = 1.0  # of a share; what is logged above is per cent
 REACHED = 0.75  # by no training of a language model: such a number may be .8 %, or is wrong
 
@@ -73,7 +75,7 @@ class Utilisation:
 def logged_utilisation(rows: Table) -> Utilisation | None:
     """The median over runs of the utilisation that they logged last; None where none did."""
     for name in [*rows.columns, *rows.labels.known()]:
-        match = LOGGED.fullmatch(name)
+        match = re.fullmatch(LOGGED, name.lower())
         if match is None:
             continue
         values = rows.numbers(name)
@@ -115,8 +117,9 @@ class Machine:
     def flops(self, device_hours: float) -> float:
         return device_hours * self.per_hour
 
-    def cost(self, flops: float) -> Cost:
-        return Cost(self, flops, flops / self.per_hour)
+    def cost(self, flops: float | None) -> Cost | None:
+        """What training of these FLOPs takes; None where they are not known."""
+        return None if flops is None else Cost(self, flops, flops / self.per_hour)
 
 
 @dataclass(frozen=True)
@@ -167,8 +170,3 @@ class Cost:
             "price": machine.price,
             "cost": self.money,
         }
-
-
-def costs_of(machine: Machine | None, flops: float | None) -> Cost | None:
-    """What training of these FLOPs takes; None where either is not known."""
-    return None if machine is None or flops is None else machine.cost(flops)

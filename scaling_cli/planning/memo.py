@@ -15,7 +15,7 @@ from scaling_cli.laws import Law, Published
 from scaling_cli.notes import Note, kind_of
 from scaling_cli.planning.beliefs import Belief, Outlook, Runs
 from scaling_cli.planning.budget import FREE, Constraints, Line
-from scaling_cli.planning.costs import Cost, Machine, costs_of
+from scaling_cli.planning.costs import Cost, Machine
 from scaling_cli.planning.splits import Allocation, allocate_fit, allocate_published
 from scaling_cli.quantities import count, counted, measured, number, percent, power, share
 from scaling_cli.records import Floats
@@ -149,7 +149,8 @@ class Memo(Shown):
 
     def trained_on(self, machine: Machine | None) -> Memo:
         """The memo with what training takes of a machine."""
-        return replace(self, cost=costs_of(machine, self.split.training_flops))
+        cost = machine.cost(self.split.training_flops) if machine else None
+        return replace(self, cost=cost)
 
     @property
     def notes(self) -> tuple[Note, ...]:

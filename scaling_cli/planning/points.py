@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import TYPE_CHECKING
 
 from scaling_cli.compute import SIX_ND
 from scaling_cli.errors import InputError
 from scaling_cli.fitting.result import Fit, Prediction, predict_published
 from scaling_cli.laws import Law, Published
-from scaling_cli.planning.budget import Constraints, Line
-from scaling_cli.planning.splits import Allocation, allocate_fit, allocate_published
+
+if TYPE_CHECKING:
+    from scaling_cli.planning.budget import Constraints, Line
+    from scaling_cli.planning.splits import Allocation
 
 MOST_POINTS = 10_000
 
@@ -55,6 +58,8 @@ class Grid:
                 for n, c in pairs
             ]
         if self.flops:
+            from scaling_cli.planning.budget import Constraints
+
             asked = Constraints(tokens_per_param=self.tokens_per_param, at=fixed)
             return [fixed | _point(split(flops, asked)) for flops in self.flops]
         if self.tokens_per_param is not None:
@@ -68,6 +73,9 @@ class Grid:
 
     def of_fit(self, fitted: Fit, quantiles: Sequence[float] = ()) -> list[Prediction]:
         """What a fit predicts at each point."""
+        from scaling_cli.planning.budget import Line
+        from scaling_cli.planning.splits import allocate_fit
+
         asked = self.points(
             fitted.law,
             fitted.columns,
@@ -78,6 +86,9 @@ class Grid:
 
     def of_published(self, law: Law, entry: Published) -> list[Prediction]:
         """The same by a paper's coefficients."""
+        from scaling_cli.planning.budget import Line
+        from scaling_cli.planning.splits import allocate_published
+
         asked = self.points(
             law,
             {},
