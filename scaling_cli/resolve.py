@@ -149,6 +149,8 @@ def sample(series: Series, at: Any, linear: bool) -> Floats:
         return held
     exact = (before >= 0) & (steps[np.maximum(before, 0)] == at)
     inside = ~exact & (before >= 0) & (before < len(steps) - 1)
+    if not inside.any():  # as at the last step of most runs
+        return held
     return np.where(inside, np.interp(at, steps, values), held)
 
 

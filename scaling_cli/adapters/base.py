@@ -38,7 +38,8 @@ class Adapter:
     `order` says how sure it is of what it recognises: the surest are asked first.
     `declared(path, head, mapping)` says whether a project's mapping declares a file to be of this
     format, which goes before all that is recognised. No file of `only_histories` is a table of
-    settings. `install` is what it needs besides this package.
+    settings, and none whose first bytes, by `shows_history(head, mapping)`, are points of a run
+    for certain. `install` is what it needs besides this package.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Adapter:
     order: int = BY_OTHERS
     declared: Callable[[Path, bytes, Mapping], bool] | None = None
     only_histories: bool = False
+    shows_history: Callable[[bytes, Mapping], bool] | None = None
     install: str = ""
 
     def __post_init__(self) -> None:

@@ -195,10 +195,10 @@ def reading(path: Path, source: str) -> Iterator[BinaryIO]:
         yield cast(BinaryIO, _Unpacking(file, codec, source)) if codec else file
 
 
-def read_head(path: Path, source: str) -> bytes:
+def read_head(path: Path, source: str, size: int = _HEAD) -> bytes:
     """The first bytes, unpacked where the file is a gzip or zstd."""
     with _opened(path, source, _MOST_IN_PIECES) as file:
-        return _unpacked_head(file.read(_HEAD))
+        return _unpacked_head(file.read(size))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -54,8 +54,10 @@ NAME = "jsonl"
 
 _ID_NAMES = ("run_id", "runid", "run", "run_name")
 _KINDS = ("_type", "type", "kind")
-_SAMPLE = 1 << 16  # bytes that tell which fields are texts
+_SAMPLE = 1 << 12  # bytes that tell which fields are times
 _BLOCK = 1 << 24  # bytes parsed at a time; a line has to fit
+_TELLING = 4  # lines that mostly tell a history
+_FEW = 1 << 12  # bytes that are read line by line sooner than into columns
 _MOST_NESTED = 64
 _LARGEST_STEP = 2**62
 _BRACKETS = b"[]{}"
@@ -63,6 +65,7 @@ _NO_BRACKETS = bytes(set(range(256)) - set(_BRACKETS))
 _ARRAY = re.compile(rb"\s*\[\s*\{")
 _BEHIND = re.compile(rb"(?<=[\s|:])\{\".*\}\s*$")
 _KEY_OF_NUMBER = re.compile(rb"\"([^\"]{1,80})\"\s*:\s*-?[\d.]")
+_TIME = re.compile(rb"\"\d{4}-\d\d-\d\d")
 _SIGNS = bytes.maketrans(_BRACKETS, b"\x01\xff\x01\xff")
 
 
@@ -73,7 +76,7 @@ def recognises(path: Path, head: bytes) -> bool:
     if suffix not in (".json", ".log", ".txt", ".out", "") or b"\0" in head:
         return False
     if _ARRAY.match(head):
-        return _knows(_KEY_OF_NUMBER.findall(head[:_SAMPLE]))
+        return _knows(_KEY_OF_NUMBER.findall(head))
     lines = [line for line in head.split(b"\n") if line.strip()]
     if len(lines) > 1 and head.lstrip().startswith(b"{") and lines[1].lstrip().startswith(b"{"):
         return _object(lines[0]) is not None
@@ -88,7 +91,8 @@ def read(path: Path, source: str, mapping: Mapping) -> Iterator[Run]:
     utf16(data, source)
     stem = stem_of(path)
     is_array = _ARRAY.match(data) is not None and suffix_of(path) not in (".jsonl", ".ndjson")
-    runs = None if is_array else _columnar_runs(data, source, stem, mapping)
+    by_line = is_array or len(data) < _FEW
+    runs = None if by_line else _columnar_runs(data, source, stem, mapping)
     if runs is None:
         loose = suffix_of(path) in (".log", ".txt", ".out", "")
         rows, notes = _array(data, source) if is_array else _rows(data, source, loose)
@@ -96,6 +100,16 @@ def read(path: Path, source: str, mapping: Mapping) -> Iterator[Run]:
         if runs and notes:
             runs[0] = replace(runs[0], notes=(*notes, *runs[0].notes))
     yield from runs
+
+
+def shows_history(head: bytes, mapping: Mapping) -> bool:
+    """Whether the first lines are steps of one run beyond doubt, as most files' are."""
+    rows = [_object(line) for line in head.split(b"\n", _TELLING)[:_TELLING]]
+    steps = [row for row in rows if row and _first(row, tuple(step_names(row))) is not None]
+    id_names = _id_names(mapping)
+    told = [row for row in steps if _identity(row, id_names) is None and len(row) > 1]
+    numbers = [sum(type(value) in (int, float) for value in row.values()) for row in told]
+    return "step" not in mapping.columns and len(numbers) > 1 and min(numbers) > 1
 
 
 def _object(line: bytes) -> dict[str, Any] | None:
@@ -473,22 +487,16 @@ def _columnar_runs(data: bytes, source: str, stem: str, mapping: Mapping) -> lis
 def _columns(data: bytes) -> tuple[dict[str, Column], NDArray[np.bool_]] | None:
     """Every field by name, nested ones joined by dots, and which rows have a `config` object."""
     import pyarrow as pa
-    from pyarrow import json as arrow_json
 
     from scaling_cli.arrow import filled_rows
 
     if _depth(data) > _MOST_NESTED or b'"' not in data[:_SAMPLE]:
         return None
-    # Arrow would take a text that looks like a time for one.
-    sampled = (_object(line) or {} for line in data[:_SAMPLE].split(b"\n")[:-1])
-    texts = {k for row in sampled for k, v in row.items() if isinstance(v, str)}
-    schema = pa.schema([(key, pa.string()) for key in texts if storable(key) == key])
     try:
-        table = arrow_json.read_json(
-            pa.BufferReader(data),
-            arrow_json.ReadOptions(use_threads=False, block_size=_BLOCK),
-            arrow_json.ParseOptions(explicit_schema=schema),
-        )
+        table = _parsed(data, _times(data[:_SAMPLE]))
+        times = [field.name for field in table.schema if pa.types.is_temporal(field.type)]
+        if times:
+            table = _parsed(data, times)
         for column in table.columns:
             # A list that begins with null comes out of Arrow 26.0.1 an element short.
             if pa.types.is_nested(column.type):
@@ -509,16 +517,40 @@ def _columns(data: bytes) -> tuple[dict[str, Column], NDArray[np.bool_]] | None:
         if is_time and (column.filled & ~has_config).any():
             return None
         if column.kind == "text" and not NUMBER_WORDS.keys().isdisjoint(
-            str(text).strip().lower() for text in set(column.values.tolist())
+            text.strip().lower() for text in set(column.values[column.filled].tolist())
         ):
             return None
     return columns, has_config
 
 
+def _parsed(data: bytes, texts: Collection[str]) -> Any:
+    """The lines as Arrow reads them; of these fields it takes no text for a time."""
+    import pyarrow as pa
+    from pyarrow import json as arrow_json
+
+    schema = pa.schema([(key, pa.string()) for key in texts if storable(key) == key])
+    return arrow_json.read_json(
+        pa.BufferReader(data),
+        arrow_json.ReadOptions(use_threads=False, block_size=_BLOCK),
+        arrow_json.ParseOptions(explicit_schema=schema),
+    )
+
+
+def _times(sample: bytes) -> dict[str, None]:
+    """The fields whose text looks like a time, for which Arrow would take it."""
+    found: dict[str, None] = {}
+    for line in sample.split(b"\n")[:-1]:
+        if _TIME.search(line):
+            found |= {k: None for k, v in (_object(line) or {}).items() if isinstance(v, str)}
+    return found
+
+
 def _depth(data: bytes) -> int:
     """How deep brackets nest at most, or more than that. Arrow would overflow its stack at some
     thousand levels."""
-    opened = data.count(b"{") + data.count(b"[") - data.count(b"\n")
+    codes = np.frombuffer(data, np.uint8)
+    counts = [int(np.count_nonzero(codes == ord(sign))) for sign in "{[\n"]  # faster than `count`
+    opened = counts[0] + counts[1] - counts[2]
     if opened <= _MOST_NESTED:  # one object a line, and few in it: as most files are
         return opened
     signs = np.frombuffer(data.translate(_SIGNS, _NO_BRACKETS), np.int8)
@@ -535,11 +567,11 @@ def _forward(columns: list[Column], rows: int, stem: str) -> tuple[Labels, bool]
     (column,) = columns
     filled = column.filled & (column.values != "")
     last = np.maximum.accumulate(np.where(filled, np.arange(rows), -1))
-    texts = np.where(last < 0, stem, column.values[last])
-    names, code = dict[str, int](), np.empty(rows, dtype=np.int64)
-    for row, text in enumerate(texts.tolist()):
-        code[row] = names.setdefault(text, len(names))
+    first = np.append(True, np.diff(last) != 0)  # of the rows of one run
+    names = dict[str, int]()
+    told = [stem if row < 0 else column.values[row] for row in last[first].tolist()]
+    code = np.array([names.setdefault(text, len(names)) for text in told])[np.cumsum(first) - 1]
     return Labels(code, list(names)), bool(filled.all())
 
 
-ADAPTER = Adapter(NAME, recognises, read, order=BY_LINES)
+ADAPTER = Adapter(NAME, recognises, read, order=BY_LINES, shows_history=shows_history)

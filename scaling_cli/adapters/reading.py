@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
@@ -43,7 +44,8 @@ from scaling_cli.steps import on_own_step
 PIECE_BYTES = 1 << 25
 
 
-_PROBE_BYTES = 1 << 14  # what tells a history from a table: some 100 rows, in 1 to 2 ms
+# What tells a history from a table: mostly some 15 rows, else 100 and more.
+_PROBE_BYTES = (1 << 11, 1 << 14)
 
 
 _LARGE = 1 << 20  # bytes of a file that is looked into before it is read whole
@@ -168,8 +170,7 @@ def _read_pieces(sources: Sources, mapping: Mapping) -> Iterator[Ingested]:
                 if isinstance(run, Run):  # of the piece before, whose points can go
                     passed[key] = source, _digest(run)
             read = []
-            for part in piece:
-                in_part, lost_in_part = _read(part, mapping)
+            for in_part, lost_in_part in _read_piece(piece, mapping):
                 read += in_part
                 lost += lost_in_part
             joined = _join_run_tables(read, joining)
@@ -273,14 +274,23 @@ def _told_apart(adapter: Adapter, found: list[Found]) -> list[list[Found]]:
 
 def _may_be_table(adapter: Adapter, file: Found, mapping: Mapping, folder: str) -> bool:
     """Whether the first bytes of a file show runs of one row only, or cannot be told."""
-    head = read_head(file.path, file.source)[:_PROBE_BYTES]
-    whole = len(head) < _PROBE_BYTES
     if adapter.only_histories or adapter.read is None:
         return False
+    head = read_head(file.path, file.source, _PROBE_BYTES[-1])
     if b"\0" in head:
         return True
+    if adapter.shows_history is not None and adapter.shows_history(head, mapping):
+        return False
+    return all(_shows_no_history(adapter, file, mapping, folder, head, n) for n in _PROBE_BYTES)
+
+
+def _shows_no_history(
+    adapter: Adapter, file: Found, mapping: Mapping, folder: str, head: bytes, size: int
+) -> bool:
+    whole = len(head) < size
     copy = Path(folder, file.path.name)
-    copy.write_bytes(head if whole else head[: head.rfind(b"\n") + 1])
+    copy.write_bytes(head if whole else head[: head.rfind(b"\n", 0, size) + 1])
+    assert adapter.read is not None
     try:
         return not any(run.series for run in adapter.read(copy, file.source, mapping))
     except Exception as error:  # others' adapters may say it otherwise that a file is cut off
@@ -325,6 +335,18 @@ def _by_adapter(
             unknown.append((file, head[:_LOOKED_AT]))
     notes += not_known(unknown)
     return files
+
+
+def _read_piece(piece: Sequence[Part], mapping: Mapping) -> Iterator[tuple[list[Held], list[Note]]]:
+    """What each part holds. Two are read at a time where all are files of our own formats: Arrow
+    parses one while the other's columns become runs."""
+    names = {name for part in piece for name in part}
+    apart = all(is_own(adapters()[name]) and adapters()[name].read is not None for name in names)
+    if len(piece) < 2 or not apart:
+        yield from (_read(part, mapping) for part in piece)
+        return
+    with ThreadPoolExecutor(2) as pool:
+        yield from pool.map(lambda part: _read(part, mapping), piece)
 
 
 def _read(files: Part, mapping: Mapping) -> tuple[list[Held], list[Note]]:

@@ -209,9 +209,9 @@ rows = st.lists(
 
 
 @settings(max_examples=100)
-@given(rows, st.sampled_from(["\n", "\n\n", " \n", "\r\n"]))
+@given(rows, st.sampled_from(["\n", "\n\n", " \n", "\r\n"]), st.sampled_from([20, 1 << 12]))
 def test_by_columns_and_by_lines_the_same_is_read(
-    rows: list[dict[str, Any]], separator: str
+    rows: list[dict[str, Any]], separator: str, sample: int
 ) -> None:
     text = separator.join(map(json.dumps, rows))
     found: list[Any] = []
@@ -222,6 +222,7 @@ def test_by_columns_and_by_lines_the_same_is_read(
         ):
             path = Path(folder) / "t.jsonl"
             path.write_text(text)
+            stack.enter_context(mock.patch.multiple(jsonl, _FEW=0, _SAMPLE=sample))
             if not columnar:
                 stack.enter_context(mock.patch.object(jsonl, "_columnar_runs", return_value=None))
             try:
@@ -242,6 +243,18 @@ def test_by_columns_and_by_lines_the_same_is_read(
             ]
         )
     assert found[0] == found[1]
+
+
+@settings(max_examples=100)
+@given(rows)
+def test_what_shows_a_history_is_one(rows: list[dict[str, Any]]) -> None:
+    head = "\n".join(map(json.dumps, rows)).encode()
+    if jsonl.shows_history(head, Mapping()):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "t.jsonl"
+            path.write_bytes(head)
+            with contextlib.suppress(InputError):
+                assert any(run.series for run in jsonl.read(path, "t", Mapping()))
 
 
 def test_steps_are_read_by_columns(tmp_path: Path) -> None:
