@@ -23,7 +23,7 @@ from scaling_cli.store import open_store
 from scaling_cli.table import Table
 from scaling_cli.training import bootstrap
 from scaling_cli.training.curve import Curve
-from scaling_cli.training.finals import predicted_ends
+from scaling_cli.training.ends import ends_of
 from scaling_cli.training.fit import CurveFit, fit_curves
 from scaling_cli.training.history import DECAY
 from scaling_cli.training.plan import plan_schedule
@@ -214,7 +214,7 @@ def predicted() -> str:
             chosen = rows.select(np.isin(rows.numbers("budget_flops"), budgets)).run_ids
             going = stopped(whole, f"{folder}/{i}", share, chosen)
             left = going.observations(LADDER)
-            predicted = predicted_ends(going.store, left, going.mapping).of(left)
+            predicted = ends_of(going.store, left, going.mapping).of(left)
             deviations = missed(predicted, ends)
             cells = [", ".join(f"{budget:.1e}" for budget in budgets), f"{share:.0%}"]
             cells.append(f"{np.sqrt(np.mean(deviations**2)):.1f}")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from scaling_cli.table import Table
     from scaling_cli.training.assessed import Assessed
     from scaling_cli.training.curve import Curve
-    from scaling_cli.training.finals import Ends
+    from scaling_cli.training.ends import Ends
     from scaling_cli.training.forecast import Forecast
     from scaling_cli.training.plan import SchedulePlan
 
@@ -206,9 +206,9 @@ class Project:
 
     def _ends(self, rows: Table) -> Ends:
         """How the runs of the rows end that have not ended."""
-        from scaling_cli.training.finals import predicted_ends
+        from scaling_cli.training.ends import ends_of
 
-        return predicted_ends(self.store, rows, self.mapping)
+        return ends_of(self.store, rows, self.mapping)
 
     def compare(
         self,

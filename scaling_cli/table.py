@@ -201,6 +201,19 @@ class Table:
 
     def look_up(self, name: str) -> Any:
         """The value of a name in each row [n]: a column, else a label. InputError for no name."""
+        values = self._values(name)
+        if values is not None:
+            return values
+        known = list(dict.fromkeys([*self.columns, *self.labels.known()]))
+        if name in ("null", "None", "nan"):
+            raise InputError(f"No run has {name!r}", "For a missing value write `is null`.")
+        hint = near(name, known) or f"There are {', '.join(known[:20])}."
+        if any(_first(other) == name for other in known):
+            hint += " A name with a slash or a space stands in backticks."
+        raise InputError(f"No run has {name!r}", hint)
+
+    def _values(self, name: str) -> Any | None:
+        """The value of a name in each row [n]; None where no row has one."""
         if name in self.columns:
             return self.columns[name]
         values = self.labels.find(name)
@@ -210,23 +223,16 @@ class Table:
             return objects(self.run_ids)
         if not len(self):
             return np.empty(0) if name in COLUMNS else objects([])
-        known = list(dict.fromkeys([*self.columns, *self.labels.known()]))
-        if name in ("null", "None", "nan"):
-            raise InputError(f"No run has {name!r}", "For a missing value write `is null`.")
-        hint = near(name, known) or f"There are {', '.join(known[:20])}."
-        if any(_first(other) == name for other in known):
-            hint += " A name with a slash or a space stands in backticks."
-        raise InputError(f"No run has {name!r}", hint)
+        return None
 
     def numbers(self, name: str) -> Floats:
         """A column, or what else the rows call so, as numbers [n]; NaN where it is none."""
         if name in self.columns:
             return self.columns[name]
-        try:
-            values = self.look_up(name).tolist()
-        except InputError:
+        values = self._values(name)
+        if values is None:
             return np.full(len(self), np.nan)
-        numbers = [as_number(value) for value in values]
+        numbers = [as_number(value) for value in values.tolist()]
         return np.array([np.nan if n is None else n for n in numbers], dtype=np.float64)
 
 

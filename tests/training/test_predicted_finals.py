@@ -20,7 +20,7 @@ from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.result import Fit
 from scaling_cli.project import Project, load_fit
 from scaling_cli.table import Table
-from scaling_cli.training.finals import Ends, predicted_ends
+from scaling_cli.training.ends import Ends, ends_of
 from scaling_cli.training.schedule import parse_schedule
 
 STOPPED = (
@@ -34,7 +34,7 @@ TARGET = {"params": 2.2e5, "tokens": 2.5e7}  # of the compute of the held-out ru
 
 def at_ends(project: Project, where: str) -> Table:
     rows = project.observations(where)
-    return predicted_ends(project.store, rows, None).of(rows)
+    return ends_of(project.store, rows, None).of(rows)
 
 
 @pytest.fixture(scope="module")
