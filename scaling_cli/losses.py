@@ -22,10 +22,11 @@ _HELD_OUT = (
     "test",
 )
 _PLACE = {word: place for place, word in enumerate(_HELD_OUT)}
-_LOSS = {"loss", "nll"}
+_LOSS = {"loss", "nll", "ce", "xent", "crossentropy"}
 _FILLING = {
     "lm", "language", "ce", "cross", "entropy", "avg", "average", "mean", "value", "epoch", "step",
-    "global", "token", "per", "metrics", "metric", "set", "data", "model", "loss", "nll", "total",
+    "global", "token", "per", "xent", "crossentropy", "out",
+    "metrics", "metric", "set", "data", "model", "loss", "nll", "total",
     "reduced", "micro", "batch", "log", "stats", "iter", "final", "main", "all", "at", "over",
 }  # fmt: skip
 _WHOLE = _FILLING | _PLACE.keys() | {"held", "out"}
@@ -52,6 +53,15 @@ def is_loss(name: str) -> bool:
     """Whether a name is that of a loss: never a perplexity, an accuracy or an auxiliary loss."""
     words = _words(name)
     return bool(words & _LOSS or {"cross", "entropy"} <= words) and not words & _OTHER
+
+
+_ADDED = {"aux", "auxiliary", "balance", "balancing", "router", "z", "moe", "mtp"}
+
+
+def is_auxiliary(name: str) -> bool:
+    """Whether a name is that of a loss which trainers add to the one that they minimise."""
+    words = _words(name)
+    return bool(words & _LOSS) and bool(words & _ADDED)
 
 
 def is_held_out(name: str) -> bool:

@@ -432,6 +432,24 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "Map the metric that counts what was seen so far.",
         ),
         _warning(
+            "tokens_chosen",
+            "More than one count of tokens was logged and they differ: that of all devices and"
+            " kinds is taken where a name says so, else the likeliest by name.",
+            "To take another: `[columns] tokens`.",
+        ),
+        _warning(
+            "step_beyond_plan",
+            "The step goes far beyond the steps that the config plans: it counts something else,"
+            " and no tokens are computed from it.",
+            "Name the step: `[columns] step`, or the tokens: `[columns] tokens`.",
+        ),
+        _warning(
+            "units_unlikely",
+            "A count of tokens or parameters is too small for one: it may be in millions or"
+            " billions.",
+            'Say its unit: `[columns] tokens = "tokens * 1e9"`.',
+        ),
+        _warning(
             "tokens_batch_unclear",
             "Tokens were computed from step, batch and sequence length, and a setting suggests a"
             " further factor (devices, gradient accumulation) that is not in them.",

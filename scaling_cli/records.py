@@ -32,6 +32,7 @@ class Run:
     its values are JSON scalars or lists. `series` maps a logged name to its points; a run that is
     one row of a table has none. `notes` say what of the source is missing or damaged. `cursor` is
     what a service says of the run's state: as long as it says the same, nothing has changed.
+    `step_name` is what the source calls the steps that the series stand at, where it says so.
     """
 
     run_key: str
@@ -46,3 +47,4 @@ class Run:
     created_at: str = ""
     notes: tuple[Note, ...] = ()
     cursor: str = ""
+    step_name: str = ""

@@ -27,8 +27,8 @@ AS_CALLED = "calls"  # its value where they may be but how often the logger was 
 _UNBROKEN = 0.95  # of the strides are 1 where a logger counts by itself; some calls log only media
 # The likeliest first, as `spelled` makes them.
 _OWN = (
-    "step", "global step", "global steps", "optimizer step", "optimizer steps", "optim step",
-    "opt step", "gradient step", "gradient steps", "training step", "training steps", "train step",
+    "global step", "global steps", "optimizer step", "optimizer steps", "optim step", "opt step",
+    "gradient step", "gradient steps", "step", "training step", "training steps", "train step",
     "train steps", "num updates", "num update", "n updates", "update", "updates", "update step",
     "current steps", "current step", "iteration", "iterations", "iter", "iters", "it", "itr",
     "iter num", "step num", "step idx", "n iter", "training iteration", "valid num updates",
@@ -240,7 +240,7 @@ def on_own_step(run: Run, mapped: str | None = None, declared: Sequence[str] = (
         candidates = {n: run.series[n] for n in run.series if own_rank(n) is not None}
         candidates |= {n: run.series[n] for n in declared if n in run.series}
         name = own_step({n: (s.steps, s.values) for n, s in candidates.items()}, declared)
-    if name is None:
+    if name is None or (mapped is None and _likelier(run.step_name, name)):
         return run
     own = run.series[name]
     if np.array_equal(own.steps, own.values):
@@ -251,6 +251,13 @@ def on_own_step(run: Run, mapped: str | None = None, declared: Sequence[str] = (
     last = max(int(s.steps[-1]) for s in series.values())
     note = disagreement(name, before, last)
     return replace(unmarked(run), series=series, notes=(*run.notes, *notes, note))
+
+
+def _likelier(axis: str, name: str) -> bool:
+    """Whether what the source has as its step is a trainer's, and by name the likelier."""
+    known, other = own_rank(axis), own_rank(name)
+    called = not axis or axis == "Step"  # as W&B's exports call the count of calls
+    return not called and known is not None and (other is None or known <= other)
 
 
 def unrolled(counted: Floats, epochs: Floats | None, name: str) -> tuple[Floats | None, list[Note]]:

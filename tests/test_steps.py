@@ -97,7 +97,7 @@ LOGGED = {"loss": 3.0, "train_loss": 3.0}
     [
         "eval_loss", "val/loss", "Validation Loss", "valid_loss", "eval/lm_loss", "loss/val",
         "lm loss value", "val_loss_epoch", "test_loss", "held_out/loss", "eval.loss",
-        "validation/CrossEntropyLoss", "lm loss validation", "dev_nll",
+        "validation/CrossEntropyLoss", "lm loss validation", "dev_nll", "val/ce", "eval_xent",
     ],
 )  # fmt: skip
 def test_the_held_out_loss_goes_before_the_training_loss(name: str) -> None:
@@ -145,7 +145,11 @@ def test_of_several_data_sets_none_is_taken_in_silence() -> None:
 BATCH = {"global_batch_size": 256, "seq_length": 2048}
 
 
-@pytest.mark.parametrize("name", ["consumed tokens", "Tokens Seen", "train/tokens_seen", "ntokens"])
+@pytest.mark.parametrize(
+    "name",
+    ["consumed tokens", "Tokens Seen", "train/tokens_seen", "ntokens", "tokenCount", "tokens/total",
+     "optim/total_tokens", "cum_tokens", "data/tokens", "num_tokens_seen"],
+)  # fmt: skip
 def test_logged_tokens_go_before_computed_ones(name: str) -> None:
     metrics = {name: series([1, 2], [100, 200]), "loss": series([1, 2], [4, 3])}
     row = final(Run("x:a", "a", "a", config=dict(BATCH), series=metrics))
@@ -188,3 +192,67 @@ def test_all_counts_of_parameters_are_kept_and_compute_knows_the_active() -> Non
     row = final(Run("x", "a", "a", config=config))
     assert row.values["params_non_embedding"] == 120
     assert [note.code for note in row.notes] == ["params_chosen"]
+
+
+STEPS = series([1000, 2000], [4, 3])
+PLAN = {"max_steps": 2000}
+
+
+@pytest.mark.parametrize(
+    ("config", "taken", "codes"),
+    [
+        (BATCH | PLAN, 2000 * 256 * 2048, []),
+        (
+            {"batch_size": 32, "seq_len": 2048, "devices": 4, "num_nodes": 2},
+            2000 * 256 * 2048, ["tokens_batch_unclear"],
+        ),
+        (
+            {"train.batch_size": 32, "model.seq_len": 2048, "optim.grad_accum_steps": 8,
+             "eval.batch_size": 7},
+            2000 * 256 * 2048, ["tokens_batch_unclear"],
+        ),
+        (  # nanochat's is in tokens; of another trainer it is asked
+            {"total_batch_size": 2**19, "device_batch_size": 32, "max_seq_len": 2048},
+            2000 * 2**19, [],
+        ),
+        ({"batch_size": 2**19, "seq_len": 1024}, None, ["tokens_batch_unclear"]),
+        (BATCH | {"max_steps": 20}, None, ["step_beyond_plan"]),  # the step counts something else
+        (BATCH | {"max_steps": 4000, "total_tokens": 8e9}, 4e9, []),  # what is planned, half way
+    ],
+)  # fmt: skip
+def test_computed_tokens_know_all_factors_or_are_asked_for(
+    config: dict[str, Any], taken: float | None, codes: list[str]
+) -> None:
+    row = final(Run("x", "a", "a", config=config, series={"loss": STEPS}))
+    assert row.values.get("tokens") == taken
+    assert [n.code for n in row.notes if n.code != "not_ended"] == codes
+
+
+def test_of_two_counts_of_tokens_that_of_all_devices_is_taken_and_said() -> None:
+    """As in the table of litgpt's logger: `tokens` are those of one device."""
+    metrics = {"tokens": series([1, 2], [10, 20]), "total_tokens": series([1, 2], [80, 160])}
+    row = final(Run("x", "a", "a", series={**metrics, "loss": series([1, 2], [4, 3])}))
+    assert (row.mapped["tokens"], row.values["tokens"]) == ("total_tokens", 160)
+    assert [note.code for note in row.notes] == ["tokens_chosen"]
+
+
+def test_fewer_tokens_than_steps_are_in_another_unit() -> None:
+    row = final(run(loss=STEPS, tokens=series([1000, 2000], [0.5, 1.0])))
+    assert "tokens" not in row.values
+    assert [note.code for note in row.notes] == ["units_unlikely"]
+
+
+def test_a_loss_with_others_beside_it_is_said() -> None:
+    row = final(run(loss=STEPS, lm_loss=STEPS, aux_loss=STEPS))
+    (note,) = row.notes
+    assert (note.code, row.mapped["loss"]) == ("loss_chosen", "loss")
+    assert "aux_loss, which may be added in it" in note.message
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["n_parameters", "model.total_parameters", "param_count", "trainable_params", "numParams"],
+)
+def test_parameters_by_any_spelling(key: str) -> None:
+    row = final(Run("x", "a", "a", config={key: 30, "draft_params": 7, "loss": 3.0}))
+    assert (row.mapped["params"], row.values["params"]) == (f"config.{key}", 30)

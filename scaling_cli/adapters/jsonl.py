@@ -396,6 +396,7 @@ def _made(
     constant = {_config_key(key): value for key, value in logged.constants().items()}
     points = logged.points() | (points or {})
     run = make_run(NAME, run_id, source, {**constant, **config}, points, notes)
+    run = replace(run, step_name=step_name or "")
     return marked_if_called(run) if step_name in CALLS else run
 
 

@@ -539,6 +539,7 @@ def _histories(
             at = run_steps if len(held) == len(rows) else steps[held]
             points[column] = (at, cells.values[held].astype(np.float64, copy=False))
         made = make_run(table.adapter, identity, table.source, config, points)
+        made = replace(made, step_name=step or "")
         runs.append(marked_if_called(made) if step in CALLS else made)
     if left_out:
         message = (
