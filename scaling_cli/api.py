@@ -67,8 +67,8 @@ class Fits(Results[Fit]):
     failed: tuple[FailedFit, ...] = ()
 
     def remarks(self) -> list[str]:
-        told = [f"{item.name} {dict(item.group)}: {item.message}" for item in self.failed]
-        return [*super().remarks(), *told]
+        failures = [f"{item.name} {dict(item.group)}: {item.message}" for item in self.failed]
+        return [*super().remarks(), *failures]
 
 
 class FitKeywords(TypedDict, total=False):
@@ -256,13 +256,13 @@ def predict(
     grids = [_grid(point, ratio) for point in points]
     if isinstance(fit, str):
         law, entry = get_published(fit)
-        found = [item for grid in grids for item in grid.of_published(law, entry)]
+        predictions = [item for grid in grids for item in grid.of_published(law, entry)]
     else:
         fits, one = _fits(fit)
         alone = alone and one
         asked = [(each.at_level(level), grid) for each in fits for grid in grids]
-        found = [item for each, grid in asked for item in grid.of_fit(each, quantiles)]
-    return found[0] if alone else Results(found)
+        predictions = [item for each, grid in asked for item in grid.of_fit(each, quantiles)]
+    return predictions[0] if alone else Results(predictions)
 
 
 def _grid(point: dict[str, float], ratio: float | None) -> Grid:
@@ -428,8 +428,8 @@ def equivalent(
     """How many times the compute `second` needs for the loss that `first` has at `flops`."""
     ratio = _perhaps(tokens_per_param, "tokens_per_param")
     points, alone = _points({"flops": flops})
-    found = [contrasts.equivalent(first, second, point["flops"], ratio) for point in points]
-    return found[0] if alone else Results(found)
+    equivalences = [contrasts.equivalent(first, second, point["flops"], ratio) for point in points]
+    return equivalences[0] if alone else Results(equivalences)
 
 
 def design(
@@ -494,8 +494,8 @@ def slope(first: Fit, second: Fit | None = None, *, theory: float | None = None)
     """The exponents of a fit, against `theory` where that is given; of two fits also their
     ratios."""
     fits = [first] if second is None else [first, second]
-    found = [item for fitted in fits for item in contrasts.slopes(fitted, theory)]
-    return Results(found + (contrasts.slope_ratios(*fits) if second is not None else []))
+    exponents = [item for fitted in fits for item in contrasts.slopes(fitted, theory)]
+    return Results(exponents + (contrasts.slope_ratios(*fits) if second is not None else []))
 
 
 def hparams(
@@ -621,8 +621,8 @@ def _points(given: Mapping[str, Any]) -> tuple[list[dict[str, float]], bool]:
     }
     lengths = {len(column) for name, column in columns.items() if not single[name]}
     if len(lengths) > 1:
-        told = ", ".join(f"{name} {len(column)}" for name, column in columns.items())
-        raise InputError(f"the vectors differ in length: {told}", "Give one value a point.")
+        counts = ", ".join(f"{name} {len(column)}" for name, column in columns.items())
+        raise InputError(f"the vectors differ in length: {counts}", "Give one value a point.")
     count = lengths.pop() if lengths else 1
     points = [
         {name: _number(column[0 if single[name] else i], name) for name, column in columns.items()}

@@ -122,34 +122,34 @@ class Architecture:
             part: next((settings[name] for name in names if name in settings), None)
             for part, names in NAMES.items()
         }
-        found = {name: float(value) for name, value in sizes.items() if value and _is_size(value)}
+        known = {name: float(value) for name, value in sizes.items() if value and _is_size(value)}
         gated = _is_gated(settings)
-        if "width" in found and "mlp" not in found:
-            ratio = found.get("mlp_ratio", None if gated else 4.0)
+        if "width" in known and "mlp" not in known:
+            ratio = known.get("mlp_ratio", None if gated else 4.0)
             if ratio is not None:
-                found["mlp"] = ratio * found["width"]
-        experts = found.get("experts", 1.0)
-        if experts > 1 and "expert_mlp" in found:
-            found["mlp"] = found["expert_mlp"]
+                known["mlp"] = ratio * known["width"]
+        experts = known.get("experts", 1.0)
+        if experts > 1 and "expert_mlp" in known:
+            known["mlp"] = known["expert_mlp"]
         needed = ["layers", "width", "heads", "sequence", "vocabulary", "mlp"]
         needed += ["experts_per_token"] if experts > 1 else []
-        missing = [name for name in needed if name not in found]
+        missing = [name for name in needed if name not in known]
         if missing:
             raise InputError(
                 f"the settings do not say the {', '.join(missing)} of the model",
                 f"Known names are {', '.join(NAMES[missing[0]][:4])}, in any spelling.",
             )
-        shared = found.get("shared_experts", 0.0) if experts > 1 else 0.0
-        active = found["experts_per_token"] + shared if experts > 1 else 1.0
+        shared = known.get("shared_experts", 0.0) if experts > 1 else 0.0
+        active = known["experts_per_token"] + shared if experts > 1 else 1.0
         return cls(
-            layers=found["layers"],
-            width=found["width"],
-            heads=found["heads"],
-            sequence=found["sequence"],
-            vocabulary=found["vocabulary"],
-            mlp=found["mlp"],
-            head_size=found.get("head_size"),
-            kv_heads=found.get("kv_heads"),
+            layers=known["layers"],
+            width=known["width"],
+            heads=known["heads"],
+            sequence=known["sequence"],
+            vocabulary=known["vocabulary"],
+            mlp=known["mlp"],
+            head_size=known.get("head_size"),
+            kv_heads=known.get("kv_heads"),
             gated=gated,
             experts=experts + shared,
             active=active,

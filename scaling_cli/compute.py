@@ -92,5 +92,5 @@ def measure(params: Floats, tokens: Floats, flops: Floats) -> tuple[Accounting, 
     terms = tuple(
         (float(f / scale**power), power) for f, power in zip(factors, powers, strict=True)
     )
-    found = Accounting("measured", terms)
-    return found, float(np.median(np.abs(found.flops(params, tokens) / flops - 1)))
+    accounting = Accounting("measured", terms)
+    return accounting, float(np.median(np.abs(accounting.flops(params, tokens) / flops - 1)))

@@ -172,14 +172,14 @@ def _plan(run: Run, columns: Mapping[str, Any], reached: float) -> tuple[float, 
     if own is not None:
         steps = float(own.at([int(reached)])[0])
         return (steps, own.origin) if steps >= 1 else None
-    found = planned_steps(run.config)
-    if found is not None:
-        return found[0], f"config.{found[1]}"
-    found = _planned_in_lines(run)
-    if found is not None:
-        return found
-    found = planned_by_epochs(run, reached)
-    return None if found is None else (found[0], f"steps by epochs of config.{found[1]}")
+    planned = planned_steps(run.config)
+    if planned is not None:
+        return planned[0], f"config.{planned[1]}"
+    planned = _planned_in_lines(run)
+    if planned is not None:
+        return planned
+    planned = planned_by_epochs(run, reached)
+    return None if planned is None else (planned[0], f"steps by epochs of config.{planned[1]}")
 
 
 def _planned_in_lines(run: Run) -> tuple[float, str] | None:

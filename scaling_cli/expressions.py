@@ -230,11 +230,11 @@ class _Parser:
 
     def expect(self, operator: str) -> None:
         if not self.at(operator):
-            found = repr(self.token.text) if self.token.text else "the end"
+            written = repr(self.token.text) if self.token.text else "the end"
             _fail(
                 self.text,
                 self.token.start,
-                f"{operator!r} is expected, not {found}",
+                f"{operator!r} is expected, not {written}",
                 "Close what was opened, and part the items by commas.",
             )
         self.take()
@@ -309,9 +309,9 @@ class _Parser:
         if negated:
             self.take()
         if not self.word("null", "None", "missing"):
-            found = repr(self.token.text) if self.token.text else "the end"
+            written = repr(self.token.text) if self.token.text else "the end"
             mend = "Write `is null` or `is not null`; == compares."
-            _fail(self.text, self.token.start, f"null is expected, not {found}", mend)
+            _fail(self.text, self.token.start, f"null is expected, not {written}", mend)
         self.take()
         return self.built(Missing(operand, negated), operand)
 
@@ -319,9 +319,9 @@ class _Parser:
         """`x like "rotary-*"`."""
         token = self.take()
         if token.kind != "text":
-            found = repr(token.text) if token.text else "the end"
+            written = repr(token.text) if token.text else "the end"
             mend = 'Write it in quotes: name like "rotary-*".'
-            _fail(self.text, token.start, f"a pattern is expected, not {found}", mend)
+            _fail(self.text, token.start, f"a pattern is expected, not {written}", mend)
         pattern = re.sub(r"\\(.)", r"\1", token.text[1:-1])
         if "%" in pattern and "*" not in pattern:
             _fail(self.text, token.start, "% stands for itself here", "Write * for any text.")
@@ -344,14 +344,14 @@ class _Parser:
         )
 
     def items(self, closing: str) -> tuple[Node, ...]:
-        found: list[Node] = []
+        members: list[Node] = []
         while not self.at(closing):
-            found.append(self.expression(0))
+            members.append(self.expression(0))
             if not self.at(","):
                 break
             self.take()
         self.expect(closing)
-        return tuple(found)
+        return tuple(members)
 
     def unary(self, operator: str, operand: Node) -> Node:
         return self.built(Unary(operator, operand), operand)
@@ -383,10 +383,10 @@ class _Parser:
             if token.text in "+-":
                 operand = self.expression(_NEGATIVE - 1)
                 return operand if token.text == "+" else self.unary("-", operand)
-        found = (
+        negated = (
             f"{token.text!r} stands where a value is expected" if token.text else "it ends early"
         )
-        _fail(self.text, token.start, found, "Give a number, a name, a text or parentheses.")
+        _fail(self.text, token.start, negated, "Give a number, a name, a text or parentheses.")
 
     def number(self, token: _Token) -> float:
         value = read_quantity(token.text)
@@ -504,8 +504,8 @@ _PLAIN_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 def _compare_items(operator: str, x: Any, y: Any) -> bool:
     if isinstance(x, (list, tuple)) or isinstance(y, (list, tuple)):
         many, one = (x, y) if isinstance(x, (list, tuple)) else (y, x)
-        held = any(_compare_items("==", item, one) for item in many)
-        return held if operator == "==" else operator == "!=" and not held
+        equal = any(_compare_items("==", item, one) for item in many)
+        return equal if operator == "==" else operator == "!=" and not equal
     if is_missing(x) or is_missing(y):
         return False
     if not (isinstance(x, str) and isinstance(y, str)) or operator not in ("==", "!="):
@@ -553,8 +553,8 @@ def _items(holds: Callable[..., bool], *values: Value) -> Any:
     """What holds of the items of the values, elementwise."""
     arrays = np.broadcast_arrays(*(_of_objects(value) for value in values))
     columns = (array.ravel().tolist() for array in arrays)
-    found = [holds(*items) for items in zip(*columns, strict=True)]
-    return np.array(found, dtype=bool).reshape(arrays[0].shape)
+    truths = [holds(*items) for items in zip(*columns, strict=True)]
+    return np.array(truths, dtype=bool).reshape(arrays[0].shape)
 
 
 def _of_objects(value: Value) -> Any:
@@ -599,8 +599,8 @@ def _evaluate(node: Node, lookup: Lookup) -> Value:
             return _ARITHMETIC[operator](_numeric(a), _numeric(b))
         case Among(item, choices):
             value = _evaluate(item, lookup)
-            held = [_compare("==", value, _evaluate(choice, lookup)) for choice in choices]
-            return functools.reduce(np.logical_or, held, np.zeros(np.shape(value), bool))
+            equal = [_compare("==", value, _evaluate(choice, lookup)) for choice in choices]
+            return functools.reduce(np.logical_or, equal, np.zeros(np.shape(value), bool))
         case Within(item, whole, negated):
             return _items(
                 partial(_within, negated), _evaluate(item, lookup), _evaluate(whole, lookup)

@@ -83,15 +83,15 @@ def _listed(ids: Sequence[str]) -> str:
 
 def parts(fitted: Table, unseen: Table | None, by: Sequence[str]) -> Parts:
     """Both parted by the values of `by`; a group that is held out whole has no rows to fit."""
-    held = [] if unseen is None else unseen.groups(by)
+    unseen_groups = [] if unseen is None else unseen.groups(by)
     groups = fitted.groups(by)
     known = {_key(group) for group, _ in groups}
     groups += [
         (group, rows.take(np.array([], dtype=np.intp)))
-        for group, rows in held
+        for group, rows in unseen_groups
         if _key(group) not in known
     ]
-    return Parts(groups, {_key(group): rows for group, rows in held})
+    return Parts(groups, {_key(group): rows for group, rows in unseen_groups})
 
 
 def selected_parts(parts: Parts, select: str, target: str) -> Parts:
@@ -117,10 +117,10 @@ def fit_parts(
     with mapper(workers) as mapped:
         for item in chosen:
             groups, unseen = by_points[item.every_point]
-            found = _fit_groups(item, groups, options, mapped)
+            fits = _fit_groups(item, groups, options, mapped)
             if item.scored:
-                found = [_scored(result, unseen.get(_key(result.group))) for result in found]
-            by_law.append(found)
+                fits = [_scored(result, unseen.get(_key(result.group))) for result in fits]
+            by_law.append(fits)
     results = [result for group in zip(*by_law, strict=True) for result in group]
     failed = [item for item in results if isinstance(item, FailedFit)]
     if len(failed) == len(results):
@@ -160,7 +160,7 @@ def compare_groups(
     if unseen is not None:
         rows = rows.with_notes(n for n in unseen.notes if n.code == "held_out_hidden")
     groups = rows.groups(by)
-    found, errors = [], []
+    comparisons, errors = [], []
     for group, members in groups:
         try:
             members = ended(members)
@@ -168,13 +168,13 @@ def compare_groups(
         except FitError as error:
             errors.append(error)
             note = Note.of("no_folds", str(error))
-            found.append(Comparison(group, cut, (), (), (), (note,)))
+            comparisons.append(Comparison(group, cut, (), (), (), (note,)))
             continue
         ranked = backtest.compare(chosen, folds, cut, options, group)
-        found.append(replace(ranked, notes=(*ranked.notes, *_about_runs(members))))
+        comparisons.append(replace(ranked, notes=(*ranked.notes, *_about_runs(members))))
     if len(errors) == len(groups):
         raise errors[0]
-    return found
+    return comparisons
 
 
 def _fit_groups(
@@ -184,11 +184,11 @@ def _fit_groups(
     accepts.check(chosen.kind, chosen.id, options, "loss")
     if options.tied:
         whole = [(group, _of_ended(rows)) for group, rows in groups if len(rows)]
-        found = tied.fit(chosen.law, whole, options)
-        return [_with_remarks(item, rows) for item, (_, rows) in zip(found, whole, strict=True)]
+        tied_fits = tied.fit(chosen.law, whole, options)
+        return [_with_remarks(item, rows) for item, (_, rows) in zip(tied_fits, whole, strict=True)]
     chunks = (groups[start : start + CHUNK] for start in range(0, len(groups), CHUNK))
     work = partial(_fit_chunk, chosen.id, options)
-    return [result for found in mapped(work, chunks) for result in found]
+    return [result for part in mapped(work, chunks) for result in part]
 
 
 def _fit_chunk(
@@ -196,7 +196,7 @@ def _fit_chunk(
 ) -> list[Fit | FailedFit]:
     """The procedure of this name fitted to each group; itself it cannot be sent to a worker."""
     chosen = procedures.procedure(name)
-    found: list[Fit | FailedFit] = []
+    fits: list[Fit | FailedFit] = []
     for group, rows in groups:
         try:
             if not len(rows):
@@ -209,10 +209,10 @@ def _fit_chunk(
                 raise FitError(" ".join(why), WAIT)
             unsure = imputed.SPREAD in rows.columns
             fit = partial(imputed.fit, chosen.fit) if unsure else chosen.fit
-            found.append(_with_remarks(fit(rows, options, group), rows))
+            fits.append(_with_remarks(fit(rows, options, group), rows))
         except FitError as error:
-            found.append(FailedFit(chosen.id, group, len(rows), str(error)))
-    return found
+            fits.append(FailedFit(chosen.id, group, len(rows), str(error)))
+    return fits
 
 
 def _of_ended(rows: Table) -> Table:

@@ -102,18 +102,18 @@ def in_full(store: Store, runs: Runs, row: int, mapping: Mapping | None = None) 
     record = runs.records[row]
     used = mapping if mapping is not None and not mapping.empty else record.mapping
     run = on_mapped_step(record.to_run(store.series([record.run_key])[record.run_key]), used)
-    found, columns = finals([run], used, strict=False).rows[0], resolve(run, used).columns
-    state, _ = ending(run, columns, found.values.get("steps"))
+    final, columns = finals([run], used, strict=False).rows[0], resolve(run, used).columns
+    state, _ = ending(run, columns, final.values.get("steps"))
     there = {*run.series, *(f"config.{key}" for key in run.config)}
     taken = {}
-    for name, origin in found.mapped.items():
+    for name, origin in final.mapped.items():
         known = COLUMNS[name].names if name in COLUMNS else ()
         others = [n for alias in known for n in (alias, f"config.{alias}") if n in there]
         over = tuple(other for other in others if other != origin)
-        taken[name] = Taken(origin, found.values.get(name), over)
+        taken[name] = Taken(origin, final.values.get(name), over)
     groups = runs.table.parted(runs.table.by)
     mapped = next((group for group, rows in groups if row in rows), {})
-    notes = dict.fromkeys([*record.notes, *found.notes])
+    notes = dict.fromkeys([*record.notes, *final.notes])
     return RunInFull(
         record,
         record.group or ", ".join(map(str, mapped.values())),

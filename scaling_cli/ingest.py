@@ -222,8 +222,8 @@ class _Landing:
     def _lost(self, run_key: str, row: Final) -> Iterator[Note]:
         """A note on columns that the run had in the store and has no more."""
         had = self.records[run_key].final if run_key in self.records else {}
-        told = {*row.values, PLANNED, ENDED}
-        names = [n for n, value in had.items() if not isnan(value) and n not in told]
+        known = {*row.values, PLANNED, ENDED}
+        names = [n for n, value in had.items() if not isnan(value) and n not in known]
         if names:
             message = (
                 f"the store had {', '.join(names)} of it, and what was read has not: ingest it"

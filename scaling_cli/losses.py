@@ -74,12 +74,12 @@ def is_held_out(name: str) -> bool:
 def of_the_whole(names: Iterable[str]) -> list[str]:
     """The held-out losses that are of no part of the data by name (`eval/c4/loss` is), the likelier
     set first."""
-    found = [
+    whole = [
         n
         for n in names
         if is_held_out(n) and _words(n) <= _FILLING | _PLACE.keys() | {"held", "out"}
     ]
-    return sorted(found, key=_likelihood)
+    return sorted(whole, key=_likelihood)
 
 
 def of_parts(names: Iterable[str]) -> list[str]:

@@ -70,15 +70,15 @@ class Mapping:
 def questioned(columns: tuple[str, ...]) -> tuple[Note, ...]:
     """Notes on the columns of a mapping whose names look like a slip of the pen for a canonical one
     that it does not map."""
-    found = []
+    questions = []
     for name in columns:
         near = [] if about(name) else spelled_like(name, COLUMNS.keys() - set(columns))
         # `loss_c4` and `params2` are names of their own beside `loss` and `params`
         near = [other for other in near if not re.match(rf"{other}[_./\d]", name)]
         if near:
             message = f"[columns] {name} is a column of your own; did you mean {near[0]}?"
-            found.append(Note.of("column_name_near", message))
-    return tuple(found)
+            questions.append(Note.of("column_name_near", message))
+    return tuple(questions)
 
 
 def load_mapping(path: str | Path | None) -> Mapping:
@@ -95,9 +95,9 @@ def load_mapping(path: str | Path | None) -> Mapping:
         raise InputError(f"{path} is not UTF-8 text", "A mapping is a TOML file.") from error
     except OSError as error:
         if not os.path.isfile(path) or isinstance(error, NoFileError):
-            told = error.strerror or error
+            reason = error.strerror or error
             raise InputError(
-                f"{path} is not a mapping file: {told}", "Name a TOML file."
+                f"{path} is not a mapping file: {reason}", "Name a TOML file."
             ) from error
         raise UnreachableError(f"{path} cannot be read: {error.strerror}") from error
     try:

@@ -70,8 +70,8 @@ class OwnNames:
 
     def nested_key(self, name: str) -> str | None:
         """The one config key that ends in the name, after a dot or a slash."""
-        found = self.endings.get(name, [])
-        return found[0] if len(found) == 1 else None
+        keys = self.endings.get(name, [])
+        return keys[0] if len(keys) == 1 else None
 
     def _whole_key(self, name: str) -> str | None:
         for key in (name, name.removeprefix(CONFIG)):
@@ -82,12 +82,12 @@ class OwnNames:
     @cached_property
     def endings(self) -> dict[str, list[str]]:
         """What follows a dot or a slash of a config key -> the keys that end so."""
-        found: dict[str, list[str]] = {}
+        by_ending: dict[str, list[str]] = {}
         for key, value in self.config.items():
             if value is not None:
                 for ending in _endings(key):
-                    found.setdefault(ending, []).append(key)
-        return found
+                    by_ending.setdefault(ending, []).append(key)
+        return by_ending
 
 
 @lru_cache(maxsize=1 << 14)  # the runs of a project share their keys
@@ -172,20 +172,20 @@ class RunNames:
 
     def remarks(self, names: Iterable[str]) -> list[Note]:
         """A note on each of the names that means more than one thing in these runs."""
-        found = []
+        notes = []
         for name in dict.fromkeys(names):
             if name in RUN_FIELDS:
                 continue
             places = self._place_in_runs(name)
             shadowed = [place for place in places if place and place.shadowed]
             if shadowed:
-                found.append(f"{shadowed[0].doubt(name)} (so in {counted(len(shadowed), 'run')})")
+                notes.append(f"{shadowed[0].doubt(name)} (so in {counted(len(shadowed), 'run')})")
             keys = Counter(place.key for place in places if place and not place.metric)
             if len(keys) > 1:
                 counts = [(CONFIG + key, counted(n, "run")) for key, n in keys.most_common(4)]
-                told = ", ".join(f"{key} in {runs}" for key, runs in counts)
-                found.append(f"{name} is read from settings that are nested differently: {told}")
-        return [Note.of("ambiguous_name", f"{message}.") for message in found]
+                amounts = ", ".join(f"{key} in {runs}" for key, runs in counts)
+                notes.append(f"{name} is read from settings that are nested differently: {amounts}")
+        return [Note.of("ambiguous_name", f"{message}.") for message in notes]
 
     def _in_runs(self, name: str) -> Any | None:
         if name in RUN_FIELDS:
@@ -193,13 +193,13 @@ class RunNames:
         places = self._place_in_runs(name)
         if not any(places):
             return self._empty_setting(name)
-        found = [
+        columns = [
             None if place is None else (metrics if place.metric else config).values[place.key]
             for place, metrics, config in zip(places, self.metrics, self.config, strict=True)
         ]
         if all(place is None or place.metric for place in places):
-            return np.array([np.nan if value is None else value for value in found], np.float64)
-        return objects(found)
+            return np.array([np.nan if value is None else value for value in columns], np.float64)
+        return objects(columns)
 
     def _place_in_runs(self, name: str) -> list[Place | None]:
         if name not in self._places:
@@ -216,8 +216,8 @@ class RunNames:
         if name == "status":
             return [_status(v, run.values) for v, run in zip(values, self.config, strict=True)]
         if name == "source":  # a table's own column says more than the name of its file
-            found = zip(values, self.config, strict=True)
-            return [run.values.get("source", source) for source, run in found]
+            pairs = zip(values, self.config, strict=True)
+            return [run.values.get("source", source) for source, run in pairs]
         return values
 
     @cached_property

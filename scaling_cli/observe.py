@@ -83,14 +83,14 @@ class Runs(Shown):
         ids = [record.run_id for record in self.records]
         names = [record.name for record in self.records]
         for texts in (keys, ids, names):
-            found = [row for row, text in enumerate(texts) if text == asked]
-            if found:
-                return found
+            rows = [row for row, text in enumerate(texts) if text == asked]
+            if rows:
+                return rows
         if "*" in asked or "?" in asked:
             pairs = zip(ids, names, strict=True)
-            found = [row for row, texts in enumerate(pairs) if _matches(texts, asked)]
-            if found:
-                return found
+            rows = [row for row, texts in enumerate(pairs) if _matches(texts, asked)]
+            if rows:
+                return rows
         raise InputError(
             f"There is no run '{asked}' in the store",
             near(asked, [*ids, *filter(None, names)]) or "See `scalefit runs`.",
@@ -98,14 +98,14 @@ class Runs(Shown):
 
     def one_called(self, asked: str) -> int:
         """The row of the one run that `asked` means; InputError where it means several."""
-        found = self.called(asked)
-        if len(found) > 1:
-            keys = [self.records[row].run_key for row in found]
+        rows = self.called(asked)
+        if len(rows) > 1:
+            keys = [self.records[row].run_key for row in rows]
             more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
             raise InputError(
-                f"'{asked}' means {len(found)} runs", f"Name one: {', '.join(keys[:3])}{more}."
+                f"'{asked}' means {len(rows)} runs", f"Name one: {', '.join(keys[:3])}{more}."
             )
-        return found[0]
+        return rows[0]
 
     def groups(self, by: Sequence[str]) -> list[tuple[dict[str, Any], Runs]]:
         """The runs parted by the values of `by`, in sorted order; without `by`, all in one."""
@@ -149,12 +149,12 @@ def _as_read(
         return records, ()
     series = store.series(r.run_key for r in records if r.has_history)
     runs = [r.to_run(series.get(r.run_key, {})) for r in records]
-    found = finals(runs, mapping, strict)
+    resolved = finals(runs, mapping, strict)
     read = [
         replace(record, final=row.values, mapped_json=json.dumps(row.mapped))
-        for record, row in zip(records, found.rows, strict=True)
+        for record, row in zip(records, resolved.rows, strict=True)
     ]
-    return read, tuple(n for n in found.notes if n.code != NOT_ENDED)  # fits say these
+    return read, tuple(n for n in resolved.notes if n.code != NOT_ENDED)  # fits say these
 
 
 def _grouping(records: Sequence[RunRecord], mapping: Mapping | None) -> tuple[str, ...]:

@@ -85,9 +85,9 @@ class Project:
         """
         from scaling_cli.observe import listed
 
-        found = listed(self.store, where, self.mapping)
-        found = found if sort is None else found.sorted_by(sort)
-        return found if limit is None else found.take(np.arange(min(limit, len(found))))
+        listing = listed(self.store, where, self.mapping)
+        listing = listing if sort is None else listing.sorted_by(sort)
+        return listing if limit is None else listing.take(np.arange(min(limit, len(listing))))
 
     def show(self, run: str) -> RunInFull:
         """One run with all that is known of it: by its key, its id or its name."""
@@ -374,8 +374,8 @@ def load_fit(fit: str, project: Project | None = None) -> Fit:
     """The one fit of a file that `fit -o` wrote, or of a name or an id in a project's store."""
     from scaling_cli.saved import load_fits, one_of
 
-    found = load_fits(Path(fit)) if project is None else project.saved.named(fit)
-    return one_of(found, fit)
+    fits = load_fits(Path(fit)) if project is None else project.saved.named(fit)
+    return one_of(fits, fit)
 
 
 def budget_ladder(fits: Sequence[Fit]) -> list[float]:

@@ -59,8 +59,8 @@ def reaching(shown: str) -> Iterator[None]:
         if isinstance(error, PermissionError) or status in (401, 403):
             mend = "Give credentials as its client takes them (AWS_PROFILE, gcloud auth, ...)."
             raise UnreachableError(f"{shown} may not be read", mend) from None
-        told = f"HTTP {status}" if status else type(causes[-1]).__name__
-        raise UnreachableError(f"{shown} cannot be reached ({told})", "Try again.") from None
+        reason = f"HTTP {status}" if status else type(causes[-1]).__name__
+        raise UnreachableError(f"{shown} cannot be reached ({reason})", "Try again.") from None
 
 
 def _causes(error: BaseException | None) -> Iterator[Any]:

@@ -74,14 +74,16 @@ class Saved:
         """
         wanted = (LOSS, None, SPLIT) if splits else (LOSS, None)
         known = self.store.fits.listed()
-        found = [item for item in known if law in (None, item.about["law"])]
+        candidates = [item for item in known if law in (None, item.about["law"])]
         if target is not None:
-            found = [item for item in found if item.about["target"] == target]
+            candidates = [item for item in candidates if item.about["target"] == target]
         elif law is None:
-            found = [item for item in found if item.about["target"] in wanted] or found
-        if not found:
+            candidates = [
+                item for item in candidates if item.about["target"] in wanted
+            ] or candidates
+        if not candidates:
             raise self._none(known, law, target)
-        return self.load([item for item in found if item.set == found[0].set])
+        return self.load([item for item in candidates if item.set == candidates[0].set])
 
     def _none(self, known: Sequence[SavedFit], law: str | None, target: str | None) -> InputError:
         of = [f"law {law}"] if law else []
@@ -114,9 +116,9 @@ class Saved:
         newest: dict[Any, int] = {}
         for item in saved:  # the newest first
             newest.setdefault(item.about["target"], item.set)
-        found = [item for item in saved if item.set == newest[item.about["target"]]]
-        auto = {item.set for item in found if item.about["law"] == AUTO}
-        return {i.file for i in found if i.set not in auto or i.about["law"] == AUTO}
+        newest_set = [item for item in saved if item.set == newest[item.about["target"]]]
+        auto = {item.set for item in newest_set if item.about["law"] == AUTO}
+        return {i.file for i in newest_set if i.set not in auto or i.about["law"] == AUTO}
 
     def of_group(
         self, name: str, law: str | None = None, target: str | None = None, fit: str | None = None
@@ -129,21 +131,25 @@ class Saved:
         if fit is not None and not any(_is_called(item, name) for item in fits):
             groups = ", ".join(_groups(fits))
             raise InputError(f"{fit} has no group {name}", f"Groups are {groups or 'none'}.")
-        found = [item for item in fits if _is_called(item, name)]
-        if not found:
+        matching = [item for item in fits if _is_called(item, name)]
+        if not matching:
             saved = [
                 item
                 for item in self.store.fits.listed()
                 if (name == item.fit_id or name in item.names) and law in (None, item.about["law"])
             ]
             ids = dict.fromkeys(item.fit_id for item in saved)
-            found = self.load([item for item in saved if item.set == saved[0].set]) if ids else []
-        if len(found) == 1:
-            return found[0]
+            matching = (
+                self.load([item for item in saved if item.set == saved[0].set]) if ids else []
+            )
+        if len(matching) == 1:
+            return matching[0]
         groups = ", ".join(_groups(fits))
-        if found:
-            laws = ", ".join(dict.fromkeys(item.name for item in found))
-            raise InputError(f"{name} is fitted by {laws}", f"Say which: `law=` {found[0].name}.")
+        if matching:
+            laws = ", ".join(dict.fromkeys(item.name for item in matching))
+            raise InputError(
+                f"{name} is fitted by {laws}", f"Say which: `law=` {matching[0].name}."
+            )
         raise InputError(
             f"{name} is no fit: neither an id, nor a name, nor a file, nor a group of the newest"
             " fits",

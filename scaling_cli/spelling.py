@@ -13,14 +13,14 @@ SLIP = 0.8  # `parms` and `param` for `params`, `token` for `tokens`; not `alpha
 
 def near(name: str, names: Iterable[str], label: str = "Near names") -> str:
     """A sentence with the names that look like `name`, or nothing."""
-    found = near_names(name, names)
-    return f"{label}: {', '.join(found[:5])}." if found else ""
+    likely = near_names(name, names)
+    return f"{label}: {', '.join(likely[:5])}." if likely else ""
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """`Did you mean a or b? `, of the names that look like `name`, or nothing."""
-    found = _close(name, names, LOOSE)
-    return f"Did you mean {' or '.join(found)}? " if found else ""
+    likely = _close(name, names, LOOSE)
+    return f"Did you mean {' or '.join(likely)}? " if likely else ""
 
 
 def spelled_like(name: str, names: Iterable[str]) -> list[str]:
@@ -32,10 +32,10 @@ def spelled_like(name: str, names: Iterable[str]) -> list[str]:
 def near_names(name: str, names: Iterable[str]) -> list[str]:
     """Those of `names` that look like `name` or end in it, the nearest first."""
     known = list(names)
-    found = _close(name, known, LIKE)
+    likely = _close(name, known, LIKE)
     tail = re.split(r"[./]", name)[-1].lower()
     ending = [k for k in dict.fromkeys(known) if tail and tail in re.split(r"[./]", k.lower())]
-    return found + [k for k in ending if k not in found and k != name]
+    return likely + [k for k in ending if k not in likely and k != name]
 
 
 def _close(name: str, names: Iterable[str], cutoff: float) -> list[str]:

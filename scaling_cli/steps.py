@@ -43,8 +43,8 @@ def own_rank(name: str) -> int | None:
     """How likely a name is the run's own step, the smaller the likelier; None if it is not."""
     if name.startswith("_"):
         return None
-    found = [_RANK[n] for n in (spelled(name), unfiled(name)) if n in _RANK]
-    return min(found, default=None)
+    ranks = [_RANK[n] for n in (spelled(name), unfiled(name)) if n in _RANK]
+    return min(ranks, default=None)
 
 
 def step_names(names: Iterable[str], mapped: str | None = None) -> list[str]:
@@ -384,9 +384,9 @@ def settings_differ(numbers: Mapping[str, Floats]) -> bool:
 def counters(numbers: Mapping[str, Floats]) -> list[str]:
     """The columns that may count the steps of one history, the likeliest alone if one is; each
     column is [rows], NaN where empty."""
-    found = [name for name, values in numbers.items() if _counts(name, values)]
-    hinted = [name for name in found if set(spelled(name).split()) & _HINTS]
-    return hinted or found
+    rising = [name for name, values in numbers.items() if _counts(name, values)]
+    hinted = [name for name in rising if set(spelled(name).split()) & _HINTS]
+    return hinted or rising
 
 
 def _counts(name: str, values: Floats) -> bool:

@@ -73,8 +73,8 @@ class _Name:
 
     @property
     def numbers(self) -> list[float]:
-        found = (as_number(value) for value in self.values)
-        return [value for value in found if value is not None and np.isfinite(value)]
+        values = (as_number(value) for value in self.values)
+        return [value for value in values if value is not None and np.isfinite(value)]
 
 
 def suggest(sources: Sources) -> str:
@@ -132,10 +132,12 @@ def _column(
     yield f"# {MEANT[column]}"
     origins = Counter(row.mapped[column] for row in rows if column in row.mapped)
     for origin, having in origins.most_common():
-        found = [r.values.get(column) for r in rows if r.mapped.get(column) == origin]
-        told = f"{_range([v for v in found if v is not None])}, in {having} of {len(runs)} runs"
+        values = [r.values.get(column) for r in rows if r.mapped.get(column) == origin]
+        range_text = (
+            f"{_range([v for v in values if v is not None])}, in {having} of {len(runs)} runs"
+        )
         mark = "" if _reads_alike(column, origin, runs, rows) else "# "
-        yield f"{mark}{column} = {_text(origin)}  # {told}"
+        yield f"{mark}{column} = {_text(origin)}  # {range_text}"
     if len(origins) > 1:
         yield "#   ^ different names in different runs; each is found by itself. Is it one thing?"
     others = [
@@ -159,12 +161,12 @@ def _column(
 def _reads_alike(column: str, origin: str, runs: Sequence[Run], rows: Sequence[Final]) -> bool:
     """Whether a line for the column gives every run what it has without one."""
     try:
-        found = finals(runs, Mapping(columns={column: origin}), strict=False).rows
+        alike = finals(runs, Mapping(columns={column: origin}), strict=False).rows
     except InputError:
         return False
     return all(
         column in row.values and row.values.get(column) == own.values.get(column)
-        for row, own in zip(rows, found, strict=True)
+        for row, own in zip(rows, alike, strict=True)
     )
 
 
@@ -184,10 +186,10 @@ def _supply(column: str, names: Dict[str, _Name]) -> Iterator[str]:
 def _further(rows: Sequence[Final], names: Dict[str, _Name]) -> Iterator[str]:
     """What else was found, and what else is logged and could be predicted."""
     shown = {*NEEDED, "lr", PLANNED, "step", "ended"}
-    found = {c: o for row in rows for c, o in row.mapped.items() if c not in shown and c in COLUMNS}
-    if found:
+    read = {c: o for row in rows for c, o in row.mapped.items() if c not in shown and c in COLUMNS}
+    if read:
         yield "# Read without a line here: " + ", ".join(
-            f"{c} ({_safe(o)})" for c, o in found.items()
+            f"{c} ({_safe(o)})" for c, o in read.items()
         )
     used = {origin for row in rows for origin in row.mapped.values()}
     metrics = [
@@ -204,13 +206,13 @@ def _further(rows: Sequence[Final], names: Dict[str, _Name]) -> Iterator[str]:
             yield f"# {_key(column)} = {_text(name.origin)}  # {_described(name, len(rows))}"
         if len(metrics) > 2 * LISTED:
             yield f"#   and {len(metrics) - 2 * LISTED} more"
-    if found or metrics:
+    if read or metrics:
         yield ""
 
 
 def _grouping(runs: Sequence[Run], names: Dict[str, _Name]) -> Iterator[str]:
     """The config keys that part the runs."""
-    found = []
+    lines = []
     for name in names.values():
         key = name.origin.removeprefix("config.")
         if key == name.origin or len(name.values) < len(runs):
@@ -219,9 +221,9 @@ def _grouping(runs: Sequence[Run], names: Dict[str, _Name]) -> Iterator[str]:
         texts = any(isinstance(value, str) for value in name.values)
         named = bool(GROUP_NAMES.search(key.lower()) or SPLIT_NAMES.search(key.lower()))
         if 2 <= len(values) <= min(MOST_GROUPS, len(runs) // 2) and (texts or named):
-            found.append((not named, key, name.origin, values))
-    splits = [item for item in found if _is_split(item[1], item[3])]
-    groups = sorted(item for item in found if item not in splits)
+            lines.append((not named, key, name.origin, values))
+    splits = [item for item in lines if _is_split(item[1], item[3])]
+    groups = sorted(item for item in lines if item not in splits)
     if not groups:
         yield "# No setting parts the runs into a few groups: `group` is not needed."
     else:

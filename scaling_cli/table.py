@@ -99,8 +99,8 @@ class Table:
         arrays = {name: _as_numbers(np.asarray(values)) for name, values in columns.items()}
         lengths = {name: len(values) for name, values in arrays.items() if values.ndim == 1}
         if len(lengths) < len(arrays) or len(set(lengths.values())) > 1:
-            told = ", ".join(f"{name} {np.shape(values)}" for name, values in arrays.items())
-            raise InputError(f"columns differ in length: {told}", "Give one value a run in each.")
+            shapes = ", ".join(f"{name} {np.shape(values)}" for name, values in arrays.items())
+            raise InputError(f"columns differ in length: {shapes}", "Give one value a run in each.")
         count = next(iter(lengths.values()), 0)
         numbers = {n: v for n, v in arrays.items() if v.dtype == np.float64}
         texts = {n: objects(v.tolist()) for n, v in arrays.items() if n not in numbers}
@@ -256,8 +256,8 @@ def numbered(names: Sequence[str]) -> Rows:
 
 def _first(name: str) -> str:
     """What stands before the first slash or space of a name that has one."""
-    found = re.match(r"(\w+)[^\w.]", name)
-    return found[1] if found else ""
+    match = re.match(r"(\w+)[^\w.]", name)
+    return match[1] if match else ""
 
 
 def _plain(value: Any) -> Any:

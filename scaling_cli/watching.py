@@ -67,7 +67,7 @@ def watch(
     reader = project
     if stored is not None and project.mapping is None:
         reader = replace(project, mapping=stored.mapping)
-    told: set[str] = set()
+    seen: set[str] = set()
     was_running, last_step, quiet = False, -1, 0.0
     while True:
         trouble = ""
@@ -94,8 +94,8 @@ def watch(
         bench = bench if ended else _going_on(bench, place)
         results = run_checks(bench, checks, [run.record.run_id])
         results = [item for item in results if item.run is not None]
-        alarms = [r for r in results if r.finding.status == "fail" and r.name not in told]
-        told |= {item.name for item in alarms}
+        alarms = [r for r in results if r.finding.status == "fail" and r.name not in seen]
+        seen |= {item.name for item in alarms}
         bands = [r.finding.details for r in results if "high" in r.finding.details]
         band = bands[0].get("final", bands[0]) if bands else {}  # `course` tells of both
         values = run.record.final

@@ -92,19 +92,19 @@ def variables(fitted: Fit) -> list[str]:
 
 def of_group(run: Subject, fits: Sequence[Fit]) -> Fit:
     """The fit of the group that the run belongs to."""
-    found = []
+    matching = []
     for fitted in fits:
         try:
             mine = {name: run.row.groups([name])[0][0][name] for name in fitted.group}
         except InputError:
             continue
         if mine == dict(fitted.group):
-            found.append(fitted)
-    if len(found) == 1:
-        return found[0]
-    told = ", ".join(fitted.fit_id for fitted in found or fits)
-    many = "several fits are" if found else "no fit is"
-    raise Undecided(f"{many} of the run's group ({told})")
+            matching.append(fitted)
+    if len(matching) == 1:
+        return matching[0]
+    listed = ", ".join(fitted.fit_id for fitted in matching or fits)
+    many = "several fits are" if matching else "no fit is"
+    raise Undecided(f"{many} of the run's group ({listed})")
 
 
 RULE = Rule(

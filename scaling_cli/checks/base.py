@@ -101,15 +101,15 @@ class Rule:
                 f"{where}: rule {self.name} needs one of {', '.join(self.one_of)}",
                 f"{self.one_of[0]}: {known[self.one_of[0]].meaning}.",
             )
-        found = {}
+        settings = {}
         for name, setting in known.items():
             value = given.get(name, setting.default)
             if value is REQUIRED:
                 raise InputError(
                     f"{where}: rule {self.name} needs {name}", f"{name}: {setting.meaning}."
                 )
-            found[name] = value if name not in given else _read(setting, value, where)
-        return found
+            settings[name] = value if name not in given else _read(setting, value, where)
+        return settings
 
 
 def _read(setting: Setting, value: Any, where: str) -> Any:
@@ -167,11 +167,11 @@ class Subject:
     def series(self, name: str) -> Series:
         """The history of a column, or of a metric under its logged name, with at least a point."""
         column = self.columns.columns.get(name)
-        found = self.run.series.get(name) if column is None else column.values
-        if not isinstance(found, Series) or not len(found.steps):
+        values = self.run.series.get(name) if column is None else column.values
+        if not isinstance(values, Series) or not len(values.steps):
             what = "no history" if not self.run.series else f"no history of {name}"
             raise Undecided(f"the run has {what}")
-        return found
+        return values
 
     def at(self, name: str, steps: Any) -> Floats:
         """A column's values at steps [n], by a straight line between logged points."""
@@ -197,8 +197,8 @@ class Subject:
 
     def _is_damaged(self, expression: str) -> bool:
         """Whether something in it was logged, and is no finite number at the run's final point."""
-        found = [self.record.final.get(name, 0.0) for name in parse(expression).names]
-        return not all(math.isfinite(value) for value in found)
+        logged = [self.record.final.get(name, 0.0) for name in parse(expression).names]
+        return not all(math.isfinite(value) for value in logged)
 
     def _look_up(self, name: str) -> Any:
         return float(self.step) if name == "steps" else self.row.look_up(name)
@@ -206,8 +206,8 @@ class Subject:
     @property
     def planned_steps(self) -> int | None:
         """The steps that the run was to take, by its config or the mapping."""
-        found = ending(self.run, self.columns.columns, float(self.step))[0].planned
-        return None if found is None else round(found)
+        state = ending(self.run, self.columns.columns, float(self.step))[0].planned
+        return None if state is None else round(state)
 
     @property
     def running(self) -> bool:
@@ -245,13 +245,13 @@ class Bench:
         """The runs of these rows with their histories, in that order."""
         records = [self.runs.records[i] for i in chosen]
         series = self.store.series(record.run_key for record in records if record.has_history)
-        found = []
+        judged = []
         for i, record in zip(chosen, records, strict=True):
             run = record.to_run(series.get(record.run_key, {}))
             alone = self.rows.select(np.arange(len(self.rows)) == i)
             columns = resolve(run, self.mapping or record.mapping)
-            found.append(Subject(record, run, columns, alone, self))
-        return found
+            judged.append(Subject(record, run, columns, alone, self))
+        return judged
 
     def other(self, name: str) -> Subject:
         """The one run of this name, whichever run is under check."""
@@ -269,20 +269,20 @@ def judge_each(
     Undecided only if no metric could be judged; InputError for one that no run in the store has, or
     a misspelt name would let everything pass.
     """
-    found: list[Finding] = []
+    findings: list[Finding] = []
     unable: list[Undecided] = []
     for name in metrics or run.losses:
         try:
-            found.append(judge(name))
+            findings.append(judge(name))
         except Unjudged as error:
             raise Unjudged(f"{name}: {error}") from None
         except Undecided as error:
             if metrics:
                 run.bench.rows.look_up(name)
             unable.append(error)
-    if not found:
+    if not findings:
         raise unable[0]
-    return next((item for item in found if item.status == "fail"), found[0])
+    return next((item for item in findings if item.status == "fail"), findings[0])
 
 
 def finite(series: Series) -> Series:

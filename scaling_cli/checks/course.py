@@ -42,11 +42,11 @@ def judge(run: Subject, settings: Settings) -> Finding:
     last, expected = float(loss[-1]), f"{number(float(low[-1]))}..{number(float(high[-1]))}"
     left = max(above, below) > 0.5
     side = "inside" if not left else "above" if above > below else "below"
-    told = f" and the run itself up to step {upto}" if known is None else f" by {settings['fit']}"
+    ground = f" and the run itself up to step {upto}" if known is None else f" by {settings['fit']}"
     text = (
         f"loss {number(last)} at step {int(steps[-1])}: most of the last {POINTS} points are {side}"
         f" the {percent(settings['level'], 0)} band ({expected} there), predicted from"
-        f" {counted(len(predicted.siblings), 'finished run')}{told}."
+        f" {counted(len(predicted.siblings), 'finished run')}{ground}."
     )
     details = {"low": float(low[-1]), "high": float(high[-1]), "final": predicted.final}
     return Finding("fail" if left else "pass", text, last, expected, int(steps[-1]), details)

@@ -23,17 +23,17 @@ class Result:
     finding: Finding
 
     def to_json(self) -> dict[str, Any]:
-        found = self.finding
+        finding = self.finding
         return {
             "run": self.run,
             "rule": self.rule,
             "name": self.name,
-            "status": found.status,
-            "observed": found.observed,
-            "expected": found.expected,
-            "message": found.message,
-            "step": found.step,
-            "details": dict(found.details),
+            "status": finding.status,
+            "observed": finding.observed,
+            "expected": finding.expected,
+            "message": finding.message,
+            "step": finding.step,
+            "details": dict(finding.details),
         }
 
 
@@ -59,16 +59,16 @@ def judge(check: Check, subject: Subject) -> Finding:
     """The finding of a check on a run. A rule that cannot judge yet skips; one that cannot because
     what it judges by is damaged fails."""
     try:
-        found = check.rule.judge(subject, check.settings)
+        finding = check.rule.judge(subject, check.settings)
     except Undecided as error:
         return Finding("skip", _sentence(str(error)))
     except Unjudged as error:
         return Finding("fail", f"Cannot judge: {error}.")
     except ArithmeticError as error:  # a plan of nothing, say
         return Finding("fail", f"Cannot judge: {error}.")
-    if found.status == "pass" and isinstance(found.observed, float) and isnan(found.observed):
-        return replace(found, status="fail", message=f"Cannot judge: {found.message}")
-    return found
+    if finding.status == "pass" and isinstance(finding.observed, float) and isnan(finding.observed):
+        return replace(finding, status="fail", message=f"Cannot judge: {finding.message}")
+    return finding
 
 
 def _sentence(text: str) -> str:

@@ -12,9 +12,9 @@ CODE = "repeated_steps"  # what the reading of a source says where a step was lo
 def judge(run: Subject, settings: Settings) -> Finding:
     if not run.run.series:
         raise Undecided("the run has no history")
-    told = [note.message for note in run.record.notes if note.code == CODE]
-    if told:
-        return Finding("fail", "; ".join(told) + ".", "steps logged again", "each step once")
+    messages = [note.message for note in run.record.notes if note.code == CODE]
+    if messages:
+        return Finding("fail", "; ".join(messages) + ".", "steps logged again", "each step once")
     try:
         tokens = run.series("tokens")
     except Undecided:

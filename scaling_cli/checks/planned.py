@@ -14,24 +14,25 @@ def judge(run: Subject, settings: Settings) -> Finding:
     batch = settings["batch_tokens"]
     parts, off = [], []
     for name, expression in wanted.items():
-        planned, found = run.number(expression), run.number(name)
-        parts.append((name, found, planned))
+        planned, logged = run.number(expression), run.number(name)
+        parts.append((name, logged, planned))
         # Tokens and compute of a run that goes on may still be below the plan.
-        below = found < planned and run.running and name != "params"
-        if abs(found / planned - 1) > settings["tolerance"] and not below:
+        below = logged < planned and run.running and name != "params"
+        if abs(logged / planned - 1) > settings["tolerance"] and not below:
             off.append(name)
     if batch is not None:
-        planned, found = run.number(batch), run.number("tokens / steps")
-        parts.append(("batch_tokens", found, planned))
-        if abs(found / planned - 1) > settings["tolerance"]:
+        planned, logged = run.number(batch), run.number("tokens / steps")
+        parts.append(("batch_tokens", logged, planned))
+        if abs(logged / planned - 1) > settings["tolerance"]:
             off.append("batch_tokens")
     shown = [part for part in parts if part[0] in off] or parts
     text = ", ".join(
-        f"{name} {count(found)}, planned {count(planned)} ({percent(found / planned - 1, 1, True)})"
-        for name, found, planned in shown
+        f"{name} {count(logged)}, planned {count(planned)}"
+        f" ({percent(logged / planned - 1, 1, True)})"
+        for name, logged, planned in shown
     )
-    _, found, planned = shown[0]
-    return Finding("fail" if off else "pass", f"{text}.", found, planned)
+    _, logged, planned = shown[0]
+    return Finding("fail" if off else "pass", f"{text}.", logged, planned)
 
 
 RULE = Rule(

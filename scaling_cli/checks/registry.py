@@ -41,9 +41,9 @@ def rules() -> dict[str, Rule]:
     from importlib.metadata import entry_points
 
     files = [import_module(f"{own.__name__}.{file.name}") for file in iter_modules(own.__path__)]
-    found: list[Rule] = [file.RULE for file in files if hasattr(file, "RULE")]
-    found += [point.load() for point in entry_points(group=ENTRY_POINTS)]
-    return {rule.name: rule for rule in found}
+    declared: list[Rule] = [file.RULE for file in files if hasattr(file, "RULE")]
+    declared += [point.load() for point in entry_points(group=ENTRY_POINTS)]
+    return {rule.name: rule for rule in declared}
 
 
 def read_checks(mapping: Mapping | None) -> list[Check]:
@@ -55,13 +55,13 @@ def read_checks(mapping: Mapping | None) -> list[Check]:
     place = mapping.path if mapping else ""
     if not isinstance(tables, list):
         raise InputError(f"{place}: [check] is one table", "Write [[check]] above each check.")
-    found = [_read(table, f"{place}: [[check]] {i}") for i, table in enumerate(tables, 1)]
-    repeated = {check.name for i, check in enumerate(found) if check.name in _names(found[:i])}
+    checks = [_read(table, f"{place}: [[check]] {i}") for i, table in enumerate(tables, 1)]
+    repeated = {check.name for i, check in enumerate(checks) if check.name in _names(checks[:i])}
     return [
         check
         if check.name not in repeated
         else Check(check.rule, check.settings, f"{check.name} {i}", check.where)
-        for i, check in enumerate(found, 1)
+        for i, check in enumerate(checks, 1)
     ]
 
 

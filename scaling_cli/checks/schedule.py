@@ -27,7 +27,7 @@ FLOOR = 0.01  # of the peak: rates below it are compared on this scale
 
 
 def judge(run: Subject, settings: Settings) -> Finding:
-    spec = re.sub(r"\{(.*?)\}", lambda found: repr(run.number(found[1])), settings["spec"])
+    spec = re.sub(r"\{(.*?)\}", lambda match: repr(run.number(match[1])), settings["spec"])
     schedule = parse_schedule(spec)
     logged = run.series("lr")
     offs = differences(logged, schedule)
@@ -37,25 +37,25 @@ def judge(run: Subject, settings: Settings) -> Finding:
         text = f"The learning rate is that of {spec} at all {len(offs)} logged steps."
         return Finding("pass", text, float(offs[worst]), settings["tolerance"])
     first, worst = int(logged.steps[wrong[0]]), int(logged.steps[wrong[np.argmax(offs[wrong])]])
-    found = float(logged.values[np.searchsorted(logged.steps, worst)])
+    worst_value = float(logged.values[np.searchsorted(logged.steps, worst)])
     planned = float(schedule.rates[min(worst, schedule.total)])
     text = (
         f"The learning rate is not that of {spec} at {len(wrong)} of {len(offs)} logged steps, the"
-        f" first {first}; at step {worst} it is {number(found)}, expected {number(planned)}"
+        f" first {first}; at step {worst} it is {number(worst_value)}, expected {number(planned)}"
         f" (differences above {percent(settings['tolerance'], 1)} count)."
     )
-    return Finding("fail", text, found, planned, worst, {"steps": len(wrong), "first": first})
+    return Finding("fail", text, worst_value, planned, worst, {"steps": len(wrong), "first": first})
 
 
 def differences(logged: Series, schedule: Schedule) -> Floats:
     """How far each logged rate [n] is from the schedule's nearest at the steps around, as a share
     of that rate. After the schedule's end its last rate holds."""
-    found = []
+    deviations = []
     for shift in SHIFTS:
         rates = schedule.rates[np.clip(logged.steps + shift, 0, schedule.total)]
         scale = np.maximum(rates, FLOOR * schedule.peak)
-        found.append(np.abs(logged.values - rates) / scale)
-    nearest: Floats = np.min(found, axis=0)
+        deviations.append(np.abs(logged.values - rates) / scale)
+    nearest: Floats = np.min(deviations, axis=0)
     return nearest
 
 

@@ -67,6 +67,6 @@ def compare(
 
     options = FitOptions(resamples=RESAMPLES, x=x, target=y, prior=prior)
     project = open_project(store, config)
-    found = project.compare(names(laws), names(by), where, holdout, cut, options, once)
-    document = {"groups": [item.to_json() for item in found]}
-    answer(as_json, document, lambda: [comparison_table(item) for item in found])
+    rankings = project.compare(names(laws), names(by), where, holdout, cut, options, once)
+    document = {"groups": [item.to_json() for item in rankings]}
+    answer(as_json, document, lambda: [comparison_table(item) for item in rankings])

@@ -55,6 +55,6 @@ def crossing(
     project = open_project(store, config)
     ratio = positive(tokens_per_param, "--tokens-per-param")
     one, other = (project.saved.of_group(name, law, y, fit) for name in (first, second))
-    found = cross(one, other, along, ratio, reach)
-    document = {"crossing": found.to_json(), "origin": origins_json([one, other])}
-    answer(as_json, document, lambda: with_origin([crossing_table(found)], [one, other]))
+    crossings = cross(one, other, along, ratio, reach)
+    document = {"crossing": crossings.to_json(), "origin": origins_json([one, other])}
+    answer(as_json, document, lambda: with_origin([crossing_table(crossings)], [one, other]))

@@ -88,7 +88,7 @@ def curve(
         raise InputError(f"-o {output} keeps a curve law, and none is named", "Add --law mpl.")
     if output and not keeps:
         check_figure(output)
-    shown, found, known = open_project(store, config).curve(
+    shown, predicted, known = open_project(store, config).curve(
         run,
         schedule=schedule,
         steps=steps_of(steps, "--steps"),
@@ -102,16 +102,16 @@ def curve(
     if output and known and keeps:
         write_json(output, known.to_document())
     elif output:
-        write_figure(output, curve_figure(shown, found))
+        write_figure(output, curve_figure(shown, predicted))
     if for_people(as_json):
-        show_figure(curve_figure(shown, found))
-    document = found.to_json()
+        show_figure(curve_figure(shown, predicted))
+    document = predicted.to_json()
     if known:
         document["parameters"] = known.parameters_json(level)
     answer(
         as_json,
         document,
-        lambda: [curve_table(found), *([curve_fit_table(known, level)] if known else [])],
+        lambda: [curve_table(predicted), *([curve_fit_table(known, level)] if known else [])],
     )
     if output:
         say(f"The {'fit' if keeps else 'figure'} is in {output}.")

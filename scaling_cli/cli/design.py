@@ -89,17 +89,17 @@ def design(
     fits: list[Fit] = []
     if published:
         deviation = positive(noise, "--noise") or DEFAULT_NOISE
-        found = design_for_published(*get_published(published), *whole, deviation)
+        proposal = design_for_published(*get_published(published), *whole, deviation)
     else:
         from scaling_cli.project import open_project
 
         saved = open_project(store, config).saved.answering(fit, law, y)
         fits = of_one_recipe(saved, recipe)
-        found = design_for_fits(fits, *whole)
-    document = found.to_json() | {"origin": origins_json(fits)}
+        proposal = design_for_fits(fits, *whole)
+    document = proposal.to_json() | {"origin": origins_json(fits)}
     if output:
         suffix = Path(output).suffix
-        text = json_text(document, 2) + "\n" if suffix == ".json" else written(found, suffix)
+        text = json_text(document, 2) + "\n" if suffix == ".json" else written(proposal, suffix)
         write_text(output, text)
         say(f"Wrote {output}")
-    answer(as_json, document, lambda: with_origin(design_tables(found), fits))
+    answer(as_json, document, lambda: with_origin(design_tables(proposal), fits))

@@ -54,9 +54,11 @@ def equivalent(
     project = open_project(store, config)
     ratio = positive(tokens_per_param, "--tokens-per-param")
     one, other = (project.saved.of_group(name, law, y, fit) for name in (first, second))
-    found = [compare(one, other, parse_positive(text, "--flops"), ratio) for text in many(flops)]
+    equivalences = [
+        compare(one, other, parse_positive(text, "--flops"), ratio) for text in many(flops)
+    ]
     document = {
-        "equivalences": [item.to_json() for item in found],
+        "equivalences": [item.to_json() for item in equivalences],
         "origin": origins_json([one, other]),
     }
-    answer(as_json, document, lambda: with_origin([equivalence_table(found)], [one, other]))
+    answer(as_json, document, lambda: with_origin([equivalence_table(equivalences)], [one, other]))

@@ -26,6 +26,6 @@ def explain(
     from scaling_cli.report.explanations import explain as meaning_of
     from scaling_cli.report.explanations import explanation_tables
 
-    found = meaning_of(" ".join(words or []))
-    document = {"explanations": [item.to_json() for item in found]}
-    answer(as_json, document, lambda: explanation_tables(found))
+    meaning = meaning_of(" ".join(words or []))
+    document = {"explanations": [item.to_json() for item in meaning]}
+    answer(as_json, document, lambda: explanation_tables(meaning))

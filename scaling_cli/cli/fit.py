@@ -237,7 +237,7 @@ def ranges(texts: list[str], option: str) -> dict[str, tuple[float, float]]:
     """`NAME=LOW:HIGH` of an option -> ranges."""
     from scaling_cli.quantities import parse_quantity
 
-    found = {}
+    limits = {}
     for text in texts:
         name, equals, bounds = text.partition("=")
         low, colon, high = bounds.partition(":")
@@ -246,5 +246,5 @@ def ranges(texts: list[str], option: str) -> dict[str, tuple[float, float]]:
         pair = parse_quantity(low, f"{option} {name}"), parse_quantity(high, f"{option} {name}")
         if not pair[0] < pair[1]:
             raise InputError(f"{option} '{text}' is empty", "Give the lower bound first.")
-        found[name.strip()] = pair
-    return found
+        limits[name.strip()] = pair
+    return limits

@@ -67,8 +67,8 @@ def show(fit: FitArgument, store: StoreOption = DEFAULT_STORE, as_json: JsonOpti
 
     project = open_project(store, None)
     saved = project.store.fits.find(fit)
-    found = project.saved.load(saved)
-    named = list(zip(saved, found, strict=True))
+    loaded = project.saved.load(saved)
+    named = list(zip(saved, loaded, strict=True))
     document = {"fits": [item.to_json() | {"names": list(one.names)} for one, item in named]}
     answer(
         as_json,
@@ -79,7 +79,7 @@ def show(fit: FitArgument, store: StoreOption = DEFAULT_STORE, as_json: JsonOpti
                 for one, item in named
                 for table in (fit_table(item), *basis_tables(item, one.names))
             ),
-            *([holdout_table(found)] if any(item.holdout_rows for item in found) else []),
+            *([holdout_table(loaded)] if any(item.holdout_rows for item in loaded) else []),
         ],
     )
 
@@ -99,9 +99,9 @@ def name(
     from scaling_cli.project import open_project
 
     saved = open_project(store, None).store.fits
-    found = saved.find(fit)
-    saved.give_name(found, name)
-    document = {"name": name, "fits": [item.fit_id for item in found]}
+    matching = saved.find(fit)
+    saved.give_name(matching, name)
+    document = {"name": name, "fits": [item.fit_id for item in matching]}
     answer(as_json, document, list)
     say(f"{', '.join(document['fits'])} is called {name}.")
 
@@ -120,8 +120,8 @@ def forget(
     from scaling_cli.project import open_project
 
     saved = open_project(store, None).store.fits
-    found = [item for text in fit for item in saved.find(text)]
-    saved.forget(found)
-    ids = list(dict.fromkeys(item.fit_id for item in found))
+    matching = [item for text in fit for item in saved.find(text)]
+    saved.forget(matching)
+    ids = list(dict.fromkeys(item.fit_id for item in matching))
     answer(as_json, {"forgotten": ids}, list)
     say(f"Forgot {', '.join(ids)}.")

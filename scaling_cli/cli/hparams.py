@@ -57,12 +57,12 @@ def hparams(
         from scaling_cli.project import open_project
 
         fits = open_project(store, config).saved.newest(law)
-        found = [fit.predict(inputs) for fit in fits]
+        predictions = [fit.predict(inputs) for fit in fits]
     else:
         rules = published_rules(published)
-        found = [predict_published(rule, entry, inputs) for rule, entry in rules]
+        predictions = [predict_published(rule, entry, inputs) for rule, entry in rules]
     document = {
-        "hparams": [{**item.to_json(), "value": item.loss} for item in found],
+        "hparams": [{**item.to_json(), "value": item.loss} for item in predictions],
         "origin": origins_json(fits),
     }
-    answer(as_json, document, lambda: with_origin([hparams_table(found)], fits))
+    answer(as_json, document, lambda: with_origin([hparams_table(predictions)], fits))

@@ -151,5 +151,5 @@ class _Bar(_Count):
         seconds = self.shown.tasks[0].elapsed or 0.0
         rate = f", {self.rows / seconds:,.0f} a second" if seconds else ""
         of = f" of {self.total:,}" if self.total else ""
-        told = f"{self.runs:,}{of} runs, {self.rows:,} rows{rate}"
-        self.shown.update(self.task, completed=self.runs, total=self.total or None, told=told)
+        progress = f"{self.runs:,}{of} runs, {self.rows:,} rows{rate}"
+        self.shown.update(self.task, completed=self.runs, total=self.total or None, told=progress)

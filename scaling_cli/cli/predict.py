@@ -101,24 +101,24 @@ def predict(
     )
     fits: list[Fit] = []
     if published:
-        found = grid.of_published(*get_published(published))
+        predictions = grid.of_published(*get_published(published))
     else:
         from scaling_cli.planning.memo import scaled
         from scaling_cli.project import open_project
 
         saved = open_project(store, config).saved.answering(fit, law, y)
         fits = [item.at_level(level) for item in saved]
-        found = [
+        predictions = [
             answered
             for item in fits
             for own in [replace(grid, flops=[scaled(item, each) for each in times] or grid.flops)]
             for answered in own.of_fit(item, shares)
         ]
     document = {
-        "predictions": [item.to_json() for item in found],
+        "predictions": [item.to_json() for item in predictions],
         "origin": origins_json(fits),
     }
-    answer(as_json, document, lambda: with_origin([predictions_table(found)], fits))
+    answer(as_json, document, lambda: with_origin([predictions_table(predictions)], fits))
 
 
 def _share(text: str) -> float:

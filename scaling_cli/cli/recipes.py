@@ -59,6 +59,6 @@ def recipes(
     ratio = positive(tokens_per_param, "--tokens-per-param")
     saved = open_project(store, config).saved.answering(fit, law, y)
     fits = [item.at_level(level) for item in saved]
-    found = side_by_side(fits, flops, baseline, ratio)
-    document = found.to_json() | {"origin": origins_json(fits)}
-    answer(as_json, document, lambda: with_origin(recipes_tables(found), fits))
+    standings = side_by_side(fits, flops, baseline, ratio)
+    document = standings.to_json() | {"origin": origins_json(fits)}
+    answer(as_json, document, lambda: with_origin(recipes_tables(standings), fits))

@@ -53,13 +53,13 @@ def listing(
     from scaling_cli.project import open_project
     from scaling_cli.report.stores import groups_table, runs_json, runs_table
 
-    found = open_project(store, config).runs(where, sort, limit)
-    say_notes(found.table.notes)
+    chosen = open_project(store, config).runs(where, sort, limit)
+    say_notes(chosen.table.notes)
     keys = names(by)
     answer(
         as_json,
-        {"runs": runs_json(found)} if as_json else {},
-        lambda: [groups_table(found.table, keys) if keys is not None else runs_table(found)],
+        {"runs": runs_json(chosen)} if as_json else {},
+        lambda: [groups_table(chosen.table, keys) if keys is not None else runs_table(chosen)],
     )
 
 

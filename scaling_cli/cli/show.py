@@ -33,5 +33,5 @@ def show(
     from scaling_cli.project import open_project
     from scaling_cli.report.runs import run_tables
 
-    found = open_project(store, config).show(run)
-    answer(as_json, found.to_json(), lambda: run_tables(found))
+    shown = open_project(store, config).show(run)
+    answer(as_json, shown.to_json(), lambda: run_tables(shown))

@@ -74,7 +74,7 @@ def simulate(
     share = None if noise is None else _share(noise, "--noise")
     fitted = None if fit is None else load_fit(fit, open_project(store, config))
     truth = Truth.of(share, law, published, fitted)
-    found = make(
+    simulated = make(
         truth,
         read_design(design),
         seed,
@@ -83,9 +83,9 @@ def simulate(
         repeats,
     )
     if output:
-        write_text(output, table_of_runs(found))
+        write_text(output, table_of_runs(simulated))
         say(f"Wrote {output}")
-    answer(as_json, found.to_json(), lambda: simulation_tables(found))
+    answer(as_json, simulated.to_json(), lambda: simulation_tables(simulated))
 
 
 def _share(text: str, option: str) -> float:

@@ -51,12 +51,12 @@ def slope(
         raise InputError(f"{len(recipes)} recipes are given", "Give one, or two to compare.")
     project = open_project(store, config)
     fits = [project.saved.of_group(name, law, y, fit) for name in recipes]
-    found = [item for one in fits for item in slopes(one, theory)]
+    exponents = [item for one in fits for item in slopes(one, theory)]
     ratios = slope_ratios(*fits) if len(fits) == 2 else []
     document = {
-        "slopes": [item.to_json() for item in found],
+        "slopes": [item.to_json() for item in exponents],
         "ratios": [item.to_json() for item in ratios],
         "origin": origins_json(fits),
     }
-    tables = [slopes_table(part) for part in (found, ratios) if part]
+    tables = [slopes_table(part) for part in (exponents, ratios) if part]
     answer(as_json, document, lambda: with_origin(tables, fits))

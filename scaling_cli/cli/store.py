@@ -42,12 +42,12 @@ def verify(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> N
     from scaling_cli.quantities import counted
     from scaling_cli.report.stores import verified_table
 
-    found = open_project(store, None).store.verify()
-    answer(as_json, found.to_json(), lambda: [verified_table(found)])
-    if found.problems:
+    verified = open_project(store, None).store.verify()
+    answer(as_json, verified.to_json(), lambda: [verified_table(verified)])
+    if verified.problems:
         raise InputError(
-            f"The store at {found.store} is damaged ({counted(len(found.problems), 'problem')}):"
-            f" {found.problems[0].message}",
+            f"The store at {verified.store} is damaged"
+            f" ({counted(len(verified.problems), 'problem')}): {verified.problems[0].message}",
             "Restore the files from a copy, or ingest the runs into a new store.",
         )
 

@@ -55,14 +55,14 @@ def watch(
     from scaling_cli.project import open_project
     from scaling_cli.watching import watch as looks
 
-    found = looks(open_project(store, config), run, source or (), poll, idle)
+    views = looks(open_project(store, config), run, source or (), poll, idle)
     if as_json:
-        *_, last = told(found, say)
+        *_, last = told(views, say)
         answer(True, last.to_json(), list)
     elif common.on_terminal():
-        show_live(found)
+        show_live(views)
     else:
-        for _ in told(found, partial(print, flush=True)):
+        for _ in told(views, partial(print, flush=True)):
             pass
 
 

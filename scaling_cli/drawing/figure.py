@@ -114,8 +114,8 @@ class Figure:
 
 
 def _widened(places: Iterable[float]) -> tuple[float, float]:
-    found = list(places)
-    low, high = (min(found), max(found)) if found else (0.0, 1.0)
+    ends = list(places)
+    low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
     margin = 0.04 * (high - low) or 0.05 * abs(high) or 0.5
     return low - margin, high + margin
 

@@ -43,15 +43,15 @@ class RateDrops:
         at one point in turn.
         """
         key = tuple((np.shape(item), np.asarray(item).tobytes()) for item in (C, beta, gamma))
-        found = self._last.get(key)
-        if found is None:
+        known = self._last.get(key)
+        if known is None:
             z = np.exp(np.log(C) - gamma * self.log_rate + self.log_sum)
             above = 1.0 + z
             log = np.log(above)  # log1p takes 2.6 times as long
-            found = log, np.exp(-beta * log), z / above
+            known = log, np.exp(-beta * log), z / above
             self._last.clear()
-            self._last[key] = found
-        return found
+            self._last[key] = known
+        return known
 
     def total(self, terms: Array) -> Array:
         """Sums over the pairs of each row: [..., pairs] -> [..., rows]."""

@@ -120,14 +120,14 @@ def _other_bends(values: Values, params: Array) -> dict[str, Array]:
     """The surface with one curve bent at the smallest or largest size alone, where it has the value
     that it had; parameters [starts]."""
     x = np.log([np.min(params), np.max(params)]) - np.log(values["params_0"])
-    found = []
+    bends = []
     for name in ("floor", "data", "exponent"):
         for bend in OTHER_BENDS:
             end = x[int(bend > 0)]
             reached, _ = _phi(np.array(values[f"{name}_bend"]), end)
             slope = values[f"{name}_slope"] * reached * bend / np.expm1(bend * end)
-            found.append({**values, f"{name}_slope": slope, f"{name}_bend": bend})
-    return {name: np.array([float(item[name]) for item in found]) for name in values}
+            bends.append({**values, f"{name}_slope": slope, f"{name}_bend": bend})
+    return {name: np.array([float(item[name]) for item in bends]) for name in values}
 
 
 def farseer_raw(values: Values) -> dict[str, float]:

@@ -103,8 +103,8 @@ def formula_law(text: str, columns: Iterable[str] | None = None) -> Law:
 
 
 def _value(parsed: Expression, **at: Array) -> Array:
-    found: Array = parsed.evaluate(at.__getitem__)
-    return found
+    value: Array = parsed.evaluate(at.__getitem__)
+    return value
 
 
 def _kinds(root: Node, terms: list[_Term], columns: tuple[str, ...]) -> dict[str, str]:
@@ -206,9 +206,9 @@ def _terms(node: Node, columns: tuple[str, ...]) -> Iterator[_Term]:
         case Unary("-", operand):
             yield from _terms(operand, columns)
         case _:
-            item = _Term()
-            _factors(node, 1, item, columns)
-            yield item
+            term = _Term()
+            _factors(node, 1, term, columns)
+            yield term
 
 
 def _factors(node: Node, sign: int, item: _Term, columns: tuple[str, ...]) -> None:
@@ -281,16 +281,16 @@ def _exponents(node: Node) -> Iterator[str]:
 def _signed(root: Node, columns: tuple[str, ...]) -> set[str]:
     """Exponents of columns that multiply, or of their ratios: whether the target rises with them is
     for the runs to say. Of a product of several all are."""
-    found: set[str] = set()
+    signed: set[str] = set()
     kept: set[str] = set()
     for base, name, sign in _powers(root, 1):
         names = _counts(base)
         if not set(names) <= set(columns):
             continue
         free = sign > 0 or (len(names) > 1 and isinstance(base, Binary) and base.operator == "/")
-        (found if free else kept).add(name)
+        (signed if free else kept).add(name)
     product = not isinstance(root, Binary) or root.operator in "*/"
-    return found | kept if product and found else found - kept
+    return signed | kept if product and signed else signed - kept
 
 
 def _powers(node: Node, sign: int) -> Iterator[tuple[Node, str, int]]:
@@ -310,8 +310,8 @@ def _powers(node: Node, sign: int) -> Iterator[tuple[Node, str, int]]:
 
 def _counts(node: Node) -> dict[str, int]:
     """How often each name stands in the formula."""
-    found = {node.name: 1} if isinstance(node, Name) else {}
+    counts = {node.name: 1} if isinstance(node, Name) else {}
     for child in _children(node):
         for name, count in _counts(child).items():
-            found[name] = found.get(name, 0) + count
-    return found
+            counts[name] = counts.get(name, 0) + count
+    return counts

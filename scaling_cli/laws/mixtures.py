@@ -52,8 +52,8 @@ def _outer(weights: Array, first: Mapping[str, Array]) -> Pairs:
 
 def _side_by_side(values: list[Array]) -> Array:
     """Parameters, each a number or [batch, 1], as [members] or [batch, members]."""
-    found = np.broadcast_arrays(*values)
-    return np.stack(found) if found[0].ndim == 0 else np.concatenate(found, axis=-1)
+    columns = np.broadcast_arrays(*values)
+    return np.stack(columns) if columns[0].ndim == 0 else np.concatenate(columns, axis=-1)
 
 
 def _sum(weights: Array) -> Array:
@@ -89,13 +89,13 @@ class _Worth:
 
     def bend(self, weights: Array, at: Mapping[str, Array]) -> Pairs:
         inverse, first, logs = self.parts(at)
-        found = _outer(2 * inverse**3 * weights, first)
+        pairs = _outer(2 * inverse**3 * weights, first)
         square = inverse**2 * weights
         for (scale, _), (power, _) in zip(self.scales, self.powers, strict=True):
-            pair = (scale, power) if (scale, power) in found else (power, scale)
-            found[pair] = found[pair] - _sum(square * first[scale] * logs[power])
-            found[power, power] = found[power, power] - _sum(square * first[power] * logs[power])
-        return found
+            pair = (scale, power) if (scale, power) in pairs else (power, scale)
+            pairs[pair] = pairs[pair] - _sum(square * first[scale] * logs[power])
+            pairs[power, power] = pairs[power, power] - _sum(square * first[power] * logs[power])
+        return pairs
 
 
 class _Mixed:
@@ -160,19 +160,19 @@ class _Mixed:
         log, shares, slope, bend = self.mean(at)
         weights, q = weights * np.exp(log) * at[self.column] ** -at[self.exponent], at[self.power]
         first = self.slopes(at, shares, slope)
-        found = _outer(weights, first)
+        pairs = _outer(weights, first)
         for pair, item in _outer(weights * q, {name: first[name] for name in shares}).items():
-            found[pair] = found[pair] - item
+            pairs[pair] = pairs[pair] - item
         logs = {name: np.log(at[name]) for name in shares}
         mean: Any = sum(shares[name] * logs[name] for name in shares)
         for name in shares:
             own = _sum(weights * first[name] / at[name] * (q - 1))
-            found[name, name] = found[name, name] + own
+            pairs[name, name] = pairs[name, name] + own
             pair = (name, self.power)
-            found[pair] = found[pair] + _sum(weights * first[name] * (logs[name] - mean))
+            pairs[pair] = pairs[pair] + _sum(weights * first[name] * (logs[name] - mean))
         twice = (self.power, self.power)
-        found[twice] = found[twice] + _sum(weights * bend)
-        return found
+        pairs[twice] = pairs[twice] + _sum(weights * bend)
+        return pairs
 
 
 class _Power:
@@ -208,11 +208,11 @@ def _summed(*terms: _Worth | _Mixed | _Power) -> dict[str, Any]:
 
     def gradient(**at: Array) -> tuple[Array, dict[str, Array]]:
         loss: Any = at["E"]
-        found: dict[str, Array] = {}
+        derivatives: dict[str, Array] = {}
         for term in terms:
             value, first = term.gradient(at)
-            loss, found = loss + value, found | first
-        return loss, {"E": np.ones_like(loss), **found}
+            loss, derivatives = loss + value, derivatives | first
+        return loss, {"E": np.ones_like(loss), **derivatives}
 
     def bend(weights: Array, **at: Array) -> Pairs:
         return {pair: item for term in terms for pair, item in term.bend(weights, at).items()}
@@ -238,8 +238,8 @@ def _mix_exp(columns: tuple[str, ...]) -> Law:
     def bend(weights: Array, c: Array, k: Array, **at: Array) -> Pairs:
         weights = weights * predict(0.0 * c, np.ones_like(k), **at)
         shares = {name: np.atleast_2d(at[column]) for name, column in rates}
-        found = _outer(k * weights, shares)
-        return found | {("k", name): _sum(weights * share) for name, share in shares.items()}
+        pairs = _outer(k * weights, shares)
+        return pairs | {("k", name): _sum(weights * share) for name, share in shares.items()}
 
     return Law(
         id="mix_exp",

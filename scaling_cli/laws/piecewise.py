@@ -36,7 +36,7 @@ def fit(
     params, tokens = columns["params"], columns["tokens"]
     sizes = _sizes(params)
     ratio = _ratio(sizes, tokens)
-    found = [
+    fits = [
         item
         for rows in sizes
         if (
@@ -45,16 +45,16 @@ def fit(
             else _by_least_squares(rows, tokens, loss)
         )
     ]
-    if len(found) < LEAST_SIZES:
+    if len(fits) < LEAST_SIZES:
         raise FitError(
-            f"{len(found)} of {len(sizes)} model sizes have enough runs along the tokens for a"
+            f"{len(fits)} of {len(sizes)} model sizes have enough runs along the tokens for a"
             f" curve of their own, and {LEAST_SIZES} are needed"
         )
-    x = np.log([params[rows[0]] for rows, _, _ in found]) - np.log(references["params_0"])
-    log_exponent = np.log([exponent for _, exponent, _ in found])
-    log_data = np.array([data for _, _, data in found])
+    x = np.log([params[rows[0]] for rows, _, _ in fits]) - np.log(references["params_0"])
+    log_exponent = np.log([exponent for _, exponent, _ in fits])
+    log_data = np.array([data for _, _, data in fits])
 
-    used = [rows for rows, _, _ in found]
+    used = [rows for rows, _, _ in fits]
     position = np.repeat(np.arange(len(used)), [len(rows) for rows in used])
     rows = np.concatenate(used)
     log_tokens, seen = np.log(tokens[rows]), loss[rows]

@@ -60,22 +60,22 @@ def laws() -> dict[str, Law]:
     """Every law by its id, with those of other packages."""
     from importlib.metadata import entry_points
 
-    found = dict(LAWS)
+    known = dict(LAWS)
     for point in entry_points(group=ENTRY_POINTS):
         for law in _laws_of(point.load()):
-            if law.id in found:
+            if law.id in known:
                 raise InputError(
                     f"the entry point {point.name} ({point.value}) adds a law '{law.id}', which is"
                     " there already",
                     "Rename it there, or remove that package.",
                 )
-            found[law.id] = law
-    return found
+            known[law.id] = law
+    return known
 
 
-def _laws_of(found: Any) -> tuple[Law, ...]:
-    found = getattr(found, "LAWS", found)
-    return (found,) if isinstance(found, Law) else tuple(found)
+def _laws_of(declared: Any) -> tuple[Law, ...]:
+    declared = getattr(declared, "LAWS", declared)
+    return (declared,) if isinstance(declared, Law) else tuple(declared)
 
 
 def get_law(law_id: str) -> Law:

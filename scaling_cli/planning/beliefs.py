@@ -112,11 +112,11 @@ def extended(domain: Domain, runs: Runs, compute: Accounting) -> dict[str, tuple
         "flops": compute.flops(runs.params, runs.tokens),
         "tokens_per_param": runs.tokens / runs.params,
     }
-    found = dict(domain)
+    wider = dict(domain)
     for name, values in columns.items():
-        low, high = found.get(name, (np.inf, -np.inf))
-        found[name] = min(low, float(np.min(values))), max(high, float(np.max(values)))
-    return found
+        low, high = wider.get(name, (np.inf, -np.inf))
+        wider[name] = min(low, float(np.min(values))), max(high, float(np.max(values)))
+    return wider
 
 
 @dataclass
@@ -134,11 +134,11 @@ class Outlook:
 
     def after(self, rows: Sequence[int]) -> Outlook:
         """The outlook with these candidates run, too; this one stays as it is."""
-        found = copy(self)
-        found.chosen = list(self.chosen)
+        outlook = copy(self)
+        outlook.chosen = list(self.chosen)
         for row in rows:
-            found.add(row)
-        return found
+            outlook.add(row)
+        return outlook
 
     @property
     def parts(self) -> dict[str, float]:

@@ -137,10 +137,10 @@ def _closed_form(law: Law, values: Mapping[str, Floats], line: Line) -> Floats:
 def losses(law: Law, values: Mapping[str, Any], line: Line, params: Floats) -> Floats:
     """The loss of splits on the line, at params [points]; parameters may have a leading axis."""
     with np.errstate(all="ignore"):
-        found: Floats = law.predict(
+        predicted: Floats = law.predict(
             **values, **line.constraints.at, params=params, tokens=line.tokens(params)
         )
-    return found
+    return predicted
 
 
 def _lowest(
@@ -148,8 +148,8 @@ def _lowest(
 ) -> tuple[Floats, Floats]:
     def log_loss(x: Floats) -> Floats:
         with np.errstate(all="ignore"):
-            found: Floats = np.log(losses(law, values, line, np.exp(x)))
-        return np.broadcast_to(found, (batch, len(x)))
+            predicted: Floats = np.log(losses(law, values, line, np.exp(x)))
+        return np.broadcast_to(predicted, (batch, len(x)))
 
     (least, lower), (most, upper) = line.allowed()
     grid = np.linspace(np.log(least), np.log(most), GRID_POINTS)

@@ -147,12 +147,12 @@ def crossing(
     names = (recipe_name(first), recipe_name(second))
     before = names[0] if gap[0] < 0 else names[1]
     after = names[0] if gap[-1] < 0 else names[1]
-    found = zeros(grid, gap)
+    roots = zeros(grid, gap)
     notes: list[Note] = []
-    if len(found) > 1:
-        places = ", ".join(f"{place:.3g}" for place in found)
+    if len(roots) > 1:
+        places = ", ".join(f"{place:.3g}" for place in roots)
         notes.append(Note.of("several_crossings", f"The curves cross at {places}."))
-    at = float(found[-1]) if len(found) else None
+    at = float(roots[-1]) if len(roots) else None
     bounds: tuple[float | None, float | None] = (None, None)
     share = None
     level = min(first.level, second.level)
@@ -256,7 +256,7 @@ def slopes(fit: Fit, theory: float | None = None) -> list[Slope]:
             )
         )
     notes += [note for note in fit.notes if note.severity == "severe"]
-    found = []
+    exponents = []
     for name in fit.law.exponents:
         value, draws = _exponent(fit, name)
         bounds = _bounds(fit, draws)
@@ -264,10 +264,10 @@ def slopes(fit: Fit, theory: float | None = None) -> list[Slope]:
         if theory is not None and len(draws):
             above = float(np.mean(draws >= theory))
             p_value = max(2 * min(above, 1 - above), 1 / len(draws))
-        found.append(
+        exponents.append(
             Slope(recipe_name(fit), name, value, *bounds, fit.level, theory, p_value, tuple(notes))
         )
-    return found
+    return exponents
 
 
 def slope_ratios(first: Fit, second: Fit) -> list[Slope]:
@@ -278,15 +278,15 @@ def slope_ratios(first: Fit, second: Fit) -> list[Slope]:
             f"{first.name} and {second.name} have no exponent of the same name",
             "Fit both recipes with one law.",
         )
-    found = []
+    ratios = []
     for name in shared:
         top, above = _exponent(first, name)
         bottom, below = _exponent(second, name)
         count = min(len(above), len(below))
         bounds = _bounds(first, above[:count] / below[:count])
         label = f"{recipe_name(first)} / {recipe_name(second)}"
-        found.append(Slope(label, name, top / bottom, *bounds, first.level))
-    return found
+        ratios.append(Slope(label, name, top / bottom, *bounds, first.level))
+    return ratios
 
 
 def _exponent(fit: Fit, name: str) -> tuple[float, Floats]:
@@ -369,9 +369,9 @@ def zeros(grid: Floats, gap: Floats) -> Floats:
 def _place(grid: Floats, gap: Floats, after: float, at: float | None) -> float:
     """The crossing of one pair of resamples: that nearest to `at`, or plus or minus infinity where
     the sign that holds after the crossing is never, or always, there."""
-    found = zeros(grid, gap)
-    if len(found):
-        return float(found[-1] if at is None else found[np.argmin(np.abs(np.log(found / at)))])
+    roots = zeros(grid, gap)
+    if len(roots):
+        return float(roots[-1] if at is None else roots[np.argmin(np.abs(np.log(roots / at)))])
     if not np.isfinite(gap).all():
         return float("nan")
     return float("-inf") if np.sign(gap[-1]) == after else float("inf")

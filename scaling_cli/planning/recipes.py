@@ -108,8 +108,8 @@ class Ranking(Shown):
     @property
     def notes(self) -> tuple[Note, ...]:
         """What the splits are doubted for, each saying of which recipe."""
-        found = (note.about(s.recipe) for s in self.standings for note in s.split.notes)
-        return tuple(dict.fromkeys(found))
+        notes = (note.about(s.recipe) for s in self.standings for note in s.split.notes)
+        return tuple(dict.fromkeys(notes))
 
     def rows(self) -> list[dict[str, Any]]:
         return [{"budget_flops": self.budget_flops, **item.to_json()} for item in self.standings]
@@ -300,13 +300,13 @@ class _Curves:
         place = np.log(budget)
         logs = np.log(self.grid)
         mine, theirs = self.fitted[recipe], self.fitted[baseline]
-        found = _reached(theirs[None], np.array([np.interp(place, logs, mine)]), logs)[0]
+        factor = _reached(theirs[None], np.array([np.interp(place, logs, mine)]), logs)[0]
         count = min(len(self.drawn[recipe]), len(self.drawn[baseline]))
         wanted = np.array([np.interp(place, logs, row) for row in self.drawn[recipe][:count]])
         drawn = _reached(self.drawn[baseline][:count], wanted, logs)
         low, high = open_bounds(np.exp(drawn - place), self.level)
         return (
-            float(np.exp(found - place)) if np.isfinite(found) else None,
+            float(np.exp(factor - place)) if np.isfinite(factor) else None,
             (low if low else None, high),
         )
 
@@ -338,7 +338,7 @@ def _meetings(names: Sequence[str], curves: _Curves, level: float) -> tuple[Meet
     """Where any two curves cross up to the last budget; the last crossing of each two."""
     upto = curves.grid <= curves.grid[-1] / 10**PAST * (1 + 1e-9)
     grid = curves.grid[upto]
-    found = []
+    meetings = []
     for i, j in combinations(range(len(names)), 2):
         gap = (curves.fitted[i] - curves.fitted[j])[upto]
         places = zeros(grid, gap)
@@ -350,8 +350,8 @@ def _meetings(names: Sequence[str], curves: _Curves, level: float) -> tuple[Meet
         before, after = (i, j) if gap[-1] > 0 else (j, i)
         share = float(np.mean(np.isfinite(drawn)))
         bounds = open_bounds(drawn, level)
-        found.append(Meeting(names[before], names[after], float(places[-1]), bounds, share))
-    return tuple(found)
+        meetings.append(Meeting(names[before], names[after], float(places[-1]), bounds, share))
+    return tuple(meetings)
 
 
 def _last(grid: Floats, gap: Floats, after: float) -> float:

@@ -72,8 +72,8 @@ class Truth:
 
     def loss(self, runs: Runs) -> Floats:
         """Without noise [runs]."""
-        found: Floats = self.law.predict(**self.values, **runs.columns)
-        return found
+        predicted: Floats = self.law.predict(**self.values, **runs.columns)
+        return predicted
 
     def seen(self, runs: Runs, random: np.random.Generator, factor: float = 1.0) -> Table:
         """The runs with noise, their true losses times a factor."""
@@ -223,7 +223,7 @@ def read_design(path: str) -> Runs:
         ) from None
     if not rows or len(rows) > MOST_ROWS:
         raise InputError(f"the design {path} holds {len(rows)} runs", "Give at least one.")
-    found = []
+    runs = []
     for number, row in enumerate(rows, 1):
         sizes = [_size(row.get(name)) for name in ("params", "tokens")]
         if None in sizes:
@@ -231,8 +231,8 @@ def read_design(path: str) -> Runs:
                 f"the design {path} has no params and tokens above zero in run {number}",
                 "Its columns are params and tokens.",
             )
-        found.append(sizes)
-    params, tokens = np.array(found, dtype=float).T
+        runs.append(sizes)
+    params, tokens = np.array(runs, dtype=float).T
     return Runs(params, tokens)
 
 

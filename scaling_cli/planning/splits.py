@@ -294,11 +294,11 @@ def allocate_published(
     """The split of `budget_flops` by a paper's coefficients; they come without intervals."""
     check_law(law, constraints)
     line = Line(budget_flops, SIX_ND, constraints)
-    found = _allocate(law, published.values, {"published": published.name}, None, line)
+    allocation = _allocate(law, published.values, {"published": published.name}, None, line)
     if not published.no_optimum:
-        return found
+        return allocation
     message = f"{published.name} is not for splits of a budget: {published.no_optimum}."
-    return replace(found, notes=(Note.of("no_optimum_set", message), *found.notes))
+    return replace(allocation, notes=(Note.of("no_optimum_set", message), *allocation.notes))
 
 
 def _allocate(

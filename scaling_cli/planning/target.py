@@ -104,8 +104,8 @@ def _budgets(
             return np.full(batch, np.inf)
         with np.errstate(all="ignore"):
             columns = {"params": params[:, None], "tokens": tokens[:, None], **constraints.at}
-            found: Floats = np.broadcast_to(law.predict(**values, **columns), (batch, 1))[:, 0]
-        return np.where(np.isfinite(found), found, np.inf)
+            predicted: Floats = np.broadcast_to(law.predict(**values, **columns), (batch, 1))[:, 0]
+        return np.where(np.isfinite(predicted), predicted, np.inf)
 
     low, high = DECADES
     grid = np.linspace(low, high, int((high - low) * PER_DECADE) + 1) * np.log(10)
@@ -118,8 +118,8 @@ def _budgets(
         here, there = np.log(curve[rows, before]), np.log(curve[rows, cell])
         share = np.where(np.isfinite(here), (here - np.log(loss)) / (here - there), 1.0)
     place = grid[before] + np.clip(share, 0, 1) * (grid[cell] - grid[before])
-    found = np.where(below.any(axis=1), np.exp(place), np.inf)
-    if batch == 1 and np.isfinite(found[0]):
+    budgets = np.where(below.any(axis=1), np.exp(place), np.inf)
+    if batch == 1 and np.isfinite(budgets[0]):
         low_x, high_x = grid[before[0]], grid[cell[0]]
         for _ in range(40):
             middle = 0.5 * (low_x + high_x)
@@ -128,4 +128,4 @@ def _budgets(
             else:
                 high_x = middle
         return np.array([np.exp(high_x)])
-    return found
+    return budgets

@@ -21,7 +21,7 @@ def tables(results: Sequence[Result], everything: bool = False) -> list[Listing]
     """What failed (or every result, where there are few), and how many of each rule passed."""
     few = everything or len(results) <= MOST_LISTED
     listed = [item for item in results if few or item.finding.status == "fail"]
-    found = []
+    listings = []
     if listed:
         cells = tuple(
             (
@@ -40,7 +40,7 @@ def tables(results: Sequence[Result], everything: bool = False) -> list[Listing]
         )
         title = "Checks" if few else "Checks that failed"
         headers = ("", "run", "check", "observed", "expected")
-        found.append(Listing(title, headers, cells, left=3, lines=lines))
+        listings.append(Listing(title, headers, cells, left=3, lines=lines))
     counts = {item.name: Counter[str]() for item in results}
     for item in results:
         counts[item.name][item.finding.status] += 1
@@ -49,8 +49,8 @@ def tables(results: Sequence[Result], everything: bool = False) -> list[Listing]
     said = ", ".join(f"{total[status]} {status}" for status in STATUSES)
     reasons = () if few else tuple(_skips(results))
     title = f"{counted(len(results), 'check')}: {said}"
-    found.append(Listing(title, ("check", *STATUSES), rows, lines=reasons))
-    return found
+    listings.append(Listing(title, ("check", *STATUSES), rows, lines=reasons))
+    return listings
 
 
 def _skips(results: Sequence[Result]) -> Iterator[str]:

@@ -26,10 +26,10 @@ def curve_table(forecast: Forecast) -> Listing:
         )
         for i in chosen
     )
-    told = f"from its steps up to {forecast.seen}" if forecast.seen else "from no step of its own"
+    ground = f"from its steps up to {forecast.seen}" if forecast.seen else "from no step of its own"
     siblings = counted(len(forecast.siblings), "finished run")
     rests = f"rests on {siblings}" if forecast.siblings else "alone"
-    title = f"{forecast.run_id}: {told}, {rests}"
+    title = f"{forecast.run_id}: {ground}, {rests}"
     headers = ("step", "loss", f"{share(forecast.level)} band")
     return Listing(title, headers, rows, left=0, lines=forecast.notes)
 

@@ -35,12 +35,12 @@ def explain(word: str) -> list[Explanation]:
         return []
     declared = notes.kind_of(wanted)
     own = [] if declared is None else [_of_warning(declared, wanted)]
-    found = own + [item for item in _others() if _plain(item.name) == wanted]
-    if not found:
+    explanations = own + [item for item in _others() if _plain(item.name) == wanted]
+    if not explanations:
         known = [*notes.KINDS, *(item.name for item in _others())]
         listed = "`scalefit explain` lists the words, docs/warnings.md the warnings."
         raise InputError(f"nothing is called '{word}' here", near(word, known) or listed)
-    return found
+    return explanations
 
 
 def explanation_tables(found: list[Explanation]) -> list[Listing]:

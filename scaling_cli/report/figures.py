@@ -128,11 +128,11 @@ def _along_compute(table: Table, fit: Fit, colour: int, furthest: float) -> Iter
     line, far = (_columns(splits, "budget_flops", "loss") for splits in (inside, ahead))
     yield Series(f"frontier, {name}", "line", *line, colour=colour)
     yield Series(f"predicted, {name}", "dashes", *far, colour=colour)
-    held = [row for row in fit.holdout_rows if row.get("params") and row.get("tokens")]
-    if held:
-        compute = [float(fit.compute.flops(row["params"], row["tokens"])) for row in held]
-        observed = [float(row["observed"]) for row in held]
-        names = [str(row["run_id"]) for row in held]
+    held_out = [row for row in fit.holdout_rows if row.get("params") and row.get("tokens")]
+    if held_out:
+        compute = [float(fit.compute.flops(row["params"], row["tokens"])) for row in held_out]
+        observed = [float(row["observed"]) for row in held_out]
+        names = [str(row["run_id"]) for row in held_out]
         yield Series(f"held out, {name}", "hollow", compute, observed, names=names, colour=colour)
 
 

@@ -46,11 +46,11 @@ def fit_table(fitted: Fit) -> Listing:
         f" noise {percent(fitted.noise) if fitted.log else number(fitted.noise)}",
     ]
     if fitted.holdout:
-        held = fitted.holdout
+        scores = fitted.holdout
         lines.append(
-            f"held out: {counted(int(held['n'] or 0), 'run')}, mape {percent(held['mape'])},"
-            f" bias {percent(held['bias'], sign=True)}, inside the interval"
-            f" {percent(held['coverage'], 0)}"
+            f"held out: {counted(int(scores['n'] or 0), 'run')}, mape {percent(scores['mape'])},"
+            f" bias {percent(scores['bias'], sign=True)}, inside the interval"
+            f" {percent(scores['coverage'], 0)}"
         )
     if fitted.tied:
         p_value = fitted.tied["p_value"]
@@ -103,12 +103,12 @@ def groups_tables(fits: Sequence[Fit]) -> list[Listing]:
 
 def _with_untied(tied: Mapping[str, Any], rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """The rows of a tied fit, each with what its group has by itself."""
-    found = []
+    lines = []
     for name, *cells in rows:
         alone = tied["untied"].get(name)
         more = measured(alone["value"], alone["low"], alone["high"]) if alone else ("", "")
-        found.append((f"{name} (tied)" if name in tied["parameters"] else name, *cells, *more))
-    return found
+        lines.append((f"{name} (tied)" if name in tied["parameters"] else name, *cells, *more))
+    return lines
 
 
 def failed_table(failed: FailedFit) -> Listing:

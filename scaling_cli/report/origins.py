@@ -35,16 +35,16 @@ def origin(fits: Sequence[Fit]) -> str:
     ids = list(dict.fromkeys(fit.fit_id for fit in fits))
     shown = ids[0] if len(ids) == 1 else f"{ids[0]} and {len(ids) - 1} more"
     runs = {tuple(sorted(fit.group.items(), key=str)): fit.n_runs for fit in fits}
-    told = [f"Answered by {shown}, of {counted(sum(runs.values()), 'run')}"]
+    words = [f"Answered by {shown}, of {counted(sum(runs.values()), 'run')}"]
     if any(fit.prior for fit in fits):
-        told.append("with the language models' prior")
+        words.append("with the language models' prior")
     basis = fits[0].rests_on
     if basis is not None:
-        told.append(f"where {basis.where}" if basis.where else "no filter")
+        words.append(f"where {basis.where}" if basis.where else "no filter")
         if basis.holdout:
-            told.append(f"without {basis.holdout}")
-        told.append(f"made {age(basis.made)}")
-    return f"{', '.join(told)}."
+            words.append(f"without {basis.holdout}")
+        words.append(f"made {age(basis.made)}")
+    return f"{', '.join(words)}."
 
 
 def origins_json(fits: Sequence[Fit]) -> list[dict[str, Any]]:

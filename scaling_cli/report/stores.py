@@ -46,23 +46,23 @@ def runs_json(runs: Runs) -> list[dict[str, Any]]:
 
 def _ending_json(record: RunRecord) -> dict[str, Any]:
     """Whether the run has ended (null: nothing says so), its plan, and what says so."""
-    found = stored(record.final, record.mapped)
+    ending = stored(record.final, record.mapped)
     return {
-        "ended": found.ended,
-        "planned_steps": found.planned,
-        "done": found.done,
-        "ended_by": found.origin,
+        "ended": ending.ended,
+        "planned_steps": ending.planned,
+        "done": ending.done,
+        "ended_by": ending.origin,
     }
 
 
 def _share_done(record: RunRecord) -> str:
     """How much of its plan a run has done, in a cell."""
-    found = stored(record.final, record.mapped)
-    if found.ended is None:
+    ending = stored(record.final, record.mapped)
+    if ending.ended is None:
         return UNKNOWN
-    if found.origin == BY_PLAN and found.done is not None:
-        return percent(1.0 if found.ended else found.done, 0)
-    return "-" if found.ended else "not all"
+    if ending.origin == BY_PLAN and ending.done is not None:
+        return percent(1.0 if ending.ended else ending.done, 0)
+    return "-" if ending.ended else "not all"
 
 
 def _groups(runs: Runs) -> list[str]:
@@ -182,5 +182,7 @@ def runs_table(runs: Runs) -> Listing:
     )
     headers = ("run", "group", "status", "steps", "of plan", *(name for name, _ in RANGES))
     unknown = any(line[4] == UNKNOWN for line in lines)
-    told = (f"{UNKNOWN} nothing says whether the run has ended; its last point counts",)
-    return Listing(counted(len(runs), "run"), headers, lines, left=3, lines=told if unknown else ())
+    footnote = (f"{UNKNOWN} nothing says whether the run has ended; its last point counts",)
+    return Listing(
+        counted(len(runs), "run"), headers, lines, left=3, lines=footnote if unknown else ()
+    )

@@ -59,15 +59,15 @@ def _of_group(fit: Fit, splits: Sequence[Allocation]) -> Iterator[str]:
 
 
 def _record(fit: Fit) -> str:
-    held = fit.holdout
-    if held and held.get("n"):
-        n = int(held["n"] or 0)
-        covered = held.get("coverage")
+    scores = fit.holdout
+    if scores and scores.get("n"):
+        n = int(scores["n"] or 0)
+        covered = scores.get("coverage")
         inside = round(n * covered) if covered is not None else None
         reached = "" if inside is None else f"; its interval held {inside} of {n}"
         return (
-            f"On {counted(n, 'run')} kept out of it, the fit was off by {percent(held['mape'])} on"
-            f" average{reached}."
+            f"On {counted(n, 'run')} kept out of it, the fit was off by"
+            f" {percent(scores['mape'])} on average{reached}."
         )
     if fit.record and fit.record.folds:
         fold = fit.record.folds[0]

@@ -47,15 +47,15 @@ def may_have_ended(record: RunRecord) -> bool:
 def curves_of(store: Store, records: list[RunRecord], mapping: Mapping | None) -> dict[str, Curve]:
     """run_key -> curve, of those runs that have a loss and a learning rate."""
     series = store.series(record.run_key for record in records)
-    found = {}
+    curves = {}
     for record in records:
         try:
-            found[record.run_key] = curve_of(
+            curves[record.run_key] = curve_of(
                 record.to_run(series[record.run_key]), mapping or record.mapping
             )
         except InputError:
             continue
-    return found
+    return curves
 
 
 def alike(
@@ -77,10 +77,10 @@ def alike(
     if asked is None or among is not None:
         chosen = (among or rows).records
         records = [run for run in chosen if run.has_history and may_have_ended(run)]
-        found = list(curves_of(store, records, mapping).values())
+        curves = list(curves_of(store, records, mapping).values())
     else:
-        found = [own, *siblings_of(store, rows, record, mapping)]
-    finished = [curve for curve in found if curve.finished]
+        curves = [own, *siblings_of(store, rows, record, mapping)]
+    finished = [curve for curve in curves if curve.finished]
     if not finished:
         raise InputError(
             "no finished run with a loss and a learning rate is left",
@@ -111,9 +111,9 @@ def of_one_size(curves: list[Curve], params: float) -> list[Curve]:
         return [curve for curve in curves if not abs(log(curve.params / params)) > SAME_SIZE]
     sizes = sorted({curve.params for curve in curves if not isnan(curve.params)})
     if sizes and log(sizes[-1] / sizes[0]) > SAME_SIZE:
-        told = ", ".join(count(size) for size in sizes[:5]) + (" ..." if len(sizes) > 5 else "")
+        listed = ", ".join(count(size) for size in sizes[:5]) + (" ..." if len(sizes) > 5 else "")
         raise InputError(
-            f"the runs have {len(sizes)} sizes ({told} params), and a curve law holds for one",
+            f"the runs have {len(sizes)} sizes ({listed} params), and a curve law holds for one",
             "Name a run with `run=`, or narrow them: `where=` 'params < ...'.",
         )
     return curves

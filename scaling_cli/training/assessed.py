@@ -86,16 +86,16 @@ class Range:
 
     def beyond(self, plan: Schedule) -> tuple[str, ...]:
         """In what a schedule leaves it, in words."""
-        found = []
+        beyond_range = []
         if not self.peaks[0] / (1 + SAME) <= plan.peak <= self.peaks[1] * (1 + SAME):
-            found.append("peak")
+            beyond_range.append("peak")
         after = _after_warmup(plan)
         if np.min(after) < self.lowest / (1 + SAME):
-            found.append("rates below those fitted")
+            beyond_range.append("rates below those fitted")
         tail = _tail(plan) if plan.rates[-1] < FALLEN * plan.peak else self.tails[0]
         if tail < self.tails[0] * (1 - SAME):
-            found.append("a shorter decay than those fitted")
-        return tuple(found)
+            beyond_range.append("a shorter decay than those fitted")
+        return tuple(beyond_range)
 
 
 def _after_warmup(plan: Schedule) -> Floats:
@@ -158,11 +158,11 @@ class Assessed:
 
     def error_note(self) -> Note:
         left_out = counted(self.said_by, "run")
-        told = f"from {left_out} left out in turn" if self.said_by else "on public curves"
+        basis = f"from {left_out} left out in turn" if self.said_by else "on public curves"
         return Note.of(
             "law_error",
             f"The law misses the end of a run that it was not fitted to by {self.missed:.2%} (one"
-            f" standard deviation, {told}); the bands hold that.",
+            f" standard deviation, {basis}); the bands hold that.",
         )
 
     def parameters_json(self, level: float = 0.90) -> dict[str, dict[str, float | None]]:

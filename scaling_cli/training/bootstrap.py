@@ -53,8 +53,8 @@ def resampled(
     noise = np.concatenate(blackened(missed, len(law.parameters), count, random), axis=1)
     prior = None
     if law.id == "mpl":
-        held = held_to(fit_curves("lr_anneal", curves, fitted.decay), surface)
-        prior = Prior(theta[0], held.precision)
+        anchored = held_to(fit_curves("lr_anneal", curves, fitted.decay), surface)
+        prior = Prior(theta[0], anchored.precision)
     ones, found = np.ones((1, len(surface.target))), []
     for row in np.concatenate(means) * np.exp(noise):
         moved = prior and _drawn(prior, random)
@@ -96,8 +96,8 @@ def blackened(
 
 def _drawn(prior: Prior, random: np.random.Generator) -> Prior:
     """The prior about a centre that is itself a draw of it."""
-    held = prior.precision > 0
-    spread = np.sqrt(TEMPERATURE) / np.where(held, prior.precision, np.inf)
+    known = prior.precision > 0
+    spread = np.sqrt(TEMPERATURE) / np.where(known, prior.precision, np.inf)
     return Prior(prior.mean + spread * random.standard_normal(spread.shape), prior.precision)
 
 
@@ -109,11 +109,11 @@ def missed_by(fitted: CurveFit, curves: Sequence[Curve]) -> tuple[float, int]:
     for first in range(count if len(curves) > 1 else 0):
         left, others = curves[first::count], [c for i, c in enumerate(curves) if i % count != first]
         try:
-            found = fit_curves(fitted.law.id, others, fitted.decay)
+            refitted = fit_curves(fitted.law.id, others, fitted.decay)
         except FitError:
             continue
         with np.errstate(invalid="ignore"):
-            missed = [np.log(c.loss[-1] / found.predict(c, c.steps[-1:])[0]) for c in left]
+            missed = [np.log(c.loss[-1] / refitted.predict(c, c.steps[-1:])[0]) for c in left]
         errors += [float(value) for value in missed if np.isfinite(value)]
     square = MISS_WEIGHT * MISS[fitted.law.id] ** 2 + float(np.sum(np.square(errors)))
     return float(np.sqrt(square / (MISS_WEIGHT + len(errors)))), len(errors)

@@ -147,5 +147,5 @@ def curve_of(
 
 def _planned(run: Run, columns: Config[str, Any], last: int) -> int:
     """The steps that the run is to take, or 0 where nothing says."""
-    found = ending(run, columns, float(last))[0]
-    return 0 if found.planned is None else round(found.planned)
+    state = ending(run, columns, float(last))[0]
+    return 0 if state.planned is None else round(state.planned)

@@ -44,19 +44,19 @@ class Ends:
         notes name them. `loss_spread` is 0 for the runs that have ended.
         """
         kept = np.array([owner not in self.left_out for owner in rows.owners], dtype=bool)
-        told = rows.with_notes(self.notes(rows))
-        told = told if kept.all() else told.select(kept)
-        at = [(i, self.predicted[owner]) for i, owner in enumerate(told.owners) if owner in self]
+        named = rows.with_notes(self.notes(rows))
+        named = named if kept.all() else named.select(kept)
+        at = [(i, self.predicted[owner]) for i, owner in enumerate(named.owners) if owner in self]
         if not at:
-            return told
-        columns = {name: values.copy() for name, values in told.columns.items()}
-        columns[SPREAD] = np.zeros(len(told))
+            return named
+        columns = {name: values.copy() for name, values in named.columns.items()}
+        columns[SPREAD] = np.zeros(len(named))
         for i, end in at:
             columns["loss"][i], columns[SPREAD][i] = end.loss, end.spread
             for name in GROWING:
                 if name in columns:
                     columns[name][i] *= end.growth
-        return told.of_columns(columns)
+        return named.of_columns(columns)
 
     def ended(self, rows: Table) -> Table:
         """The rows of runs that have ended alone, since a prediction is held against what runs
@@ -80,14 +80,14 @@ class Ends:
     def notes(self, rows: Table) -> list[Note]:
         """On those of the rows that are left out, and on those that may not have ended."""
         out = sum(owner in self.left_out for owner in rows.owners)
-        found = []
+        notes = []
         if out:
             verb = "has" if out == 1 else "have"
             message = (
                 f"{out} of {counted(len(rows), 'run')} {verb} not ended and cannot be predicted to"
                 f" the end; left out: {self._reasons(rows)}."
             )
-            found.append(Note.of(UNFINISHED, message))
+            notes.append(Note.of(UNFINISHED, message))
         unknown = [i for i, o in zip(rows.run_ids, rows.owners, strict=True) if o in self.unknown]
         if unknown:
             more = " ..." if len(unknown) > LISTED else ""
@@ -96,8 +96,8 @@ class Ends:
                 " (no planned steps, no learning rate that falls, no word of a logger); their last"
                 f" points count: {', '.join(unknown[:LISTED])}{more}."
             )
-            found.append(Note.of("end_unknown", message))
-        return found
+            notes.append(Note.of("end_unknown", message))
+        return notes
 
     def _reasons(self, rows: Table) -> str:
         named = [

@@ -56,15 +56,15 @@ def _curves(
 ) -> list[tuple[RunRecord, Curve | str]]:
     """The curve of each run, or what it lacks for one."""
     series = store.series(record.run_key for record in records if record.has_history)
-    found: list[tuple[RunRecord, Curve | str]] = []
+    curves: list[tuple[RunRecord, Curve | str]] = []
     for record in records:
         run = record.to_run(series.get(record.run_key, {}))
         try:
-            found.append((record, curve_of(run, mapping or record.mapping)))
+            curves.append((record, curve_of(run, mapping or record.mapping)))
         except InputError as error:
             what = error.what.removeprefix(f"run {record.run_id} has ")
-            found.append((record, what))
-    return found
+            curves.append((record, what))
+    return curves
 
 
 def _end_of(own: Curve, ended: Sequence[Curve], ladder: Ladder | None) -> End | str:
@@ -75,11 +75,11 @@ def _end_of(own: Curve, ended: Sequence[Curve], ladder: Ladder | None) -> End | 
     if len(thin) and thin[-1] > (1 + DIVERGED) * np.min(thin):
         return "its loss has risen again"
     try:
-        found = forecast(own, ended, steps=[own.total], level=LEVEL, ladder=ladder)
+        predicted = forecast(own, ended, steps=[own.total], level=LEVEL, ladder=ladder)
     except FitError as error:
         return error.what.removeprefix(f"run {own.run_id} has ")
     wide = 2 * NormalDist().inv_cdf(0.5 + LEVEL / 2)
-    spread = float(np.log(found.high[0] / found.low[0])) / wide
+    spread = float(np.log(predicted.high[0] / predicted.low[0])) / wide
     if not spread <= WIDEST:
         return f"its end is known to {spread:.0%} only"
-    return End(float(found.loss[0]), spread, own.total / int(own.steps[-1]))
+    return End(float(predicted.loss[0]), spread, own.total / int(own.steps[-1]))

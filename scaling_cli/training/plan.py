@@ -200,8 +200,8 @@ class _Search:
 
     def best(self, name: str) -> Schedule:
         shapes: list[dict[str, str]] = [{"shape": s} for s in SHAPES] if name == "wsd" else [{}]
-        found = [self._lowest(name, shape) for shape in shapes]
-        return min(found, key=self.loss)
+        candidates = [self._lowest(name, shape) for shape in shapes]
+        return min(candidates, key=self.loss)
 
     def _lowest(self, name: str, shape: Mapping[str, str]) -> Schedule:
         """From the best of a grid on, steps along each axis that halve where none is better."""

@@ -188,14 +188,14 @@ def drops(steps: Steps, rates: Floats, warmup: int) -> list[Drop]:
     roundest step in between is taken: it is the one that people write into a config.
     """
     slopes = np.abs(np.diff(rates)) / np.diff(steps)
-    found = []
+    falls = []
     for i in range(1, len(slopes) - 1):
         beside = max(slopes[i - 1], slopes[i + 1])
         leap = abs(rates[i + 1] - rates[i]) > LEAST_DROP * rates.max()
         if steps[i] >= warmup and leap and slopes[i] > AT_ONCE * beside:
             at = roundest(int(steps[i]) + 1, int(steps[i + 1]))
-            found.append((at, float(rates[i]), float(rates[i + 1])))
-    return found
+            falls.append((at, float(rates[i]), float(rates[i + 1])))
+    return falls
 
 
 def roundest(low: int, high: int) -> int:
