@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
 from scaling_cli.checks import Check, Result, read_checks, rules, run_checks
-from scaling_cli.checks.base import Bench
+from scaling_cli.checks.base import Bench, Subject
 from scaling_cli.errors import InputError, ScalefitError, UnreachableError
 from scaling_cli.project import Project
 
@@ -81,40 +81,49 @@ def watch(
         place = bench.runs.one_called(name)
         run = bench.subjects([place])[0]
         quiet = 0.0 if run.step > last_step else quiet + poll_seconds
-        planned = run.planned_steps
-        ended = ""
-        if planned is not None and run.step >= (1 - END_TOLERANCE) * planned:
-            ended = "the run has reached its planned steps"
-        elif was_running and not run.running:
-            ended = f"the run has {run.record.status}"
-        elif quiet >= idle_seconds:
-            ended = f"nothing has come for {idle_seconds:g} s"
+        ended = _ended(run, was_running, idle_seconds if quiet >= idle_seconds else None)
         was_running, last_step = run.running, run.step
         # A plain log does not say that its run goes on; to judge it by its end would be too early.
         bench = bench if ended else _going_on(bench, place)
         results = run_checks(bench, checks, [run.record.run_id])
-        results = [item for item in results if item.run is not None]
-        alarms = [r for r in results if r.finding.status == "fail" and r.name not in seen]
-        seen |= {item.name for item in alarms}
-        bands = [r.finding.details for r in results if "high" in r.finding.details]
-        band = bands[0].get("final", bands[0]) if bands else {}  # `course` tells of both
-        values = run.record.final
-        yield Look(
-            run.record.run_id,
-            run.step,
-            planned,
-            values.get("tokens"),
-            values.get("loss"),
-            band.get("low"),
-            band.get("high"),
-            tuple(results),
-            tuple(alarms),
-            ended,
-            trouble,
-        )
+        look = _look(run, [item for item in results if item.run is not None], seen, ended, trouble)
+        seen |= {item.name for item in look.alarms}
+        yield look
         if ended:
             return
         sleep(poll_seconds)
+
+
+def _ended(run: Subject, was_running: bool, idle: float | None) -> str:
+    """Why there is nothing more to come, nothing having come for `idle` seconds; or ""."""
+    planned = run.planned_steps
+    if planned is not None and run.step >= (1 - END_TOLERANCE) * planned:
+        return "the run has reached its planned steps"
+    if was_running and not run.running:
+        return f"the run has {run.record.status}"
+    return "" if idle is None else f"nothing has come for {idle:g} s"
+
+
+def _look(
+    run: Subject, results: Sequence[Result], seen: Set[str], ended: str, trouble: str
+) -> Look:
+    """The run as it stands; an alarm is of a check that has not failed before (`seen`)."""
+    bands = [r.finding.details for r in results if "high" in r.finding.details]
+    band = bands[0].get("final", bands[0]) if bands else {}  # `course` tells of both
+    values = run.record.final
+    return Look(
+        run.record.run_id,
+        run.step,
+        run.planned_steps,
+        values.get("tokens"),
+        values.get("loss"),
+        band.get("low"),
+        band.get("high"),
+        tuple(results),
+        tuple(r for r in results if r.finding.status == "fail" and r.name not in seen),
+        ended,
+        trouble,
+    )
 
 
 def _going_on(bench: Bench, place: int) -> Bench:

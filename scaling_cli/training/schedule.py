@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,61 +121,73 @@ def logged_schedule(
             "the run has no positive learning rate",
             'Map the column ([columns] lr = "...") or give `schedule=`.',
         )
-    notes = []
-    first = int(steps[0])
-    if first > 1 and rates[0] > 0:
-        notes.append(
-            Note.of(
-                "warmup_assumed",
-                f"The learning rate is logged from step {first}; before it a straight rise from"
-                " zero is assumed.",
-            )
-        )
-    warmup, last = _warmup_of(steps, rates, config or {}), int(steps[-1])
+    config = config or {}
+    warmup, last = _warmup_of(steps, rates, config), int(steps[-1])
     breaks = drops(steps, rates, warmup)
-    for at, before, after in breaks[:1]:
-        more = f", and {len(breaks) - 1} more such changes" if len(breaks) > 1 else ""
-        low, high = steps[np.searchsorted(steps, at) - 1], steps[np.searchsorted(steps, at)]
-        notes.append(
-            Note.of(
-                "rate_drop",
-                f"Between the logged steps {low} and {high} the learning rate goes from"
-                f" {before:.3g} to {after:.3g} at once; step {at} is taken for it{more}.",
-            )
-        )
+    notes = (*_first_noted(steps, rates), *_drop_noted(steps, breaks))
     known = _between(*_risen_by(warmup, steps, rates), breaks, min(last, total))
     ends = [max(total, last)]
     if last >= total and len(steps) > 1:  # the end lies before the step that would be logged next
         ends.append(roundest(last + 1, 2 * last - int(steps[-2])))
-    tried = [recognise(steps, rates, end, config or {}, warmup, breaks) for end in ends]
+    tried = [recognise(steps, rates, end, config, warmup, breaks) for end in ends]
     later = steps > warmup
     planned = min(
         filter(None, tried), key=lambda made: _off(made, steps[later], rates[later]), default=None
     )
     if last >= total:
         name = "logged" if planned is None else f"logged, {planned.name}"
-        return Schedule(known, min(warmup, total), name, tuple(notes))
+        return Schedule(known, min(warmup, total), name, notes)
     if planned is None:
-        notes.append(
-            Note.of(
-                "schedule_unknown",
-                f"After step {last} the schedule is not known; the last rate"
-                f" ({rates[-1]:.3g}) is held. Give `schedule=` for another.",
-            )
-        )
         tail = np.full(total - last, rates[-1])
-        return Schedule(np.concatenate([known, tail]), warmup, "logged, held", tuple(notes))
-    if planned.name.startswith(("constant", "piecewise")) and not _named(config or {}):
-        since = f" since step {breaks[-1][0]}" if breaks else ""
-        notes.append(
-            Note.of(
-                "schedule_assumed",
-                f"The rate has been constant{since} up to step {last}; that it stays so is"
-                " assumed.",
-            )
+        whole = Schedule(np.concatenate([known, tail]), warmup, "logged, held", notes)
+    else:
+        tail = planned.rates[last + 1 :]
+        whole = Schedule(np.concatenate([known, tail]), warmup, planned.name, notes)
+    return replace(whole, notes=(*notes, *_tail_noted(planned, last, rates, breaks, config)))
+
+
+def _first_noted(steps: Steps, rates: Floats) -> list[Note]:
+    first = int(steps[0])
+    if first <= 1 or not rates[0] > 0:
+        return []
+    message = (
+        f"The learning rate is logged from step {first}; before it a straight rise from zero is"
+        " assumed."
+    )
+    return [Note.of("warmup_assumed", message)]
+
+
+def _drop_noted(steps: Steps, breaks: Sequence[Drop]) -> list[Note]:
+    if not breaks:
+        return []
+    at, before, after = breaks[0]
+    more = f", and {len(breaks) - 1} more such changes" if len(breaks) > 1 else ""
+    low, high = steps[np.searchsorted(steps, at) - 1], steps[np.searchsorted(steps, at)]
+    message = (
+        f"Between the logged steps {low} and {high} the learning rate goes from {before:.3g} to"
+        f" {after:.3g} at once; step {at} is taken for it{more}."
+    )
+    return [Note.of("rate_drop", message)]
+
+
+def _tail_noted(
+    planned: Schedule | None, last: int, rates: Floats, breaks: Sequence[Drop],
+    config: Mapping[str, Any],
+) -> list[Note]:  # fmt: skip
+    """What is assumed of the rates after the last logged step."""
+    if planned is None:
+        message = (
+            f"After step {last} the schedule is not known; the last rate ({rates[-1]:.3g}) is held."
+            " Give `schedule=` for another."
         )
-    tail = planned.rates[last + 1 :]
-    return Schedule(np.concatenate([known, tail]), warmup, planned.name, tuple(notes))
+        return [Note.of("schedule_unknown", message)]
+    if planned.name.startswith(("constant", "piecewise")) and not _named(config):
+        since = f" since step {breaks[-1][0]}" if breaks else ""
+        message = (
+            f"The rate has been constant{since} up to step {last}; that it stays so is assumed."
+        )
+        return [Note.of("schedule_assumed", message)]
+    return []
 
 
 Drop = tuple[int, float, float]  # the first step of the new rate, the rate before it, the new one
