@@ -55,7 +55,8 @@ class Optimum:
 
     `starts` are the share of the starts that end there and their number. `noise` and `value` are
     the procedure's own; the robust scale of the residuals and the objective's sum without.
-    `precision` [free] is that of a prior on the coordinates.
+    `precision` [free] is that of a prior on the coordinates. Parameters were `held` by these
+    deviations of their logs where the rows do not know them better.
     """
 
     surface: Surface
@@ -65,6 +66,7 @@ class Optimum:
     noise: float | None = None
     value: float | None = None
     precision: Floats | None = None
+    held: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def assemble(problem: Problem, optimum: Optimum, draws: Draws) -> Fit:
         *_draw_notes(problem, drawn, draws),
         *_value_notes(problem, optimum, values, derivatives),
     ]
-    unsure = unknown(surface, derivatives, noise, optimum.precision)
+    unsure = unknown(surface, derivatives, noise, optimum.precision, optimum.held)
     if design.rows.n_runs == 1 or len(drawn) < diagnostics.LEAST_FOUND * draws.wanted:
         drawn = drawn[:0]
     weighted = surface.weighted(surface.objective.rho(residuals))

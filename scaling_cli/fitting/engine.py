@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from scaling_cli.fitting import accepts, folds, plateaus
+from scaling_cli.fitting import accepts, folds, plateaus, split
 from scaling_cli.fitting.assembly import Draws, Optimum, Problem, assemble
 from scaling_cli.fitting.problem import Design, FitOptions, Frame
 from scaling_cli.fitting.record import Record
 from scaling_cli.fitting.resampling import determined, resampled
 from scaling_cli.fitting.result import PAPER, Fit
 from scaling_cli.fitting.solver import SAME_OPTIMUM, solve
+from scaling_cli.fitting.split import Split
 from scaling_cli.fitting.starts import fit_starts
 from scaling_cli.fitting.surface import Surface
 from scaling_cli.laws import Law
@@ -47,6 +48,8 @@ def fit(
     if options.procedure == PAPER and design.law.paper and design.law.paper.staged:
         return _staged(design.law.paper.staged, problem, surface)
     surface, solution = fit_starts(surface, starts(surface))
+    line = split.of_one_line(design, surface, solution)
+    solution = line.held(surface) if line else solution
     written = np.isfinite(frame.raw(surface, solution.theta)).all(axis=1)
     if written.any():  # an exponent that ran away leaves an amplitude that is no number
         solution = solution.take(np.flatnonzero(written))
@@ -56,10 +59,12 @@ def fit(
         raise design.no_number()
     middle = plateaus.held(design, surface, solution)
     theta = theta if middle is None else middle
-    agreement = float(np.mean(solution.objective <= value * (1 + SAME_OPTIMUM)))
-    draws, record = _resamples(problem, surface, theta)
-    starts_met = (agreement, len(solution.objective))
-    optimum = Optimum(surface, theta, bool(solution.converged[best]), starts_met)
+    there = solution.objective <= value * (1 + SAME_OPTIMUM)
+    starts_met = (float(np.mean(there)), len(there))
+    converged = bool(solution.converged[there].any())
+    draws, record = _resamples(problem, surface, theta, line)
+    held = line.names if line else {}
+    optimum = Optimum(surface, theta, converged, starts_met, held=held)
     fitted = assemble(problem, optimum, draws)
     if not len(fitted.draws):
         return fitted
@@ -67,23 +72,28 @@ def fit(
     return fitted.with_notes(plateaus.notes(fitted, design))
 
 
-def _resamples(problem: Problem, surface: Surface, theta: Floats) -> tuple[Draws, Record | None]:
+def _resamples(
+    problem: Problem, surface: Surface, theta: Floats, line: Split | None
+) -> tuple[Draws, Record | None]:
     """The refits of resampled runs and the record of the folds: problems over the same rows, which
-    are solved together from the optimum `theta` [free]."""
+    are solved together from the optimum `theta` [free]; those of runs on one `line` each with a
+    split of its own."""
     design, options = problem.design, problem.options
     random = np.random.default_rng(options.seed)
     weights = resampled(design.rows, options.resamples, random)
-    enough = determined(weights, len(theta))
+    free = line.free if line else len(theta)
+    enough = determined(weights, free)
     short = int(np.sum(~enough))
     if not enough.any():
         return Draws(np.empty((0, len(theta))), options.resamples, short), None
     weights = weights[enough]
     count = len(weights)
     prior = plateaus.opened(design, surface, theta, count, random)
-    below = folds.planned(design, surface, options.seed)
+    below = folds.planned(design, free, options.seed)
     weights = np.concatenate([weights, below.weights])
     starts = np.repeat(theta[None], len(weights), axis=0)
-    found = solve(surface, weights, starts, prior and prior.followed(len(below)))
+    prior = line.drawn(random, len(weights)) if line else prior and prior.followed(len(below))
+    found = solve(surface, weights, starts, prior)
     refits, cut = found.take(np.arange(count)), found.take(np.arange(count, len(weights)))
     draws = Draws(refits.theta[refits.converged], options.resamples, short)
     return draws, folds.record_of(design, surface, below, cut)

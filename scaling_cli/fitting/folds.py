@@ -41,8 +41,9 @@ def drift(design: Design) -> float:
 class Below:
     """The problems of all folds: `weights` [problems, rows] of the law below each cut, then of its
     resamples there; `fold` [problems] says of which one each is. `cuts` hold each cut and which
-    rows lie below it."""
+    rows lie below it. `free` counts the parameters that the rows are to tell."""
 
+    free: int
     cuts: Sequence[tuple[float, Mask]]
     weights: Floats
     fold: Rows
@@ -51,9 +52,10 @@ class Below:
         return len(self.fold)
 
 
-def planned(design: Design, surface: Surface, seed: int) -> Below:
-    """The folds of these rows; none where these cannot be cut."""
-    free, (along, values) = len(surface.free), _along(design)
+def planned(design: Design, free: int, seed: int) -> Below:
+    """The folds of these rows for a law of so many `free` parameters; none where these cannot be
+    cut."""
+    along, values = _along(design)
     least = max(record.LEAST_TRAINING, free + ABOVE_FREE)
     parts = [] if values is None else record.cuts(values, along == "flops", least)
     weights = [below[None].astype(float) for _, below in parts]
@@ -64,20 +66,20 @@ def planned(design: Design, surface: Surface, seed: int) -> Below:
         weights.append(drawn)
         fold.append(np.full(len(drawn), i))
     if not parts:
-        return Below([], np.empty((0, len(design.rows))), np.empty(0, dtype=np.intp))
-    return Below(parts, np.concatenate(weights), np.concatenate(fold))
+        return Below(free, [], np.empty((0, len(design.rows))), np.empty(0, dtype=np.intp))
+    return Below(free, parts, np.concatenate(weights), np.concatenate(fold))
 
 
 def record_of(design: Design, surface: Surface, below: Below, found: Solution) -> Record:
     """What the law missed above cuts of its own runs; `found` are the solved problems `below`."""
     along, _ = _along(design)
-    freedom = max(1.0, float(design.rows.n_runs - len(surface.free)))
+    freedom = max(1.0, float(design.rows.n_runs - below.free))
     others = OTHERS if _is_surface(design) else 1.0
     count, folds = len(below.cuts), []
     for i, (cut, inside) in enumerate(below.cuts):
         drawn = np.flatnonzero((below.fold == i) & found.converged)
         refits = found.theta[drawn[drawn >= count]]
-        fold = _missed(design, surface, cut, inside, found.theta[i], refits)
+        fold = _missed(design, surface, below.free, (cut, inside), found.theta[i], refits)
         if fold:
             folds.append(fold)
     return Record(along, others, freedom, tuple(folds))
@@ -122,10 +124,15 @@ def _resampled(design: Design, below: Mask, free: int, random: np.random.Generat
 
 
 def _missed(
-    design: Design, surface: Surface, cut: float, below: Mask, theta: Floats, drawn: Floats
+    design: Design,
+    surface: Surface,
+    free: int,
+    at: tuple[float, Mask],
+    theta: Floats,
+    drawn: Floats,
 ) -> Fold | None:
     """None where the fit below the cut states nothing or gives no number above it."""
-    log = design.objective.log
+    (cut, below), log = at, design.objective.log
     with np.errstate(all="ignore"):
         predicted = _predicted(surface, theta[None], log)[0]
         missed = (np.log(design.target) if log else design.target) - predicted
@@ -133,7 +140,7 @@ def _missed(
     if len(spread) < REFITS / 4 or not np.isfinite(missed).all():
         return None
     low, high = np.nanpercentile(spread, NORMAL, axis=0)
-    noise = noise_of(missed[below], len(surface.free))
+    noise = noise_of(missed[below], free)
     within: Mapping[str, Floats] = {name: at[below] for name, at in design.columns.items()}
     ahead = {name: at[~below] for name, at in design.columns.items()}
     outside = distance_outside(domain(within), ahead)

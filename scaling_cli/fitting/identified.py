@@ -25,10 +25,15 @@ SMALLEST = 1e-12  # of the largest singular value: below it there is only roundi
 
 
 def unknown(
-    surface: Surface, derivatives: Floats, noise: float, precision: Floats | None = None
+    surface: Surface,
+    derivatives: Floats,
+    noise: float,
+    precision: Floats | None = None,
+    held: Mapping[str, float] | None = None,
 ) -> tuple[str, ...]:
     """The free parameters of which rows of this `noise` say nothing, by the residuals'
-    `derivatives` [free, rows] at the optimum; a prior's `precision` [free] speaks with them."""
+    `derivatives` [free, rows] at the optimum; a prior's `precision` [free] speaks with them. Of
+    what was `held`, nothing that is no narrower than the deviation that it was held by."""
     weights = np.ones(len(surface.target)) if surface.weights is None else surface.weights
     # A term that is gone is flat however its logarithm moves; rows without a number say nothing.
     weighted = np.nan_to_num(derivatives, nan=0.0, posinf=0.0, neginf=0.0) * np.sqrt(weights)
@@ -45,6 +50,7 @@ def unknown(
     deviation = np.sqrt(np.sum((directions * spread) ** 2, axis=1))
     logs = [surface.law.parameter(name).transform in ("log", "negative") for name in surface.free]
     most = np.where(logs, UNKNOWN, UNKNOWN / SMALLEST * scale)
+    most = np.minimum(most, [(held or {}).get(name, np.inf) for name in surface.free])
     return tuple(
         name
         for name, out in zip(surface.free, deviation > most, strict=True)

@@ -496,6 +496,20 @@ class Fit(Shown):
             return {}
         return {name: value for name, value in further.items() if np.isfinite(value)}
 
+    @cached_property
+    def _rests_on_unknown(self) -> set[str]:
+        """Those of `derived` that change with a parameter of which the runs say nothing."""
+        values = dict(self.values) | dict(self.constants)
+        moved = values | {name: 1.1 * values[name] for name in self.unknown}
+        if not self.unknown or not self.law.derived:
+            return set()
+        try:
+            with np.errstate(all="ignore"):
+                other = self.law.derived(moved)
+        except ArithmeticError:
+            return set(self.derived)
+        return {name for name, value in self.derived.items() if other.get(name) != value}
+
     @property
     def further(self) -> dict[str, Estimate]:
         """What `derived` gives, with the intervals that follow from the resamples; without one
@@ -514,6 +528,7 @@ class Fit(Shown):
             drawn.append([given.get(name, np.nan) for name in found])
         samples = np.array(drawn)
         enough = np.mean(np.isfinite(samples), axis=0) >= self.level
+        enough &= ~np.array([name in self._rests_on_unknown for name in found])
         low, high = self.interval(np.where(np.isfinite(samples), samples, np.nan)[:, enough])
         ends = iter(zip(low.tolist(), high.tolist(), strict=True))
         return {

@@ -78,24 +78,49 @@ class Prior:
     """A normal prior on the coordinates: means and inverse standard deviations, [batch, free].
 
     Either may be [free]: the same for every problem. It adds half the sum of
-    ((theta - mean) * precision)**2 to the objective.
+    ((theta - mean) * precision)**2 to the objective. With `along` [held, free] it is one on these
+    sums of coordinates, and means and inverse deviations are [batch, held].
     """
 
     mean: Floats
     precision: Floats
+    along: Floats | None = None
 
     def take(self, rows: Rows | slice) -> Prior:
         """The prior of these problems."""
         mean, precision = np.atleast_2d(self.mean), np.atleast_2d(self.precision)
-        return Prior(
-            mean[rows] if len(mean) > 1 else mean,
-            precision[rows] if len(precision) > 1 else precision,
+        return replace(
+            self,
+            mean=mean[rows] if len(mean) > 1 else mean,
+            precision=precision[rows] if len(precision) > 1 else precision,
         )
 
     def followed(self, count: int) -> Prior:
         """The prior [batch, free], and after it `count` problems without one."""
         none = np.zeros((count, self.mean.shape[1]))
-        return Prior(np.concatenate([self.mean, none]), np.concatenate([self.precision, none]))
+        return replace(
+            self,
+            mean=np.concatenate([self.mean, none]),
+            precision=np.concatenate([self.precision, none]),
+        )
+
+    def apart(self, theta: Floats) -> Floats:
+        """How far each problem lies from the mean [batch, held or free]."""
+        at = theta if self.along is None else np.einsum("bi,hi->bh", theta, self.along)
+        distance: Floats = at - self.mean
+        return distance
+
+    def add_to(self, gradient: Floats, matrix: Floats, theta: Floats) -> None:
+        """Its gradient [batch, free] and curvature [batch, free, free], added in place."""
+        square = self.precision**2
+        pull = self.apart(theta) * square
+        if self.along is None:
+            gradient += pull
+            diagonal = np.einsum("bii->bi", matrix)
+            diagonal += square
+            return
+        gradient += np.einsum("bh,hi->bi", pull, self.along)
+        matrix += np.einsum("bh,hi,hj->bij", np.atleast_2d(square), self.along, self.along)
 
 
 def objective_values(
@@ -265,7 +290,7 @@ def _values(pull: Floats, point: Point, prior: Prior | None) -> Floats:
     values = np.einsum("bn,bn->b", pull, point.residuals)
     values -= 0.5 * np.einsum("bn,bn->b", pull, point.slope)
     if prior is not None:
-        values = values + 0.5 * np.sum(((point.theta - prior.mean) * prior.precision) ** 2, axis=1)
+        values = values + 0.5 * np.sum((prior.apart(point.theta) * prior.precision) ** 2, axis=1)
     finite: Floats = np.where(np.isfinite(values), values, np.inf)
     return finite
 
@@ -316,9 +341,7 @@ def _step(
     """
     diagonal = np.einsum("bii->bi", matrix)
     if prior is not None:
-        square = prior.precision**2
-        gradient += (theta - prior.mean) * square
-        diagonal += square
+        prior.add_to(gradient, matrix, theta)
     gradient, matrix = surface.for_steps(theta, gradient, matrix, mix)
     scale = np.abs(diagonal)
     scale = np.maximum(scale, 1e-10 * scale.max(axis=1, keepdims=True) + 1e-300)

@@ -254,6 +254,7 @@ OVERTRAIN = Law(
     gradient=_overtrain_gradient,
     hessian=_overtrain_hessian,
     optimum=_overtrain_optimum,
+    summands=("E", "a", "b"),
     source=GADRE,
     published=(
         _set("gadre2024_c4", GADRE, "C4, 5 runs", GADRE_CODE,

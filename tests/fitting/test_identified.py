@@ -94,16 +94,34 @@ def test_what_is_open_is_open_in_a_saved_fit_too() -> None:
     assert again.predict({"params": 1.24e8, "tokens": 2e10}).low is not None
 
 
+@pytest.mark.parametrize("name", ["auto", "chinchilla", "skaling", "overtrain"])
 @pytest.mark.parametrize("noise", [0.001, 0.004])
-def test_refits_of_a_clean_ladder_of_one_ratio_converge(noise: float) -> None:
+def test_refits_of_a_clean_ladder_of_one_ratio_converge(name: str, noise: float) -> None:
     """Nine runs at 20 tokens a parameter: under a free valley 75 % of the refits never ended."""
     lost = []
-    for seed in range(6):
+    for seed in range(4):
         params = np.geomspace(5e7, 3e9, 9)
-        found = fitted("auto", table(params, 20 * params, noise, seed))
+        found = fitted(name, table(params, 20 * params, noise, seed))
         assert not {"resamples_failed", "not_converged"} & {note.code for note in found.notes}
         lost.append(1 - len(found.draws) / QUICK.resamples)
     assert np.mean(lost) < 0.05
+
+
+@pytest.mark.parametrize("line", ["one size", "one tokens", "one budget", "tokens as params**2"])
+def test_refits_of_other_lines_converge_too(line: str) -> None:
+    sizes = np.geomspace(1e8, 3e9, 10)
+    params, tokens = {
+        "one size": (np.full(10, 1.24e8), 20 * sizes),
+        "one tokens": (sizes, np.full(10, 2e10)),
+        "one budget": (sizes, 1e20 / 6 / sizes),
+        "tokens as params**2": (sizes, 1e10 * (sizes / 1e9) ** 2),
+    }[line]
+    for law in ("chinchilla", "skaling"):
+        found = fitted(law, table(params, tokens))
+        assert not {"resamples_failed", "not_converged"} & {note.code for note in found.notes}
+        there = found.predict({"params": params[-1], "tokens": tokens[-1]})
+        assert there.low is not None
+        assert all(note.severity != "severe" for note in there.notes)
 
 
 @pytest.mark.parametrize("seed", range(4))
