@@ -4,6 +4,7 @@ file is read and written: whole or not at all."""
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -223,18 +224,34 @@ def finite(value: Any) -> Any:
     return whole(value) if isinstance(value, str) else value
 
 
+def destination(path: str | Path) -> tuple[Path, bool]:
+    """The file that a path names, links followed, and whether it is, or will be, a regular one.
+    OSError where no file can be written there, ValueError where no file has such a name."""
+    target = Path(os.path.realpath(path))
+    try:
+        mode = os.lstat(target).st_mode
+    except FileNotFoundError:
+        os.stat(target.parent)
+        return target, True
+    if stat.S_ISLNK(mode):  # what cannot be followed
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    if stat.S_ISDIR(mode):
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+    return target, stat.S_ISREG(mode)
+
+
 def write_whole(path: str | Path, content: bytes) -> None:
     """Put a file in place at once: what stood there stays until all of the new is on the disk.
 
     A link is followed, and the file that it names replaced; what is no regular file (a pipe, a
     device) is written to as it is. OSError where the file cannot be written.
     """
-    target = Path(path).resolve()
-    if target.exists() and not target.is_file():
+    target, regular = destination(path)
+    if not regular:
         with target.open("wb") as stream:
             stream.write(content)
         return
-    partial = target.with_name(f".{target.name[:100]}.{os.urandom(4).hex()}.partial")
+    partial = target.with_name(f".{target.name[:50]}.{os.urandom(4).hex()}.partial")
     try:
         with partial.open("xb") as file:
             file.write(content)

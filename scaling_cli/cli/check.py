@@ -14,6 +14,7 @@ from scaling_cli.cli.common import (
     JsonOption,
     StoreOption,
     answer,
+    check_folder,
     command,
     write_text,
 )
@@ -47,6 +48,7 @@ def check(
     from scaling_cli.project import open_project
     from scaling_cli.report import checks
 
+    check_folder(junit, "--junit")
     results = open_project(store, config).check(runs or ())
     ok = all(item.finding.status != "fail" for item in results)
     if junit:

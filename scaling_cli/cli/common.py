@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TextIO, TypeVar
 
 import typer
 
@@ -117,6 +117,32 @@ class Manner:
 manner = Manner()
 
 
+class OutputError(InputError):
+    """Stdout that takes nothing more: a full disk behind it, say."""
+
+    code = "output"
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"The answer cannot be written ({error.strerror or error})")
+
+
+def put(text: str, end: str = "\n") -> None:
+    """Text on stdout."""
+    try:
+        print(text, end=end, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        silence()
+        raise OutputError(error) from None
+
+
+def silence(stream: TextIO | None = None) -> None:
+    """Let go what is still to be written to a stream, stdout: the interpreter would try again at
+    its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), (stream or sys.stdout).fileno())
+
+
 def interrupt(*_: object) -> None:
     """What Ctrl-C does while a command works."""
     manner.interrupted = True
@@ -185,9 +211,19 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
             raise refused(error.code, error.what, error.mend, error.exit_code) from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
-        except BrokenPipeError:  # the reader has seen enough; silence the flush at exit too
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BrokenPipeError:  # the reader has seen enough
+            silence()
             raise typer.Exit(0) from None
+        except OSError as error:  # what the system refuses, and none of us foresaw where
+            if manner.debug:
+                raise
+            where = error.filename if isinstance(error.filename, str) else "A file"
+            what = f"{where} cannot be read or written ({error.strerror or error})"
+            raise refused("system", what) from None
+        except MemoryError:
+            if manner.debug:
+                raise
+            raise refused("memory", "The memory of this machine does not suffice") from None
         except Exception as error:
             if manner.interrupted:  # a class or a module whose making is broken off says otherwise
                 raise typer.Exit(INTERRUPTED) from None
@@ -223,7 +259,10 @@ def _tell(text: str) -> None:
         from scaling_cli.report.layout import folded
 
         lines = folded(lines[0], get_terminal_size().columns)
-    print("\n".join(lines), file=sys.stderr)
+    try:
+        print("\n".join(lines), file=sys.stderr, flush=True)
+    except OSError:  # nobody listens, and the exit code says the same
+        silence(sys.stderr)
 
 
 def say_notes(notes: Iterable[Note]) -> None:
@@ -258,7 +297,7 @@ def answer(
 
 def put_json(document: dict[str, Any]) -> None:
     """One JSON document on stdout."""
-    print(json_text(document, 2))
+    put(json_text(document, 2))
     manner.answered = True
 
 
@@ -282,13 +321,13 @@ def show(tables: Iterable[Listing]) -> None:
     given = [listing_as_flags(table) for table in tables]
     shown = given if manner.verbose else fold(given)
     if manner.format:
-        print(render.FORMATS[manner.format](shown))
+        put(render.FORMATS[manner.format](shown))
         if manner.format in ("csv", "tsv"):  # which have no place for them
             say_notes(note for item in shown for note in item.notes)
     elif on_terminal():
         render.to_terminal(shown, console())
     else:
-        print(render.to_text(shown))
+        put(render.to_text(shown))
 
 
 def write_text(path: str, text: str, option: str = "--output") -> None:
@@ -302,9 +341,13 @@ def write_bytes(path: str, content: bytes, option: str = "--output") -> None:
 
     try:
         write_whole(path, content)
-    except (OSError, ValueError) as error:  # ValueError: a path with a null character
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{option} {path} cannot be written ({reason})") from None
+    except (OSError, ValueError) as error:
+        raise _unwritable(option, path, error) from None
+
+
+def _unwritable(option: str, path: str | None, error: Exception, mend: str = "") -> InputError:
+    reason = getattr(error, "strerror", None) or error
+    return InputError(f"{option} {path} cannot be written ({reason})", mend)
 
 
 def make_folder(path: str, option: str) -> None:
@@ -334,15 +377,19 @@ def show_figure(figure: Figure) -> None:
     """A figure as characters, above the tables of an answer."""
     from scaling_cli.drawing.terminal import to_terminal
 
-    print(to_terminal(figure), end="\n\n")
+    put(to_terminal(figure), end="\n\n")
 
 
 def check_folder(path: str | None, option: str = "--output") -> None:
     """Refuse a file that cannot be written before the work that it is to hold."""
-    if path and (Path(path).is_dir() or not Path(path).absolute().parent.is_dir()):
-        raise InputError(
-            f"{option} {path} cannot be written", "Give a file in a folder that is there."
-        )
+    from scaling_cli.documents import destination
+
+    try:
+        if path:
+            destination(path)
+    except (OSError, ValueError) as error:
+        mend = "Give a file in a folder that is there."
+        raise _unwritable(option, path, error, mend) from None
 
 
 def write_json(path: str, content: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from scaling_cli.cli.common import (
     WhereOption,
     answer,
     check_figure,
+    check_folder,
     check_level,
     command,
     for_people,
@@ -88,6 +89,7 @@ def curve(
         raise InputError(f"-o {output} keeps a curve law, and none is named", "Add --law mpl.")
     if output and not keeps:
         check_figure(output)
+    check_folder(output)
     shown, predicted, known = open_project(store, config).curve(
         run,
         schedule=schedule,

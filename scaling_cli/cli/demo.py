@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scaling_cli.cli.common import JsonOption, answer, command, for_people, say_notes, show
+from scaling_cli.cli.common import JsonOption, answer, command, for_people, put, say_notes, show
 from scaling_cli.errors import UnreachableError
 
 LADDER = "split != 'schedule'"
@@ -46,7 +46,7 @@ def _demo(store: str, as_json: bool) -> None:
 
     def step(shown: str, why: str) -> None:
         if for_people(as_json):
-            print(f"$ scalefit {shown}\n{why}\n", flush=True)
+            put(f"$ scalefit {shown}\n{why}\n")
 
     step("ingest sample_runs", "Two recipes of small transformers, recorded by four loggers.")
     done = project.ingest([str(samples)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,15 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from scaling_cli.cli.common import FORMATS, INTERRUPTED, manner, read_manner, refused
+from scaling_cli.cli.common import (
+    FORMATS,
+    INTERRUPTED,
+    OutputError,
+    manner,
+    read_manner,
+    refused,
+    silence,
+)
 from scaling_cli.text import visible
 from scaling_cli.version import VERSION
 
@@ -142,17 +151,33 @@ app = typer.Typer(
 app.callback()(_options)
 
 
+def _prepare_streams() -> None:
+    """Streams that take every text, also where the caller has closed them."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+        elif isinstance(stream, TextIOWrapper):  # what the terminal's encoding lacks is escaped
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main() -> None:
     """The `scalefit` command."""
     # Its many small objects hold few cycles: to look for them as often is a tenth of `runs`.
     gc.set_threshold(COLLECT_EVERY)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # what the terminal's encoding lacks is escaped
-            stream.reconfigure(errors="backslashreplace")
+    _prepare_streams()
     try:
-        app(args=sys.argv[1:], prog_name="scalefit")
+        try:
+            app(args=sys.argv[1:], prog_name="scalefit")
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        silence()
+    except OSError as error:  # of a help, say
+        silence()
+        sys.exit(refused("output", OutputError(error).what).exit_code)
     except Exception as error:  # under --debug
         if manner.interrupted:
             sys.exit(INTERRUPTED)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Annotated
 
 import typer
 
-from scaling_cli.cli.common import JsonOption, command, put_json, say, write_text
+from scaling_cli.cli.common import (
+    JsonOption,
+    check_folder,
+    command,
+    put,
+    put_json,
+    say,
+    write_text,
+)
 from scaling_cli.cli.flags import as_flags
 from scaling_cli.errors import InputError
 
@@ -39,8 +47,9 @@ def init(
     from scaling_cli.sources import Sources
     from scaling_cli.suggest import suggest
 
-    if output != "-" and Path(output).exists():
+    if output != "-" and os.path.lexists(output):
         raise InputError(f"{output} is there already", "Name another by -o, or -o - to print.")
+    check_folder(None if output == "-" else output)
     asked = Sources(tuple(sources), as_format, meta=meta)
     lines = suggest(asked).splitlines(keepends=True)
     text = "".join(as_flags(line) if line.startswith("#") else line for line in lines)
@@ -50,7 +59,7 @@ def init(
         put_json({"path": None if output == "-" else output, "text": text})
         return
     if output == "-":
-        print(text, end="")
+        put(text, end="")
         return
     lacks = "; something is MISSING in it" if "MISSING:" in text else ""
     say(f"Wrote {output}{lacks}. Read it, then: scalefit ingest {' '.join(sources)}")

@@ -18,6 +18,7 @@ from scaling_cli.cli.common import (
     TargetOption,
     answer,
     check_figure,
+    check_folder,
     command,
     json_text,
     make_folder,
@@ -88,6 +89,7 @@ def report(
             f"--output {output}: a report is written as {', '.join(FORMATS)}",
             "Name the file report.md.",
         )
+    check_folder(output)
     project = open_project(store, config)
     fits = project.saved.named(fit) if fit else project.saved.newest(law, y)
     budgets = [parse_positive(text, "--budget") for text in many(budget or [])]

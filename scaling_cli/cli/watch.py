@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +16,7 @@ from scaling_cli.cli.common import (
     answer,
     command,
     console,
+    put,
     say,
 )
 from scaling_cli.cli.flags import as_flags
@@ -62,7 +62,7 @@ def watch(
     elif common.on_terminal():
         show_live(views)
     else:
-        for _ in told(views, partial(print, flush=True)):
+        for _ in told(views, put):
             pass
 
 

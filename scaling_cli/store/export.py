@@ -6,7 +6,7 @@ Written piece by piece: memory holds one row group of one segment, and what it u
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from scaling_cli.errors import InputError
+from scaling_cli.documents import destination
+from scaling_cli.errors import InputError, UnreachableError
 from scaling_cli.records import Floats, Series, Steps
 from scaling_cli.store import segments
 from scaling_cli.store.files import LocalFiles
@@ -43,13 +44,17 @@ def export(
     target = Path(path)
     if shape not in SHAPES:
         raise InputError(f"{shape!r} is no shape of a table", f"There are {', '.join(SHAPES)}.")
-    if target.suffix.lower() not in _WRITERS:
+    kind = target.suffix.lower()
+    if kind not in _WRITERS:
         kinds = ", ".join(_WRITERS)
         raise InputError(f"{target}: a table is written as {kinds}", "Give such a file.")
-    if target.is_dir() or not target.absolute().parent.is_dir():
-        raise InputError(f"{target} cannot be written", "Give a file in a folder that is there.")
+    try:
+        target, regular = destination(target)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        mend = "Give a file in a folder that is there."
+        raise InputError(f"{target} cannot be written ({reason})", mend) from None
     chosen = store.runs() if records is None else records
-    folder = LocalFiles(target.absolute().parent)
 
     def export_of(state: State) -> int:
         rows = 0
@@ -58,15 +63,26 @@ def export(
             nonlocal rows
             rows = 0
             schema, tables = _tables(store, state, chosen, shape)
-            with _WRITERS[target.suffix.lower()](file, schema) as writer:
+            with _WRITERS[kind](file, schema) as writer:
                 for table in tables:
                     writer.write_table(table)
                     rows += len(table)
 
-        folder.write(target.name, write)
+        if regular:
+            LocalFiles(target.parent).write(target.name, write)
+        else:  # a pipe or a device
+            _write_to(target, write)
         return rows
 
     return store.read(export_of)
+
+
+def _write_to(target: Path, write: Callable[[BinaryIO], None]) -> None:
+    try:
+        with target.open("wb") as stream:
+            write(stream)
+    except OSError as error:
+        raise UnreachableError(f"{target}: {error.strerror or error}") from None
 
 
 _WRITERS: dict[str, Any] = {

@@ -178,7 +178,7 @@ class LocalFiles(Files):
     @staticmethod
     def _partial(name: str) -> str:
         folder, _, own = name.rpartition("/")
-        return f"{folder}/.{own}.{uuid.uuid4().hex}.tmp"
+        return f"{folder}/.{own[:50]}.{uuid.uuid4().hex}.tmp"
 
     @contextmanager
     def _doing(self, name: str) -> Iterator[None]:
