@@ -6,7 +6,8 @@ clock decides, and what an entry says holds for the store as it is at that numbe
 The log can show that it is whole. Every entry ends with a digest of itself, names the digest of the
 entry before it, and says its own number: none can be changed, left out or exchanged. The name of
 the head, `<n>.<digest of entry n>.head`, says how long the log is at least: it is written after
-entry n, so a writer that dies in between leaves it one behind, and never ahead.
+entry n, so a writer that dies in between leaves it one behind, and never ahead. That there is a log
+at all is said beside it: BEGUN is written after the first entry.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ FORMAT = 3
 SEALED = 3  # the first format whose entries have digests
 FOLDER, CHECKPOINTS = "_log", "_checkpoints"
 HEAD = ".head"
+BEGUN = "store.json"
+_BEGINS = f"{BEGUN} says that the log begins with it"
+_NUMBER = re.compile(r"[0-9]{12}")
 # Opening reads one checkpoint and fewer entries than this: about 10 ms on a local disk.
 CHECKPOINT_EVERY = 64
 # What an entry may name, and so what is read: nothing outside the store's own folders.
@@ -239,7 +243,7 @@ class Log:
                 with _understood(self.files.path(_name(number, CHECKPOINTS))):
                     state.add(number, entry)
                     state.digest = entry.get("last")
-            except (DamagedError, GoneError):
+            except UnreachableError:
                 state = State()
                 continue  # the entries say the same, slower
             break
@@ -288,12 +292,21 @@ class Log:
             names = self.files.names(FOLDER)
             numbers = _numbers([name for name in names if name.endswith(".json")])
             heads = _heads([name for name in names if name.endswith(HEAD)])
-            if not heads or max(heads) <= max(numbers, default=0):
+            least = max(heads, default=int(not numbers and self.has_begun()))
+            if least <= max(numbers, default=0):
                 break
-            if again:  # the first listing may be of a moment before the head's
-                error = f"the log's head says that there are {max(heads)}"
-                raise DamagedError(self.files.path(_name(max(heads))), error, "is lost")
+            if again:  # the first listing may be of a moment before what says so
+                error = f"the log's head says that there are {least}" if heads else _BEGINS
+                raise DamagedError(self.files.path(_name(least)), error, "is lost")
         return numbers, heads
+
+    def has_begun(self) -> bool:
+        """Whether there has been a commit, as a file beside the log says."""
+        return self.files.exists(BEGUN)
+
+    def beginning_holds(self) -> bool:
+        """Whether what that file says is whole."""
+        return seal_holds(self.files.read([BEGUN])[0])
 
     def _check_head(self, digest: str | None, number: int, content: bytes) -> None:
         if digest is not None and digest != digest_of(content):
@@ -392,8 +405,10 @@ class Log:
             return None
 
     def _vouch(self, number: int, content: bytes) -> None:
-        """Say how long the log is. The commit stands whether this succeeds or not."""
+        """Say that there is a log, and how long. The commit stands whether this succeeds or not."""
         try:
+            if number == 1:
+                self.files.create(BEGUN, seal({"format": FORMAT}))
             before = self.files.names(FOLDER, HEAD)
             digest = digest_of(content)
             self.files.create(f"{FOLDER}/{number:012}.{digest}{HEAD}", f"{digest}\n".encode())
@@ -428,9 +443,11 @@ def _name(number: int, folder: str = FOLDER) -> str:
 
 
 def _numbers(names: list[str]) -> list[int]:
-    return sorted(int(number) for name in names if (number := stem(name)).isdigit())
+    return sorted(int(number) for name in names if _NUMBER.fullmatch(number := stem(name)))
 
 
 def _heads(names: list[str]) -> dict[int, str]:
     parts = [name.split(".") for name in names]
-    return {int(part[0]): part[1] for part in parts if len(part) == 3 and part[0].isdigit()}
+    return {
+        int(part[0]): part[1] for part in parts if len(part) == 3 and _NUMBER.fullmatch(part[0])
+    }

@@ -36,7 +36,7 @@ def open_store(location: str | Path, create: bool = False) -> Store:
     """The store in a folder or at a URL. With `create` it need not be there: the first put makes
     it."""
     store = Store(files_at(location))
-    if not create and not store.files.exists(FOLDER):
+    if not create and not store.files.exists(FOLDER) and not store.log.has_begun():
         raise UnreachableError(
             f"There is no store at {store.location}",
             "Make one with `scalefit ingest SOURCE`, or name another by `store=`.",

@@ -17,7 +17,7 @@ from scaling_cli.notes import Note
 from scaling_cli.store import segments
 from scaling_cli.store.digests import digest_of
 from scaling_cli.store.files import GoneError
-from scaling_cli.store.log import FOLDER, HEAD, DamagedError, Entry, Place, State, stem
+from scaling_cli.store.log import BEGUN, FOLDER, HEAD, DamagedError, Entry, Place, State, stem
 from scaling_cli.store.saved import FITS
 from scaling_cli.store.store import SEGMENT_RUNS
 
@@ -130,11 +130,23 @@ class _Check:
                 state.number, state.digest = number, digests[number]
             if number in checkpoints:
                 folded[number] = state.copied()
+        self._beginning(state.number or max(heads, default=0))
         for number, digest in heads.items():
             self._head(number, digest, digests, state.number)
         for number in checkpoints:
             self._checkpoint(number, folded.get(number))
         return state
+
+    def _beginning(self, last: int) -> None:
+        if not self.store.log.has_begun():
+            return  # an older version, or the first writer died before it
+        if not last:
+            self.problem("commit_missing", f"{FOLDER} has no commit")
+        try:
+            if not self.store.log.beginning_holds():
+                self.problem("commit_damaged", f"{BEGUN} does not hold what was written")
+        except UnreachableError as error:
+            self.problem("commit_damaged", error.what)
 
     def _entries(self) -> Iterator[tuple[int, bytes]]:
         for number in self.store.log.numbers():
@@ -162,11 +174,11 @@ class _Check:
         try:
             entry = self.store.log.checkpoint(number)
             made.add(number, entry)
-        except DamagedError as error:
-            self.problem("checkpoint_damaged", error.what)
-            return
         except GoneError:
             return  # removed by a writer
+        except UnreachableError as error:
+            self.problem("checkpoint_damaged", error.what)
+            return
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             self.problem("checkpoint_damaged", f"checkpoint {number} lacks {error}")
             return

@@ -113,6 +113,11 @@ def swap(names: str, *, places: tuple[int, int] = (0, 1)) -> Callable[[Path], No
     return change
 
 
+def empty(folder: Path) -> None:
+    for path in (folder / "_log").iterdir():
+        path.unlink()
+
+
 def edit_fit(folder: Path) -> None:
     (path,) = [p for p in (folder / "fits").iterdir() if b"0.46" in p.read_bytes()]
     path.write_bytes(path.read_bytes().replace(b"0.46", b"0.96"))
@@ -136,6 +141,8 @@ CHANGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "the last commit is lost": (lose(6), "commit_missing"),
     "a middle commit is lost": (lose(5), "commit_missing"),
     "the first commit is lost": (lose(1), "commit_missing"),
+    "all commits are lost": (empty, "commit_missing"),
+    "the log is lost": (lambda folder: shutil.rmtree(folder / "_log"), "commit_missing"),
     "two commits are exchanged": (swap("_log/*.json", places=(4, 5)), "commit_damaged"),
     "two histories are exchanged": (swap("history/*"), "segment_damaged"),
     "two files of runs are exchanged": (swap("runs/*"), "segment_damaged"),
@@ -159,6 +166,18 @@ def test_what_is_lost_exchanged_or_edited_is_found(store: Store, what: str) -> N
         assert found in (None, good)
     if what != "the first commit is lost":  # the checkpoint says the same
         assert None in after
+
+
+def test_what_no_version_names_is_passed_over(store: Store) -> None:
+    """A checkpoint that cannot be read, and files beside the commits."""
+    before = [answer() for answer in answers(store)]
+    (path,) = Path(store.location, "_checkpoints").iterdir()
+    path.unlink()
+    path.mkdir()
+    for name in ("\u00b2.json", f"{10**30}.json", "1.json", "x.head", f"{'9' * 13}.0.head"):
+        Path(store.location, "_log", name).write_text("x")
+    assert [answer() for answer in answers(store)] == before
+    assert {problem.code for problem in store.verify().problems} == {"checkpoint_damaged"}
 
 
 def test_the_only_commit_is_lost(tmp_path: Path) -> None:
