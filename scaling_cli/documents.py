@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import math
 import os
@@ -12,10 +13,14 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from scaling_cli.errors import InputError
 from scaling_cli.text import whole
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 # Of a file that is read whole: 100 fits with 10,000 draws each have 100 MB.
 MOST_BYTES = 256 << 20
@@ -209,6 +214,21 @@ def as_finite(value: Any, place: str, low: float = -math.inf, high: float = math
     if not low <= number <= high:
         raise ValueError(f"{place} = {number:g} is not within {low:g} to {high:g}")
     return number
+
+
+def digest_of(document: Mapping[str, Any], draws: NDArray[np.float64]) -> str:
+    """A hash of all of a document but of its own `digest`; of `draws` as numbers."""
+    rest = {name: part for name, part in document.items() if name not in ("digest", "draws")}
+    digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode())
+    digest.update(draws.astype("<f8", order="C", copy=False).tobytes())
+    return digest.hexdigest()
+
+
+def check_digest(document: Mapping[str, Any], draws: NDArray[np.float64]) -> None:
+    """ValueError unless a document is, to the last digit, what its digest was made of. Documents of
+    older versions have none."""
+    if "digest" in document and document["digest"] != digest_of(document, draws):
+        raise ValueError("digest is not that of its content")
 
 
 def finite(value: Any) -> Any:

@@ -102,7 +102,7 @@ def load_mapping(path: str | Path | None) -> Mapping:
         raise UnreachableError(f"{path} cannot be read: {error.strerror}") from error
     try:
         document = tomllib.loads(text.replace("\r\n", "\n"))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also of a number of 4,301 digits
         raise InputError(f"{path} is not TOML: {error}", "Mend the line that it names.") from error
     return _mapping(str(path), document)
 

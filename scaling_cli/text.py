@@ -126,7 +126,7 @@ def latex(text: str) -> str:
 
 def annotation(text: str, also: str = "") -> str:
     """A value of a workflow command of GitHub; in a property `:` and `,` are marks too."""
-    text = _seen(text)
+    text = _COMMAND.sub("#\\\\#", _seen(text))  # for runners that read such marks anywhere
     for mark in "%" + also:
         text = text.replace(mark, f"%{ord(mark):02X}")
     return text

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import functools
 import json
 import os
@@ -129,7 +130,7 @@ def jsonwise(chance: random.Random, data: bytes) -> bytes:
         elif way == 3 and isinstance(parent[path[-1]], int | float):
             parent[path[-1]] *= chance.choice((-1, 1e3, 1e-3, 1e300))
         else:
-            parent[path[-1]] = chance.choice(ODD)
+            parent[path[-1]] = copy.deepcopy(chance.choice(ODD))
     text = json.dumps(document)
     if chance.random() < 0.05:  # what no writer of JSON makes
         text = text.replace('"values"', '"values": {}, "values"', 1)
@@ -210,14 +211,14 @@ def fit_seeds() -> list[bytes]:
 
 def resealed(chance: random.Random, data: bytes) -> bytes:
     """A changed fit under a digest, or an id, that holds."""
-    from scaling_cli.fitting.document import digest_of
+    from scaling_cli.documents import digest_of
 
     data = jsonwise(chance, data)
     if chance.random() < 0.3:
         return data
     with contextlib.suppress(Exception):  # no document is left
         document = json.loads(data)
-        for part in document["fits"]:
+        for part in document.get("fits", [document]):
             part["digest"] = digest_of(part, np.array(part["draws"], float))
         data = json.dumps(document).encode("utf-8", "surrogatepass")
     return data
@@ -487,7 +488,7 @@ def within_store(chance: random.Random, data: bytes) -> bytes:
 TARGETS: dict[str, Target] = {
     **{f"log {name}": source(name) for name in sorted(fuzz_sources.seeds())},
     "fit": Target(fit_seeds, fit, resealed),
-    "curve-fit": Target(curve_fit_seeds, curve_fit, jsonwise),
+    "curve-fit": Target(curve_fit_seeds, curve_fit, resealed),
     "mapping": Target(lambda: [MAPPING], mapping, textwise),
     "mapping-bytes": Target(lambda: [MAPPING], mapping, bytewise),
     "expression": Target(lambda: EXPRESSIONS, expression, textwise),

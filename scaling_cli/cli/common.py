@@ -304,12 +304,15 @@ def put_json(document: dict[str, Any]) -> None:
 def json_text(document: dict[str, Any], indent: int) -> str:
     """A document as JSON of plain ASCII, in which no character is hidden and no CI runner finds a
     command."""
+    return _plain_json(document_as_flags(document), indent)
+
+
+def _plain_json(document: Any, indent: int) -> str:
     import json
 
     from scaling_cli.documents import finite
 
-    said = document_as_flags(finite(document))
-    text = json.dumps(said, allow_nan=False, indent=indent)
+    text = json.dumps(finite(document), allow_nan=False, indent=indent)
     return text.replace("\x7f", "\\u007f").replace("##", "#\\u0023")
 
 
@@ -393,8 +396,9 @@ def check_folder(path: str | None, option: str = "--output") -> None:
 
 
 def write_json(path: str, content: dict[str, Any]) -> None:
-    """A document in a file that --output names."""
-    write_text(path, json_text(content, 1) + "\n")
+    """A document that is read back in a file that --output names: its digest is of what the
+    library says, not of the command line's words for it."""
+    write_text(path, _plain_json(content, 1) + "\n")
 
 
 def names(text: str | None) -> list[str] | None:

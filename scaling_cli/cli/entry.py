@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import import_module
@@ -166,6 +167,8 @@ def main() -> None:
     # Its many small objects hold few cycles: to look for them as often is a tenth of `runs`.
     gc.set_threshold(COLLECT_EVERY)
     _prepare_streams()
+    if not (sys.warnoptions or "--debug" in sys.argv):
+        warnings.simplefilter("ignore")  # Python's own say lines of source; ours are notes
     try:
         try:
             app(args=sys.argv[1:], prog_name="scalefit")

@@ -20,6 +20,7 @@ KINDS = (".svg", ".pdf", ".png")
 SIZE = (3.4, 2.5)  # inches: one column of a paper in two columns
 ROW = 0.14  # inches that a line of the legend takes
 LONG_NAME = 24  # letters, of which two do not fit side by side
+LONGEST = 60  # letters of a name, which fill the width
 STYLE: Any = {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -120,8 +121,11 @@ def _series(item: Series, axes: Axes) -> None:
 
 
 def _literal(text: str) -> str:
-    """Text that matplotlib takes for no formula."""
-    return visible(text).replace("$", r"\$")
+    """Text that matplotlib takes for no formula, and that leaves room for the figure."""
+    text = visible(text)
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST - 20]}\u2026{text[-19:]}"
+    return text.replace("$", r"\$")
 
 
 def _settings(style: str | None) -> AbstractContextManager[None]:

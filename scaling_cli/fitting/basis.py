@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 from scaling_cli.documents import Fields
@@ -35,10 +36,16 @@ class Basis:
             fields.texts("runs"),
             fields.text("runs_digest"),
             fields.text("contents"),
-            fields.text("made"),
+            _time(fields),
             fields.text_or_null("where"),
             fields.texts("by"),
             fields.text_or_null("holdout"),
             fields.text_or_null("mapping"),
             fields.text_or_null("command"),
         )
+
+
+def _time(fields: Fields) -> str:
+    made = fields.text("made")
+    datetime.fromisoformat(made)  # ValueError where it is no time
+    return made

@@ -3,15 +3,21 @@ against what it has to be before anything is computed from it."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from scaling_cli.compute import SIX_ND, Accounting
-from scaling_cli.documents import AGREES, DocumentKind, Fields, as_finite, finite
+from scaling_cli.documents import (
+    AGREES,
+    DocumentKind,
+    Fields,
+    as_finite,
+    check_digest,
+    digest_of,
+    finite,
+)
 from scaling_cli.errors import InputError
 from scaling_cli.fitting.basis import Basis
 from scaling_cli.fitting.explored import Explored, Line
@@ -44,14 +50,6 @@ def to_document(fit: Fit) -> dict[str, Any]:
         }
     )
     return document | {"digest": digest_of(document, fit.draws)}
-
-
-def digest_of(document: Mapping[str, Any], draws: Floats) -> str:
-    """A hash of all of a document but of its own `digest`."""
-    rest = {name: part for name, part in document.items() if name not in ("digest", "draws")}
-    found = hashlib.sha256(json.dumps(rest, sort_keys=True).encode())
-    found.update(np.ascontiguousarray(draws, dtype="<f8").tobytes())
-    return found.hexdigest()
 
 
 def fits_document(fits: Sequence[Fit]) -> dict[str, Any]:
@@ -233,6 +231,8 @@ def _compute(fields: Fields) -> Accounting:
 def _record(fields: Fields) -> Record:
     fields.text("along")
     fields.number("others", 0.0)
+    if "freedom" in fields:
+        fields.number("freedom", 0.0)
     for fold in fields.objects("folds"):
         for name in fold.value:  # all are counts, sizes or squares but the bias
             fold.number(name, -np.inf if name == "bias" else 0.0)
@@ -243,8 +243,7 @@ def _check_identity(document: Mapping[str, Any], fit: Fit) -> None:
     """That the document is of what its id and its digest were made of."""
     if document.get("fit_id") != fit.fit_id:
         raise ValueError(f"fit_id is not that of its content, which is {fit.fit_id}")
-    if "digest" in document and document["digest"] != digest_of(document, fit.draws):
-        raise ValueError("digest is not that of its content")
+    check_digest(document, fit.draws)
 
 
 def _check_agreement(fit: Fit) -> None:

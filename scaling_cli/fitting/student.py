@@ -8,6 +8,7 @@ import numpy as np
 
 NODES = 64  # of Gauss and Legendre's quadrature; the quantiles are good to 1e-6
 HALVINGS = 60
+MANY = 1e4  # degrees of freedom beyond which the normal's is as wide to 1e-4, and too narrow a peak
 FEW = 8  # degrees of freedom below which a fit goes through too many rows for its residuals to tell
 
 
@@ -36,7 +37,7 @@ def over_normal(level: float, freedom: float) -> float:
     """How many times as far as a normal's the ends of a central `level` lie."""
     from statistics import NormalDist  # it brings decimal, which no prediction by a paper needs
 
-    if not np.isfinite(freedom):
+    if not freedom <= MANY:
         return 1.0
     share = (1 + level) / 2
     return quantile(share, max(1.0, freedom)) / NormalDist().inv_cdf(share)

@@ -12,9 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from scaling_cli.documents import AGREES, DocumentKind, Fields, as_finite
+from scaling_cli.documents import (
+    AGREES,
+    DocumentKind,
+    Fields,
+    as_finite,
+    check_digest,
+    digest_of,
+    finite,
+)
 from scaling_cli.errors import InputError
-from scaling_cli.laws import get_law
+from scaling_cli.fitting.transforms import DOMAINS
+from scaling_cli.laws import Law, get_law
 from scaling_cli.notes import Note
 from scaling_cli.quantities import count, counted
 from scaling_cli.records import Floats, Steps
@@ -170,7 +179,7 @@ class Assessed:
 
     def to_document(self) -> dict[str, Any]:
         """All of it, for a file that is read back by `from_document`."""
-        return {
+        said = {
             **DOCUMENT.head(),
             "law": self.fitted.law.id,
             "runs": list(self.fitted.runs),
@@ -185,6 +194,8 @@ class Assessed:
             "version": VERSION,
             "draws": self.fitted.draws.tolist(),
         }
+        document: dict[str, Any] = finite(said)
+        return document | {"digest": digest_of(document, self.fitted.draws)}
 
     @classmethod
     def from_document(cls, document: Any, where: str = "the document") -> Assessed:
@@ -197,7 +208,8 @@ class Assessed:
                 raise ValueError(f"law {law.id} is none of {', '.join(LAWS)}")
             parameters = fields.fields("parameters")
             values = {n: parameters.fields(n).number("value") for n in law.parameter_names}
-            draws = _read_draws(fields, values)
+            draws = _read_draws(fields, law, values)
+            check_digest(document, draws)
             numbers = {n: fields.number(n) for n in ("decay", "objective", "misfit")}
             params = fields.number_or_null("params")
             steps = within.pair("steps")
@@ -223,7 +235,7 @@ class Assessed:
         return cls.from_document(DOCUMENT.read(path), str(path))
 
 
-def _read_draws(fields: Fields, values: Mapping[str, float]) -> Floats:
+def _read_draws(fields: Fields, law: Law, values: Mapping[str, float]) -> Floats:
     """The resamples' parameters [resamples, parameters], about the values."""
     raw = fields.items("draws")
     if not raw or not all(isinstance(row, list) and len(row) == len(values) for row in raw):
@@ -233,6 +245,9 @@ def _read_draws(fields: Fields, values: Mapping[str, float]) -> Floats:
     )
     low, high = draws.min(axis=0), draws.max(axis=0)
     for i, (name, value) in enumerate(values.items()):
+        least, most = DOMAINS[law.parameter(name).transform]
+        if not (least <= min(low[i], value) and max(high[i], value) <= most):
+            raise ValueError(f"parameters.{name} leaves {least:g} to {most:g}")
         room = AGREES * (high[i] - low[i]) + 1e-6 * abs(value) + 1e-9
         if not low[i] - room <= value <= high[i] + room:
             raise ValueError(f"parameters.{name}.value is far from all its draws")

@@ -17,8 +17,8 @@ from benchmarks.checks import CONFIG, DAMAGES, alarms, hits
 from scaling_cli.checks import read_checks, rules
 from scaling_cli.checks.reference import BLOCKS, flip_p_value
 from scaling_cli.cli import app
+from scaling_cli.documents import digest_of
 from scaling_cli.errors import InputError
-from scaling_cli.fitting.document import digest_of
 from scaling_cli.mapping import Mapping
 from scaling_cli.project import Project
 from scaling_cli.saved import load_fits

@@ -7,6 +7,8 @@ import csv
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -115,3 +117,53 @@ def test_a_file_is_replaced_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_what_is_no_regular_file_is_written_to(tmp_path: Path) -> None:
     write_whole(os.devnull, b"gone")
     assert not Path(os.devnull).is_file()
+
+
+OUTPUTS: dict[str, list[str]] = {
+    "report": ["report", "-o", "{}.md"],
+    "fit": ["fit", "--law", "chinchilla", "-o", "{}.json"],
+    "check": ["check", "--junit", "{}.xml"],
+    "init": ["init", "ladder.csv", "-o", "{}.toml"],
+    "export": ["store", "export", "{}.csv"],
+    "simulate": ["simulate", "--published", "epoch2024", "--design", "x.csv", "-o", "{}.csv"],
+    "design": ["design", "--spend", "1e21", "--target", "1e23", "--published", "epoch2024", "-o",
+               "{}.sh"],
+    "curve": ["curve", "--run", "r0", "-o", "{}.svg"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_an_output_that_cannot_be_is_refused_in_words(ladder: Scalefit, name: str) -> None:
+    """A link to itself, a folder, a name that is too long, one below a file, and a NUL."""
+    suffix = OUTPUTS[name][-1][2:]
+    Path(f"loop{suffix}").symlink_to(f"loop{suffix}")
+    Path(f"folder{suffix}").mkdir()
+    Path("file").touch()
+    for place in ("loop", "folder", "n" * 300, "file/x", "no/x", "a\0b"):
+        result = ladder(*(part.replace("{}", place) for part in OUTPUTS[name]))
+        assert result.exit_code == 2, result.output
+        assert "cannot be written" in result.stderr or "is there already" in result.stderr
+
+
+def test_an_export_follows_a_link_and_a_device(ladder: Scalefit) -> None:
+    Path("link.csv").symlink_to("table")
+    assert ladder("store", "export", "link.csv").exit_code == 0
+    assert Path("link.csv").is_symlink()
+    assert Path("table").read_text().startswith('"run_key"')
+    Path("full.csv").symlink_to("/dev/full")
+    full = ladder("store", "export", "full.csv")
+    assert (full.exit_code, full.stderr) == (3, "Error: /dev/full: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    ("streams", "exit_code", "says"),
+    [
+        (">/dev/full", 2, "Error: The answer cannot be written (No space left on device)\n"),
+        (">/dev/full 2>/dev/full", 2, ""),
+        (">&- 2>&-", 0, ""),
+    ],
+)
+def test_an_answer_that_nobody_takes(streams: str, exit_code: int, says: str) -> None:
+    line = f"{sys.executable} -m scaling_cli laws --json {streams}"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (exit_code, "", says)

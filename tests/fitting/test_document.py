@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import scaling_cli as scalefit
-from scaling_cli.documents import finite, read_file
+from scaling_cli.documents import digest_of, finite, read_file
 from scaling_cli.errors import InputError
-from scaling_cli.fitting.document import digest_of, from_document
+from scaling_cli.fitting.document import from_document
 from scaling_cli.fitting.result import Fit
 from scaling_cli.saved import load_fits
 
