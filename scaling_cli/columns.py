@@ -195,6 +195,7 @@ _ALL = (
     Column("unique_samples", "count", "distinct samples in the pool", typical=(1e3, 1e5)),
     Column("streams", "count", "parallel streams, P", typical=(1, 8)),
     Column("recurrence", "count", "times that the recurrent block is run", typical=(1, 32)),
+    Column("test_recurrence", "count", "times that it is run at test time", typical=(1, 32)),
     Column("params_recurrent", "count", "parameters of the recurrent block", typical=(1e7, 1e9)),
     Column("experts", "count", "experts of a routed layer", typical=(1, 512)),
     Column("granularity", "1", "expert granularity, G", typical=(1, 32)),

@@ -87,11 +87,13 @@ class Evidence:
 
     `repository`: read in a public repository, the authors' unless it says otherwise. `paper`: read
     in the paper. `refit`: fitted here to the public data. `derived`: follows by algebra from what
-    was read. `secondary`: read only in another's account. `unconfirmed`: known by hearsay.
+    was read. `secondary`: read only in another's account. `unconfirmed`: known by hearsay. `sought`
+    is the month in which a text of the authors was looked for last, and not found.
     """
 
     kind: Literal["repository", "paper", "refit", "derived", "secondary", "unconfirmed"]
     where: str = ""
+    sought: str = ""
 
     @property
     def verified(self) -> bool:
@@ -106,7 +108,9 @@ class Evidence:
             "secondary": "UNVERIFIED, known from a secondary account only",
             "unconfirmed": "UNVERIFIED, not confirmed by any document",
         }[self.kind]
-        return f"{said} {self.where}".rstrip()
+        where = self.where if self.where[:1] in (";", ",") else f" {self.where}".rstrip()
+        sought = f"; no text of the authors was found in {self.sought}" if self.sought else ""
+        return said + where + sought
 
 
 PAPER = Evidence("paper")
@@ -254,6 +258,7 @@ class Law:
     domain: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     over: str = ""
     expand: Callable[[tuple[str, ...]], Law] | None = None
+    of_domain: Callable[[str], Law] | None = None
     evidence: Evidence = PAPER
     unverified: tuple[Published, ...] = ()
     aliases: tuple[str, ...] = ()

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from scaling_cli.laws.base import Array, Evidence, Law, Parameter, Source
+from scaling_cli.laws.base import Array, Evidence, Law, PaperFit, Parameter, Source
 from scaling_cli.laws.parts import (
     amplitude,
     exponent,
     floor,
     power_of,
+    repository,
     secondary,
 )
 
@@ -261,8 +262,9 @@ def _mix_exp(columns: tuple[str, ...]) -> Law:
         over=OVER,
         expand=_mix_exp,
         caveats=(*SIMPLEX, "Fit it for each validation domain: `y=loss_books`, and so on."),
+        paper=PaperFit("huber:0.01", "L-BFGS from a grid of starts"),
         family=FAMILY,
-        evidence=secondary(),
+        evidence=repository("yegcjs/mixinglaws, mix_5_domains.ipynb"),
     )
 
 
@@ -284,11 +286,12 @@ def _mix_shukor(columns: tuple[str, ...]) -> Law:
             _Worth(columns), _Power("A", "params", "alpha"), _Power("B", "tokens", "beta")
         ),
         source=SHUKOR,
+        paper=PaperFit("huber", "basin hopping over L-BFGS from random starts"),
         over=OVER,
         expand=_mix_shukor,
         caveats=SIMPLEX,
         family=FAMILY,
-        evidence=Evidence("unconfirmed", "the structure is confirmed, this form is not"),
+        evidence=Evidence("paper", "eq. 2.4"),
     )  # fmt: skip
 
 
@@ -320,6 +323,7 @@ def _mix_shukor_joint(columns: tuple[str, ...]) -> Law:
             _Mixed("B", "tokens", "beta", columns),
         ),
         source=SHUKOR,
+        paper=PaperFit("huber", "basin hopping over L-BFGS from random starts"),
         over=OVER,
         expand=_mix_shukor_joint,
         caveats=(
@@ -328,7 +332,7 @@ def _mix_shukor_joint(columns: tuple[str, ...]) -> Law:
             " amplitudes of a model of that domain alone.",
         ),
         family=FAMILY,
-        evidence=secondary("that counts its parameters: 5 + 4 for each domain"),
+        evidence=Evidence("paper", "eq. 2.5"),
     )  # fmt: skip
 
 
@@ -371,7 +375,7 @@ def _flp_m(columns: tuple[str, ...]) -> Law:
         ),
         family=FAMILY,
         domain=dict.fromkeys(columns, (1e18, 1e21)),
-        evidence=Evidence("unconfirmed", "the two stages are in the abstract"),
+        evidence=Evidence("unconfirmed", "the two stages are in the abstract", "November 2026"),
     )  # fmt: skip
 
 

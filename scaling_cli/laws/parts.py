@@ -12,6 +12,8 @@ import numpy as np
 
 from scaling_cli.laws.base import Array, Evidence, Parameter, Published, Source
 
+LAST_SOUGHT = "November 2026"  # texts of the authors of laws known from secondary accounts
+
 
 def floor(name: str = "E", meaning: str = "irreducible loss") -> Parameter:
     """A term that no scale takes away, between nothing and the typical target."""
@@ -75,7 +77,7 @@ def coefficients(
 
 
 def secondary(where: str = "") -> Evidence:
-    return Evidence("secondary", where)
+    return Evidence("secondary", where, sought=LAST_SOUGHT)
 
 
 def repository(where: str) -> Evidence:

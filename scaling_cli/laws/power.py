@@ -260,7 +260,7 @@ LAWS = (
             " the data.",
         ),
         family=FAMILY,
-        evidence=secondary("exponents of the four regimes"),
+        evidence=secondary("of the exponents of the four regimes"),
     ),
     _bnsl(1),
     _bnsl(2),

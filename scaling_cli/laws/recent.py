@@ -26,7 +26,6 @@ LIN = Source("Lin et al.", 2024, "2402.02314")
 GE = Source("Ge et al.", 2024, "2405.14908")
 ADDED = Source("scalefit", 2026, "")
 FAMILY = "recipes at scale"
-ABSTRACT = "the abstract; symbols and units were not read in the paper"
 SATURATED = 1e-6  # of the decay of repeats: below it a repeat is worth as much as a new token
 
 
@@ -104,16 +103,21 @@ LAWS = (
         ),
         predict=lambda A, alpha, beta, params, replicas: A * params**-alpha * replicas**beta,
         source=CHARLES,
-        unverified=(
+        published=(
             coefficients(
-                "charles2025", CHARLES, "C4, 35M to 2.4B params at 20 tokens each",
-                Evidence("unconfirmed", "the joint fit, from memory"),
-                A=19.226, alpha=0.0985, beta=0.0116,
+                "charles2025", CHARLES, "C4, 35M to 2.4B params at 20 tokens each, 1 to 8 replicas",
+                Evidence("paper", "table 10"), A=19.226, alpha=0.0985, beta=0.0116,
             ),
         ),
-        caveats=("All runs have one ratio of tokens to params; the law has no floor.",),
+        objective="squared_log",
+        caveats=(
+            "All runs have one ratio of tokens to params; the law has no floor. Each is the best of"
+            " its size and replicas over rates and batches: `select=best:params,replicas`.",
+            "With one replica DiLoCo is below plain data parallel training, so that the law does"
+            " not hold runs without it.",
+        ),
         family=FAMILY,
-        evidence=secondary("of the joint fit"),
+        evidence=Evidence("paper", "section 6.2"),
     ),
     Law(
         id="atlas",
@@ -133,11 +137,12 @@ LAWS = (
         same_scale={"unique_tokens": "tokens", "transfer_tokens": "tokens"},
         caveats=(
             "tokens are those of the language that the loss is of. The paper has a transfer of its"
-            " own for each close language, and repeats of these: here one number for all.",
+            " own for up to three languages and one for the rest, and repeats of these with the"
+            " same rate, its lambda: here one number for all.",
         ),
         family=FAMILY,
         domain={"unique_tokens": (1e9, 1e11), "transfer_tokens": (1e9, 1e12)},
-        evidence=secondary("of its three terms"),
+        evidence=Evidence("paper", "eq. 1 to 3"),
     ),
     Law(
         id="languages",
@@ -159,8 +164,13 @@ LAWS = (
             E + A * languages**phi * params**-alpha + B * languages**psi * tokens**-beta
         ),
         source=LONGPRE,
+        caveats=(
+            "tokens are those of the one language that the loss is of; all together are languages"
+            " times as many where all are sampled alike.",
+            "The paper finds phi = .11 and psi = -.04 over all of its languages.",
+        ),
         family=FAMILY,
-        evidence=secondary(),
+        evidence=Evidence("paper", "section 5"),
     ),
     Law(
         id="forgetting",
@@ -184,7 +194,7 @@ LAWS = (
         ),
         family=FAMILY,
         domain={"tokens": (1e7, 1e10), "target_share": (0.001, 0.1)},
-        evidence=secondary(ABSTRACT),
+        evidence=secondary("and the abstract"),
     ),
     Law(
         id="overfit",
@@ -213,7 +223,7 @@ LAWS = (
         ),
         monotone=False,
         family="data",
-        evidence=secondary(ABSTRACT),
+        evidence=secondary("that quotes it, and the abstract"),
     ),
     Law(
         id="score_direct",
@@ -238,7 +248,7 @@ LAWS = (
             "Beside two stages, `then=ladder`: compare both by `holdout=`.",
         ),
         family="downstream",
-        evidence=secondary(ABSTRACT),
+        evidence=secondary("and the abstract"),
     ),
     Law(
         id="coverage_compute",
@@ -255,7 +265,7 @@ LAWS = (
         target="accuracy",
         objective="squared",
         family="downstream",
-        evidence=secondary(ABSTRACT),
+        evidence=secondary("that quotes its eq. 3"),
     ),
     Law(
         id="rise",
@@ -319,7 +329,9 @@ LAWS = (
         source=LIN,
         family="downstream",
         domain={"tokens": (1e5, 1e9)},
-        evidence=secondary(),
+        evidence=repository(
+            "linhaowei1/Fine-tuning-Scaling-Law, src/fit_law.py, with (A - E) D_l for B"
+        ),
     ),
     Law(
         id="bimix",
@@ -338,8 +350,11 @@ LAWS = (
             (B * tokens**-beta + C) * target_share**-alpha
         ),
         source=GE,
-        caveats=("The paper's factor A is one with B and C here.",),
+        caveats=(
+            "The paper's factor A is one with B and C here.",
+            "The paper counts training steps of one batch, not tokens; its size is one too.",
+        ),
         family="mixtures",
-        evidence=secondary(),
+        evidence=Evidence("paper", "eq. 3"),
     ),
 )  # fmt: skip

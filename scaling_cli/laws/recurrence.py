@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling_cli.laws.base import Array, Law, Parameter, Published, Source
+from scaling_cli.laws.base import Array, Evidence, Law, Parameter, Published, Source
 from scaling_cli.laws.parts import (
     amplitude,
     coefficients,
@@ -31,6 +31,25 @@ def _stream_set(name: str, data: str, **values: Any) -> Published:
         name, PARSCALE, data, refit("of the authors, by their recipe"), params="non-embedding",
         **values,
     )  # fmt: skip
+
+
+def _unrolled(params: Array, params_recurrent: Array, recurrence: Array) -> Array:
+    unrolled: Array = params + (recurrence - 1) * params_recurrent
+    return unrolled
+
+
+def _looped(
+    E: Array, X: Array, x: Array, Y: Array, y: Array,
+    params: Array, params_recurrent: Array, recurrence: Array, tokens: Array,
+) -> Array:  # fmt: skip
+    size = _unrolled(params, params_recurrent, recurrence)
+    loss: Array = E + X * size**-x + Y * tokens**-y
+    return loss
+
+
+def _looped_unified(Z: Array, z: Array, test_recurrence: Array, **at: Array) -> Array:
+    left: Array = Z * np.exp(-z * test_recurrence / at["recurrence"])
+    return _looped(**at) + left
 
 
 def _isodepth(
@@ -85,24 +104,24 @@ LAWS = (
     ),
     Law(
         id="looped",
-        title="Looped models: recurrence and data at a fixed size",
-        formula="E + X / recurrence**x + Y / tokens**y",
-        variables=("recurrence", "tokens"),
+        title="Looped models: the params of the unrolled model, and data",
+        formula="E + X / unrolled**x + Y / tokens**y,"
+        " unrolled = params + (recurrence - 1) params_recurrent",
+        variables=("params", "params_recurrent", "recurrence", "tokens"),
         parameters=(
-            floor(), amplitude("X", "recurrence", "x"), exponent("x", "recurrence"),
+            floor(), amplitude("X", "params", "x"), exponent("x", "the unrolled params"),
             amplitude("Y", "tokens", "y"), exponent("y", "tokens"),
         ),
-        predict=lambda E, X, x, Y, y, recurrence, tokens: E + X * recurrence**-x + Y * tokens**-y,
+        predict=_looped,
+        same_scale={"params_recurrent": "params"},
+        domain={"params": (2e8, 1e10), "params_recurrent": (2e7, 1.9e8)},
         source=PARCAE,
         caveats=(
-            "The paper writes the first term in an effective size that grows with the recurrence;"
-            " at a fixed size that is this term.",
-            "Compute is proportional to recurrence times tokens at a fixed size, and not"
-            " 6 params tokens: recurrence ~ C**.40, tokens ~ C**.78 are read from a secondary"
-            " account.",
+            "Compute is proportional to the unrolled params times tokens: the paper finds"
+            " recurrence ~ C**.40 and tokens ~ C**.78 at a fixed size.",
         ),
         family=FAMILY,
-        evidence=secondary(),
+        evidence=Evidence("paper", "section 5.2"),
     ),
     Law(
         id="looped_test",
@@ -117,7 +136,26 @@ LAWS = (
         predict=lambda L_inf, Z, z, recurrence: L_inf + Z * np.exp(-z * recurrence),
         source=PARCAE,
         family=FAMILY,
-        evidence=secondary("and the abstract"),
+        evidence=Evidence("paper", "section 5.3"),
+    ),
+    Law(
+        id="looped_unified",
+        title="Looped models: training and more loops at test time in one law",
+        formula="E + X / unrolled**x + Y / tokens**y + Z exp(-z test_recurrence / recurrence),"
+        " unrolled = params + (recurrence - 1) params_recurrent",
+        variables=("params", "params_recurrent", "recurrence", "tokens", "test_recurrence"),
+        parameters=(
+            floor(), amplitude("X", "params", "x"), exponent("x", "the unrolled params"),
+            amplitude("Y", "tokens", "y"), exponent("y", "tokens"),
+            Parameter("Z", "loss that loops take away", 0.05, 3.0, of_target=True, linear=True),
+            Parameter("z", "rate by loops over those of training", 0.5, 10.0),
+        ),
+        predict=_looped_unified,
+        same_scale={"params_recurrent": "params"},
+        domain={"params": (2e8, 1e10), "params_recurrent": (2e7, 1.9e8)},
+        source=PARCAE,
+        family=FAMILY,
+        evidence=Evidence("paper", "eq. 4"),
     ),
     Law(
         id="isodepth",
@@ -136,7 +174,7 @@ LAWS = (
         caveats=("The paper finds phi = .459 (.41 to .53), .65 with hyper-connections.",),
         family=FAMILY,
         domain={"params": (2e8, 1e10), "params_recurrent": (2e7, 1.9e8)},
-        evidence=secondary(),
+        evidence=Evidence("paper", "eq. 3"),
     ),
     Law(
         id="test_time_sat",
@@ -171,6 +209,6 @@ LAWS = (
         objective="squared",
         family=FAMILY,
         domain={"samples": (1, 1e4)},
-        evidence=secondary(),
+        evidence=Evidence("paper", "eq. 3"),
     ),
 )  # fmt: skip

@@ -13,6 +13,7 @@ from scaling_cli.errors import InputError
 from scaling_cli.laws import (
     additive,
     allocation,
+    capacity,
     curve,
     data,
     downstream,
@@ -43,6 +44,7 @@ _MODULES = (
     experts,
     precision,
     mixtures,
+    capacity,
     training,
     downstream,
     reinforcement,
@@ -79,8 +81,8 @@ def _laws_of(declared: Any) -> tuple[Law, ...]:
 
 
 def get_law(law_id: str) -> Law:
-    """The law with this id or alias, or that a formula after `=` says; InputError names the nearest
-    ones."""
+    """The law with this id or alias, of the domain after a colon, or that a formula after `=` says;
+    InputError names the nearest ones."""
     if law_id in LAWS:
         return LAWS[law_id]
     if law_id.startswith(MARK):
@@ -89,6 +91,14 @@ def get_law(law_id: str) -> Law:
     by_name = {alias: law for law in known.values() for alias in law.aliases} | known
     if law_id in by_name:
         return by_name[law_id]
+    base, _, domain = law_id.partition(":")
+    about_one = {law.id.partition(":")[0]: law for law in known.values() if law.of_domain}
+    if base in about_one:
+        about = about_one[base]
+        assert about.of_domain
+        if domain:
+            return about.of_domain(domain)
+        raise InputError(f"'{base}' is about one domain", f"Name it, as in {about.id}.")
     hint = did_you_mean(law_id, by_name)
     raise InputError(f"there is no law '{law_id}'", f"{hint}`scalefit laws` lists them.")
 

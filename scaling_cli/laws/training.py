@@ -89,7 +89,7 @@ LAWS = (
         ),
         family="teachers, shapes and tuning",
         domain={"teacher_loss": (1.8, 2.4), "supervised_loss": (2.0, 3.0)},
-        evidence=secondary(),
+        evidence=Evidence("paper", "eq. 8"),
     ),
     Law(
         id="vocab",
@@ -206,7 +206,7 @@ LAWS = (
             " for the shape, of the same kind, and a posterior over all constants.",
         ),
         family="teachers, shapes and tuning",
-        evidence=Evidence("secondary", "the penalty's square in the log is an assumption"),
+        evidence=secondary("; the penalty's square in the log is an assumption"),
     ),
     Law(
         id="nmt",
@@ -289,6 +289,6 @@ LAWS = (
         predict=lambda K, E_0, kappa, E_1, source_loss: K * (source_loss - E_0) ** kappa + E_1,
         source=LOSS_TO_LOSS,
         family="downstream",
-        evidence=secondary(),
+        evidence=repository("KempnerInstitute/loss-to-loss-notebooks, utils_plotting.py"),
     ),
 )  # fmt: skip
