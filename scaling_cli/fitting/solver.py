@@ -138,12 +138,14 @@ def solve(
     starts: Floats,
     prior: Prior | None = None,
     one_fit: bool = False,
+    to_the_end: bool = True,
 ) -> Solution:
     """Minimise each problem from its start: `weights` [batch or 1, rows], `starts` [batch, free].
 
     With `one_fit` the starts are those of one fit. What neither converges soon nor lies below those
     that do is given up, as it would take ten times as long as all others together; and so are the
-    last ones where half have met in the lowest optimum.
+    last ones where half have met in the lowest optimum. Not `to_the_end` are they where the optima
+    are only starts for more rows.
 
     Where nearly every residual lies beyond delta the objective is a kinked one, on which a step of
     Newton's says little; then wider deltas are solved first, each from the last one's optimum. No
@@ -167,7 +169,7 @@ def solve(
     limit = np.full(len(theta), FEW_ITERATIONS if one_fit else MAX_ITERATIONS)
     damping = FIRST_DAMPING if one_fit else NEAR_DAMPING
     found = _solve_batch(surface, weights, theta, prior, limit, first_damping=damping, race=one_fit)
-    if one_fit:
+    if one_fit and to_the_end:
         least = np.min(found.objective[found.converged], initial=np.inf)
         left = np.flatnonzero(~found.converged & (found.objective < least))
         weights = weights if len(weights) == 1 else weights[left]

@@ -106,7 +106,7 @@ def _thinned(surface: Surface) -> Surface:
 def _led(thin: Surface, starts: Floats) -> Floats:
     """The optima of few rows that the starts lead to, the best `LED` of them: starts for all."""
     weights = np.ones((1, len(thin.target)))
-    found = solve(thin, weights, starts, one_fit=True)
+    found = solve(thin, weights, starts, one_fit=True, to_the_end=False)
     led: Floats = found.theta[np.argsort(found.objective, kind="stable")[:LED]]
     return led
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ from scaling_cli.laws.parts import (
     amplitude,
     exponent,
     floor,
-    power_of,
     repository,
     secondary,
 )
@@ -57,29 +56,74 @@ def _side_by_side(values: list[Array]) -> Array:
     return np.stack(columns) if columns[0].ndim == 0 else np.concatenate(columns, axis=-1)
 
 
+def _logs(shares: list[Array]) -> tuple[Array, Array]:
+    """The logs of shares [domains, rows], zero where there is none, and whether there is some."""
+    stacked = np.stack(np.broadcast_arrays(*map(np.atleast_1d, shares)))
+    some = stacked > 0
+    return np.log(np.where(some, stacked, 1.0)), some
+
+
 def _sum(weights: Array) -> Array:
     return np.asarray(np.sum(weights, axis=-1))
+
+
+class _Kept:
+    """The last few answers of a function of parameters and columns: a solver asks for the loss, its
+    gradient and its second derivatives at one point in turn."""
+
+    MOST = 4
+
+    def __init__(self) -> None:
+        # The columns stand in the answer so that no other array gets their identity.
+        self.last: dict[Any, tuple[list[Array], Any]] = {}
+
+    def of(self, values: list[Array], columns: list[Array], make: Callable[[], Any]) -> Any:
+        key = (
+            *(np.asarray(value).tobytes() for value in values),
+            *(np.shape(value) for value in values),
+            *map(id, columns),
+        )
+        if key not in self.last:
+            if len(self.last) == self.MOST:
+                del self.last[next(iter(self.last))]
+            self.last[key] = columns, make()
+        return self.last[key][1]
 
 
 class _Worth:
     """1 / (sum_i C_i share_i**gamma_i), with its derivatives."""
 
     def __init__(self, columns: tuple[str, ...]) -> None:
+        self.columns = columns
         self.scales, self.powers = _members("C", columns), _members("gamma", columns)
         self.names = [name for name, _ in (*self.scales, *self.powers)]
+        self.kept, self.kept_logs = _Kept(), _Kept()
 
     def parts(self, at: Mapping[str, Array]) -> tuple[Array, dict[str, Array], dict[str, Array]]:
         """One over the worth, the worth's first derivatives, and the logs of the shares."""
-        worth: Any = 0.0
-        first, logs = {}, {}
-        for (scale, column), (power, _) in zip(self.scales, self.powers, strict=True):
-            share = at[column]
-            logs[power] = np.log(np.where(share > 0, share, 1.0))
-            first[scale] = power_of(share, at[power])
-            part = at[scale] * first[scale]
-            first[power] = part * logs[power]
-            worth = worth + part
-        return 1 / worth, first, logs
+        shares = [at[column] for column in self.columns]
+        values = [at[name] for name in self.names]
+
+        def make() -> tuple[Array, dict[str, Array], dict[str, Array]]:
+            logs, some = self.kept_logs.of([], shares, lambda: _logs(shares))
+            scales, powers = (
+                _side_by_side([at[name] for name, _ in pairs])[..., None]
+                for pairs in (self.scales, self.powers)
+            )
+            raised = np.exp(powers * logs) * some
+            part = scales * raised
+            by_power = part * logs
+            first, log_of = {}, {}
+            for i, ((scale, _), (power, _)) in enumerate(
+                zip(self.scales, self.powers, strict=True)
+            ):
+                first[scale], first[power] = raised[..., i, :], by_power[..., i, :]
+                log_of[power] = logs[i]
+            return 1 / np.sum(part, axis=-2), first, log_of
+
+        found: tuple[Array, dict[str, Array], dict[str, Array]]
+        found = self.kept.of(values, shares, make)
+        return found
 
     def value(self, at: Mapping[str, Array]) -> Array:
         return self.parts(at)[0]
@@ -110,20 +154,30 @@ class _Mixed:
     def __init__(self, letter: str, column: str, exponent: str, columns: tuple[str, ...]) -> None:
         self.members = _members(letter, columns)
         self.power, self.column, self.exponent = f"q_{letter}", column, exponent
+        self.kept, self.kept_shares = _Kept(), _Kept()
 
     def mean(self, at: Mapping[str, Array]) -> tuple[Array, dict[str, Array], Array, Array]:
         """The log of the mean amplitude, what each domain has of the sum, and the first and second
         derivative of that log by q."""
+        values = [at[self.power], *(at[name] for name, _ in self.members)]
+        shares = [at[column] for _, column in self.members]
+        found: tuple[Array, dict[str, Array], Array, Array]
+        found = self.kept.of(values, shares, lambda: self._mean(at, shares))
+        return found
+
+    def _mean(
+        self, at: Mapping[str, Array], shares: list[Array]
+    ) -> tuple[Array, dict[str, Array], Array, Array]:
         q = at[self.power]
         logs = _side_by_side([np.log(at[name]) for name, _ in self.members])
         middle = np.mean(logs, axis=-1, keepdims=logs.ndim > 1)
         away = logs - middle
-        columns = np.stack([at[column] for _, column in self.members])
+        columns = self.kept_shares.of([], shares, lambda: np.stack(shares))
         sums = np.exp(q * away)
         total = sums @ columns
         log, mean = np.log(total), (sums * away) @ columns / total
         spread = (sums * away**2) @ columns / total - mean**2
-        shares = {
+        parts = {
             name: sums[..., i : i + 1] * at[column] / total
             for i, (name, column) in enumerate(self.members)
         }
@@ -139,7 +193,7 @@ class _Mixed:
             value = np.where(near, first + square * q / 2 + cube * q**2 / 6, value)
             slope = np.where(near, square / 2 + cube * q / 3, slope)
             bend = np.where(near, cube / 3, bend)
-        return middle + value, shares, slope, bend
+        return middle + value, parts, slope, bend
 
     def value(self, at: Mapping[str, Array]) -> Array:
         value: Array = np.exp(self.mean(at)[0]) * at[self.column] ** -at[self.exponent]
