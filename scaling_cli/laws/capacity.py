@@ -1,4 +1,4 @@
-"""Mixtures that share a model's capacity: the loss on one of its domains (`mix_capacity:web`)."""
+"""Mixtures that share a model's capacity: the loss on one of its domains (`mix_capacity.web`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from scaling_cli.errors import FitError
 from scaling_cli.laws.base import Array, Law, PaperFit, Parameter, Source
-from scaling_cli.laws.mixtures import EXAMPLE, FAMILY, OVER, SIMPLEX
+from scaling_cli.laws.mixtures import EXAMPLE, FAMILY, OVER, SIMPLEX, Kept
 from scaling_cli.laws.parts import exponent, floor, repository
 
 DAI = Source("Dai and Zheng", 2026, "2606.08167", "eq. 3")
@@ -29,7 +29,7 @@ class Allocation:
 
     def __init__(self, shares: Array, c: Array, b: Array, H: Array, params: Array) -> None:
         self.power = 1 / (b + 1)
-        log_pull = np.log(np.maximum(shares, LEAST_SHARE) * c * b)
+        log_pull = np.log(np.maximum(shares, LEAST_SHARE)) + np.log(c) + np.log(b)
         domains = shares.shape[-1]
         floor = np.log(H)
         log_all = np.log(params + (domains - 1) * H)
@@ -69,6 +69,9 @@ class Allocation:
         return by_pull, by_pull * (1 / b - self.log_x), by_H
 
 
+Parts = tuple[Allocation, Array, Array, Array, Array]
+
+
 def of_domain(name: str) -> Law:
     """The law of the loss on this domain, over the example's."""
     columns = tuple(sorted({*EXAMPLE[: len(EXAMPLE) - 1], OVER + name}))
@@ -81,13 +84,21 @@ def _law(name: str, columns: tuple[str, ...]) -> Law:
         raise FitError(
             f"there is no column {own}",
             f"The runs have {', '.join(columns) or 'no shares'}: name one of them, as in"
-            f" `law={ID}:{(columns or (own,))[0].removeprefix(OVER)}`.",
+            f" `law={ID}.{(columns or (own,))[0].removeprefix(OVER)}`.",
         )
     domains = [column.removeprefix(OVER) for column in columns]
     place = domains.index(name)
     scales, powers = [f"c.{item}" for item in domains], [f"b.{item}" for item in domains]
 
-    def parts(at: Mapping[str, Array]) -> tuple[Allocation, Array, Array, Array, Array]:
+    kept = Kept()
+
+    def parts(at: Mapping[str, Array]) -> Parts:
+        values = [at[item] for item in ("H", *scales, *powers)]
+        read = [at[item] for item in ("params", "tokens", *columns)]
+        found: Parts = kept.of(values, read, lambda: make(at))
+        return found
+
+    def make(at: Mapping[str, Array]) -> Parts:
         c, b = (_stacked([at[item] for item in names]) for names in (scales, powers))
         H = np.asarray(at["H"])[..., None]
         shares = np.stack(np.broadcast_arrays(*(at[column] for column in columns)), axis=-1)
@@ -124,7 +135,7 @@ def _law(name: str, columns: tuple[str, ...]) -> Law:
         return loss, found
 
     return Law(
-        id=f"{ID}:{name}",
+        id=f"{ID}.{name}",
         title=f"Capacity that domains share: the loss on one of them, here {name}",
         formula=f"c_{name} x_{name}**-b_{name} + A / (tokens share_{name})**a + E,"
         " x minimises sum_i share_i c_i x_i**-b_i, sum_i x_i = params + (K - 1) H, x_i >= H",
@@ -139,7 +150,8 @@ def _law(name: str, columns: tuple[str, ...]) -> Law:
             *(Parameter(scale, f"loss of {item} at one of capacity", 0.05, 1.0,
                         centre={"params": power}, of_target=True)
               for item, scale, power in zip(domains, scales, powers, strict=True)),
-            *(exponent(power, f"the capacity of {item}", 0.05, 0.8)
+            # Without an end some run off to 1e15 where runs say nothing of them.
+            *(Parameter(power, f"exponent of the capacity of {item}", 0.05, 0.8, "logit")
               for item, power in zip(domains, powers, strict=True)),
         ),
         predict=predict,
@@ -151,7 +163,7 @@ def _law(name: str, columns: tuple[str, ...]) -> Law:
         paper=PaperFit("squared", "basin hopping over L-BFGS-B, all domains at once"),
         caveats=(
             *SIMPLEX,
-            "Name the domain that the loss is of after the colon: `law=mix_capacity:web` `y=...`.",
+            "Name the domain that the loss is of after the dot: `law=mix_capacity.web` `y=...`.",
             "What another domain teaches of it has no place in the law. The authors leave out runs"
             " with less than a tenth of the domain: `where=` its share at least .1.",
             "The authors fit the losses of all K domains at once, 5 K + 1 parameters; on one of"

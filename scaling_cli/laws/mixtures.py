@@ -67,7 +67,7 @@ def _sum(weights: Array) -> Array:
     return np.asarray(np.sum(weights, axis=-1))
 
 
-class _Kept:
+class Kept:
     """The last few answers of a function of parameters and columns: a solver asks for the loss, its
     gradient and its second derivatives at one point in turn."""
 
@@ -97,7 +97,7 @@ class _Worth:
         self.columns = columns
         self.scales, self.powers = _members("C", columns), _members("gamma", columns)
         self.names = [name for name, _ in (*self.scales, *self.powers)]
-        self.kept, self.kept_logs = _Kept(), _Kept()
+        self.kept, self.kept_logs = Kept(), Kept()
 
     def parts(self, at: Mapping[str, Array]) -> tuple[Array, dict[str, Array], dict[str, Array]]:
         """One over the worth, the worth's first derivatives, and the logs of the shares."""
@@ -154,7 +154,7 @@ class _Mixed:
     def __init__(self, letter: str, column: str, exponent: str, columns: tuple[str, ...]) -> None:
         self.members = _members(letter, columns)
         self.power, self.column, self.exponent = f"q_{letter}", column, exponent
-        self.kept, self.kept_shares = _Kept(), _Kept()
+        self.kept, self.kept_shares = Kept(), Kept()
 
     def mean(self, at: Mapping[str, Array]) -> tuple[Array, dict[str, Array], Array, Array]:
         """The log of the mean amplitude, what each domain has of the sum, and the first and second

@@ -81,7 +81,7 @@ def _laws_of(declared: Any) -> tuple[Law, ...]:
 
 
 def get_law(law_id: str) -> Law:
-    """The law with this id or alias, of the domain after a colon, or that a formula after `=` says;
+    """The law with this id or alias, of the domain after a dot, or that a formula after `=` says;
     InputError names the nearest ones."""
     if law_id in LAWS:
         return LAWS[law_id]
@@ -91,8 +91,8 @@ def get_law(law_id: str) -> Law:
     by_name = {alias: law for law in known.values() for alias in law.aliases} | known
     if law_id in by_name:
         return by_name[law_id]
-    base, _, domain = law_id.partition(":")
-    about_one = {law.id.partition(":")[0]: law for law in known.values() if law.of_domain}
+    base, _, domain = law_id.partition(".")
+    about_one = {law.id.partition(".")[0]: law for law in known.values() if law.of_domain}
     if base in about_one:
         about = about_one[base]
         assert about.of_domain
