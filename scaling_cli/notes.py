@@ -712,6 +712,13 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "Nothing. What was chosen by its loss is lower than another such run would be.",
         ),
         _info(
+            "near_best",
+            "Of the runs of a sweep, all that are nearly as good as the best of their cell were"
+            " fitted, as some papers do.",
+            "Nothing. The share decides how far the sweep's own bounds enter: see that the answer"
+            " stays with half and twice of it.",
+        ),
+        _info(
             "smoothed",
             "Each row of the fit is the lowest point of a parabola through the runs of one size and"
             " amount of data.",

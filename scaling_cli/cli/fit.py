@@ -139,7 +139,7 @@ def fit(
         str | None,
         typer.Option(
             "--select",
-            help="Of a sweep: frontier, best:KEY,... or smooth:SETTING,SETTING.",
+            help="Of a sweep: frontier, best:KEY,..., within:0.25% or smooth:SETTING,SETTING.",
             metavar="WHICH",
         ),
     ] = None,

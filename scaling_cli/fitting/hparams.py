@@ -82,7 +82,7 @@ def fit(
     """
     options = options or FitOptions()
     accepts.check("best", law.id, options)
-    if any(note.code == "smoothed" for note in observations.notes):
+    if any(note.code in ("smoothed", "near_best") for note in observations.notes):
         return engine.fit(law, observations, options, group)  # each row is an optimum already
     what = CALLED[law.target]
     rows, notes = _rows(law, observations)

@@ -24,7 +24,12 @@ from scaling_cli.spelling import spelled_like
 from scaling_cli.table import Table, duplicates, same_run_twice
 
 DEFAULT_RESAMPLES = 1000
-TOLD_BY_ROWS = ("ambiguous_name", "selected", "smoothed")  # notes of the rows that a fit keeps
+TOLD_BY_ROWS = (
+    "ambiguous_name",
+    "selected",
+    "near_best",
+    "smoothed",
+)  # notes of the rows that a fit keeps
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ too, of every learning rate that was tried: they are set aside before the fit, b
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,11 +18,12 @@ from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.laws import Law
 from scaling_cli.laws.hyperparameters import FAMILY as RULES
 from scaling_cli.notes import Note
-from scaling_cli.quantities import counted
+from scaling_cli.quantities import counted, parse_positive
 from scaling_cli.records import Floats
 from scaling_cli.table import Rows, Table
 
-KINDS = ("frontier", "best", "smooth")
+KINDS = ("frontier", "best", "within", "smooth")
+CELL = ("params", "tokens")  # whose runs are a sweep, where no keys are given
 MOST_SMOOTHED = 2  # settings: a surface of three has ten coefficients
 _RISING = re.compile(r"(^|[^a-z])(acc|accuracy|reward|score|bleu|pass|pass_rate|f1)([^a-z]|$)")
 
@@ -30,20 +32,24 @@ def selected(rows: Table, text: str, target: str) -> Table:
     """The rows that `text` asks for, with a note of what was set aside.
 
     `frontier`: those that no run of as little compute or less beats. `best:KEY,...`: the best of
-    each value of the keys. `smooth:SETTING[,SETTING]`: for each size and amount of data the lowest
-    point of a parabola in the logs of the settings, as one row.
+    each value of the keys. `within:SHARE[,KEY...]`: all of each size and amount of data, or of each
+    value of the keys, that are above the best by less than this share (2401.02954 and 2503.04715
+    take .25 %). `smooth:SETTING[,SETTING]`: for each size and amount of data the lowest point of a
+    parabola in the logs of the settings, as one row.
     """
     kind, _, listed = text.partition(":")
     names = [name.strip() for name in listed.split(",") if name.strip()]
     if kind not in KINDS or bool(names) != (kind != "frontier"):
         raise InputError(
             f"`select=` '{text}' is no selection",
-            "Give frontier, best:KEY,... or smooth:SETTING,SETTING.",
+            "Give frontier, best:KEY,..., within:0.25% or smooth:SETTING,SETTING.",
         )
     if kind == "smooth":
         return _smooth(rows, names, target)
     values = rows.numbers(target)
     sign = -1.0 if _RISING.search(target) else 1.0
+    if kind == "within":
+        return _within(rows, names[0], names[1:] or list(CELL), values, sign)
     if kind == "frontier":
         kept = _frontier(_compute(rows), sign * values)
         said = "that no run of as little compute beats"
@@ -85,6 +91,32 @@ def _best(rows: Table, names: list[str], value: Floats) -> Rows:
         if np.isfinite(value[members]).any()
     ]
     return np.sort(np.array(best, dtype=np.int64))
+
+
+def _within(rows: Table, share: str, names: list[str], values: Floats, sign: float) -> Table:
+    """The rows near the best of their cell, which is what owns them: a fit resamples cells."""
+    number = parse_positive(share.removesuffix("%"), "the share of `select=within`")
+    most = number / 100 if share.endswith("%") else number
+    if not most < 1:
+        raise InputError(f"`select=within:{share}` keeps every run", "Write a share as 0.25%.")
+    kept: list[int] = []
+    cells: list[str] = []
+    for group, members in rows.parted(names):
+        if not np.isfinite(values[members]).any():
+            continue
+        best = sign * np.nanmin(sign * values[members])
+        near = members[sign * (values[members] - best) <= most * abs(best)]
+        kept.extend(near.tolist())
+        cells.extend([str(group)] * len(near))
+    order = np.argsort(kept, kind="stable")
+    found = rows.take(np.array(kept, dtype=np.int64)[order])
+    found = replace(found, owners=tuple(cells[i] for i in order))
+    message = (
+        f"Of {counted(len(rows), 'run')} the {len(kept)} were kept that are within"
+        f" {100 * most:.3g} % of the best of {counted(len(set(cells)), 'cell')} by"
+        f" {', '.join(names)}; cells are resampled whole."
+    )
+    return found.with_notes([Note.of("near_best", message)])
 
 
 def _smooth(rows: Table, names: list[str], target: str) -> Table:

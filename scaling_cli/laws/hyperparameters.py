@@ -18,6 +18,7 @@ BERGSMA = Source("Bergsma et al.", 2025, "2505.13738")
 CHARLES = Source("Charles et al.", 2025, "2503.09799", "section 6.2")
 KAPLAN = Source("Kaplan et al.", 2020, "2001.08361", "eq. D.1")
 FAMILY = "hyperparameters"
+RECIPES = "recipes at scale"  # rules that hang on more than size and data
 PORIAN_SEQUENCE = 2048  # tokens; the paper counts its batch in sequences
 CALLED = {"lr": "learning rate", "batch_tokens": "batch"}  # what a sweep varies
 DILOCO_SEQUENCE = 2048  # likewise, by its figures 4 and 5, which count tokens
@@ -33,6 +34,7 @@ def _rule(
     published: tuple[Published, ...] = (),
     unverified: tuple[Published, ...] = (),
     caveats: tuple[str, ...] = (),
+    family: str = FAMILY,
 ) -> Law:
     """target = c times each column to the power of its parameter."""
     what = "learning rate" if target == "lr" else "batch"
@@ -65,7 +67,7 @@ def _rule(
         target=target,
         objective="squared_log",
         caveats=caveats,
-        family=FAMILY,
+        family=family,
         evidence=evidence,
     )  # fmt: skip
 
@@ -155,6 +157,7 @@ LAWS = (
         (_set("charles2025_lr", "lr", CHARLES, _DILOCO_DATA, _DILOCO,
               c=22256.0, n=-0.8827, m=0.2929),),
         caveats=("The rate of the inner optimiser; that of the outer depends on replicas alone.",),
+        family=RECIPES,
     ),
     _rule(
         "diloco_batch", "batch_tokens", {"params": "n", "replicas": "m"}, CHARLES, _DILOCO,
@@ -162,6 +165,7 @@ LAWS = (
               c=0.00709 * DILOCO_SEQUENCE, n=0.4695, m=0.3399),),
         caveats=("The batch of all replicas together, at the lowest point of a parabola in its"
                  " log: `select=smooth:batch_tokens` on the best rate of each.",),
+        family=RECIPES,
     ),
     Law(
         id="powerlines_timescale",
@@ -190,7 +194,7 @@ LAWS = (
             "The weight decay of a run is batch_tokens / (lr tokens ema_timescale): it grows with"
             " the batch.",
         ),
-        family="recipes at scale",
+        family=RECIPES,
         evidence=_POWERLINES,
     ),
     Law(

@@ -50,6 +50,24 @@ def test_the_best_of_each_cell_is_the_lowest_loss() -> None:
         assert loss == np.min(every.columns["loss"][cell])
 
 
+def test_runs_near_the_best_of_their_cell_are_kept_and_cells_resampled() -> None:
+    every = sweep()
+    rows = selected(every, "within:1%", "loss")
+    assert rows.n_runs == 12
+    assert len(rows) > 40
+    for params, tokens, loss in zip(
+        *(rows.columns[name] for name in ("params", "tokens", "loss")), strict=True
+    ):
+        cell = (every.columns["params"] == params) & (every.columns["tokens"] == tokens)
+        assert loss <= 1.01 * np.min(every.columns["loss"][cell])
+    assert selected(every, "within:0.01,params", "loss").n_runs == 4
+    rate = fit(get_law("steplaw"), rows, FitOptions(resamples=0))
+    assert "near_best" in {note.code for note in rate.notes}
+    for text in ("within:0", "within:x", "within:100%"):
+        with pytest.raises(InputError):
+            selected(every, text, "loss")
+
+
 def test_the_frontier_is_beaten_by_no_cheaper_run() -> None:
     random = np.random.default_rng(0)
     flops, score = np.exp(random.uniform(40, 46, 60)), random.uniform(0.2, 0.9, 60)
