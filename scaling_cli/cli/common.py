@@ -82,6 +82,10 @@ PublishedOption = Annotated[
 LevelOption = Annotated[
     float, typer.Option("--level", help="Central share of the intervals.", metavar="SHARE")
 ]
+FigureOption = Annotated[
+    str | None,
+    typer.Option("--output", "-o", help="Draw the answer: .svg, .pdf or .png.", metavar="FIGURE"),
+]
 FitLevelOption = Annotated[
     float | None,
     typer.Option("--level", help="Central share of the intervals; the fit's.", metavar="SHARE"),
@@ -362,11 +366,21 @@ def make_folder(path: str, option: str) -> None:
         raise InputError(f"{option} {path} cannot be made ({reason})") from None
 
 
-def check_figure(path: str, option: str = "-o") -> None:
+def check_figure(path: str | None, option: str = "-o") -> None:
     """Refuse a file that is no kind of figure before the work that it is to show."""
+    if path is None:
+        return
     from scaling_cli.drawing.plots import check_kind
 
     check_kind(path, option)
+    check_folder(path, option)
+
+
+def is_figure(path: str | None) -> bool:
+    """Whether a file is a figure by its suffix."""
+    from scaling_cli.drawing.plots import KINDS
+
+    return path is not None and Path(path).suffix.lower() in KINDS
 
 
 def write_figure(path: str, figure: Figure, style: str | None = None) -> None:
@@ -381,6 +395,20 @@ def show_figure(figure: Figure) -> None:
     from scaling_cli.drawing.terminal import to_terminal
 
     put(to_terminal(figure), end="\n\n")
+
+
+def draw(as_json: bool, output: str | None, make: Callable[[], Figure | None]) -> None:
+    """The figure of an answer, in the file `output` and, as characters, in a terminal; it is made
+    where one of them is asked for."""
+    shown = for_people(as_json) and on_terminal() and not manner.quiet
+    figure = make() if output or shown else None
+    if output and figure is None:
+        raise InputError(f"-o {output}: this answer has no figure", "Leave -o out.")
+    if output and figure:
+        write_figure(output, figure)
+        say(f"The figure is in {output}.")
+    if shown and figure:
+        show_figure(figure)
 
 
 def check_folder(path: str | None, option: str = "--output") -> None:
@@ -402,10 +430,14 @@ def write_json(path: str, content: dict[str, Any]) -> None:
 
 
 def names(text: str | None) -> list[str] | None:
-    """`a, b` -> ["a", "b"]; None stays None, and an empty text is no key at all."""
-    if text is None:
-        return None
-    return [part.strip() for part in text.split(",") if part.strip()]
+    """`a, b` -> ["a", "b"]; None stays None, and an empty text is no key at all. InputError for a
+    part that is empty beside others: it may have been meant for a value."""
+    if text is None or not text.strip():
+        return None if text is None else []
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise InputError(f"'{text}' has an empty part", "Leave out the comma, or add the value.")
+    return parts
 
 
 def many(texts: Sequence[str]) -> list[str]:

@@ -11,13 +11,16 @@ from scaling_cli.cli.common import (
     DEFAULT_STORE,
     ByOption,
     ConfigOption,
+    FigureOption,
     JsonOption,
     OnceOption,
     PriorOption,
     StoreOption,
     WhereOption,
     answer,
+    check_figure,
     command,
+    draw,
     names,
 )
 
@@ -49,6 +52,7 @@ def compare(
     ] = None,
     prior: PriorOption = DEFAULT_PRIOR,
     once: OnceOption = False,
+    output: FigureOption = None,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -63,10 +67,13 @@ def compare(
     from scaling_cli.fitting.backtest import RESAMPLES
     from scaling_cli.fitting.problem import FitOptions
     from scaling_cli.project import open_project
+    from scaling_cli.report.answers import compared_figure
     from scaling_cli.report.fits import comparison_table
 
+    check_figure(output)
     options = FitOptions(resamples=RESAMPLES, x=x, target=y, prior=prior)
     project = open_project(store, config)
     rankings = project.compare(names(laws), names(by), where, holdout, cut, options, once)
     document = {"groups": [item.to_json() for item in rankings]}
+    draw(as_json, output, lambda: compared_figure(rankings))
     answer(as_json, document, lambda: [comparison_table(item) for item in rankings])

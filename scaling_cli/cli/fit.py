@@ -25,6 +25,8 @@ from scaling_cli.cli.common import (
     check_folder,
     check_level,
     command,
+    draw,
+    is_figure,
     many,
     names,
     say,
@@ -133,7 +135,10 @@ def fit(
         ),
     ] = 1,
     output: Annotated[
-        str | None, typer.Option("--output", "-o", help="Write the fits here.", metavar="FILE")
+        str | None,
+        typer.Option(
+            "--output", "-o", help="The fits; as .svg, .pdf or .png a figure.", metavar="FILE"
+        ),
     ] = None,
     select: Annotated[
         str | None,
@@ -161,10 +166,12 @@ def fit(
     from scaling_cli.fitting.problem import FitOptions
     from scaling_cli.fitting.result import FailedFit
     from scaling_cli.project import open_project
+    from scaling_cli.report.answers import fits_figure
     from scaling_cli.report.fits import failed_table, fit_table, groups_tables, holdout_table
 
     check_level(level)
     check_folder(output)
+    figure = output if is_figure(output) else None
     if 0 < bootstrap < LEAST_RESAMPLES:
         raise InputError(
             f"--bootstrap {bootstrap} gives no interval", f"Give 0, or {LEAST_RESAMPLES} and more."
@@ -213,6 +220,7 @@ def fit(
     except UnreachableError as error:
         say(f"The fits were not kept in the store: {error}")
     document = {"fits": [item.to_json() for item in results]}
+    draw(as_json, figure, lambda: fits_figure(project.observations(where), fits))
     try:
         answer(
             as_json,
@@ -229,7 +237,7 @@ def fit(
     except Exception:
         say(f"The fits cannot be shown; they are {kept}.")
         raise
-    if output:
+    if output and not figure:
         write_json(output, fits_document(fits))
 
 

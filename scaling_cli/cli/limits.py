@@ -73,6 +73,8 @@ def machine(
         return None
     from scaling_cli.planning.costs import Machine, Utilisation, device_called
 
+    positive(gpu_hours, "--gpu-hours")
+
     chosen = device_called(device)
     share = positive(mfu, "--mfu")
     used = None if share is None else Utilisation(share, "as given")

@@ -9,6 +9,7 @@ import typer
 from scaling_cli.cli.common import (
     DEFAULT_STORE,
     ConfigOption,
+    FigureOption,
     FitLevelOption,
     FitOption,
     JsonOption,
@@ -18,11 +19,14 @@ from scaling_cli.cli.common import (
     StoreOption,
     TargetOption,
     answer,
+    check_figure,
     check_level,
     command,
+    draw,
     many,
     one_of,
 )
+from scaling_cli.cli.figures import split_figure
 from scaling_cli.cli.limits import (
     AtOption,
     DeviceOption,
@@ -69,6 +73,7 @@ def optimal(
     devices: DevicesOption = None,
     price: PriceOption = None,
     level: FitLevelOption = None,
+    output: FigureOption = None,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -91,6 +96,7 @@ def optimal(
     from scaling_cli.report.plans import allocation_tables
 
     check_level(level)
+    check_figure(output)
     budgets = [parse_positive(text, "--budget") for text in many([*(budget or []), *(more or [])])]
     one_of(budget=budgets or None, target_loss=target_loss, gpu_hours=gpu_hours)
     trained_on = machine(store, config, published, device, mfu, devices, price, gpu_hours)
@@ -124,4 +130,5 @@ def optimal(
         ],
         "origin": origins_json(fits),
     }
+    draw(as_json, output, lambda: split_figure(store, config, published, fits, splits, asked))
     answer(as_json, document, lambda: with_origin(allocation_tables(splits, costs), fits))

@@ -9,6 +9,7 @@ import typer
 from scaling_cli.cli.common import (
     DEFAULT_STORE,
     ConfigOption,
+    FigureOption,
     FitLevelOption,
     FitOption,
     JsonOption,
@@ -18,11 +19,14 @@ from scaling_cli.cli.common import (
     StoreOption,
     TargetOption,
     answer,
+    check_figure,
     check_level,
     command,
+    draw,
     one_of,
     positive,
 )
+from scaling_cli.cli.figures import split_figure
 from scaling_cli.cli.limits import (
     AtOption,
     DeviceOption,
@@ -66,6 +70,7 @@ def plan(
     devices: DevicesOption = None,
     price: PriceOption = None,
     level: FitLevelOption = None,
+    output: FigureOption = None,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -85,6 +90,7 @@ def plan(
     from scaling_cli.report.origins import origins_json, with_origin
 
     check_level(level)
+    check_figure(output)
     one_of(budget=budget, scale=scale, gpu_hours=gpu_hours)
     one_of(scale=scale, published=published)
     if budget is None and scale is None and gpu_hours is None:
@@ -118,4 +124,6 @@ def plan(
         "plans": [item.to_json() for item in memos],
         "origin": origins_json(fits),
     }
+    splits = [item.split for item in memos]
+    draw(as_json, output, lambda: split_figure(store, config, published, fits, splits, asked))
     answer(as_json, document, lambda: with_origin(memo_tables(memos), fits))

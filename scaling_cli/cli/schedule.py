@@ -10,14 +10,17 @@ from scaling_cli.cli.common import (
     DEFAULT_LEVEL,
     DEFAULT_STORE,
     ConfigOption,
+    FigureOption,
     JsonOption,
     LevelOption,
     SeedOption,
     StoreOption,
     WhereOption,
     answer,
+    check_figure,
     check_level,
     command,
+    draw,
     many,
     steps_of,
 )
@@ -48,6 +51,7 @@ def schedule(
     where: WhereOption = None,
     seed: SeedOption = 0,
     level: LevelOption = DEFAULT_LEVEL,
+    output: FigureOption = None,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -61,9 +65,11 @@ def schedule(
     """
     from scaling_cli.project import open_project
     from scaling_cli.quantities import parse_positive
+    from scaling_cli.report.answers import schedules_figure
     from scaling_cli.report.curves import schedule_table
 
     check_level(level)
+    check_figure(output)
     asked = {"families": many(families)} if families else {}
     plan = open_project(store, config).schedule(
         int(parse_positive(steps, "--steps")),
@@ -75,4 +81,5 @@ def schedule(
         seed=seed,
         **asked,
     )
+    draw(as_json, output, lambda: schedules_figure(plan))
     answer(as_json, plan.to_json(), lambda: [schedule_table(plan)])
