@@ -85,6 +85,25 @@ def test_workflow_fails_on_a_damaged_run(fresh: Path) -> None:
     assert "::error title=complete%3A rotary-ladder-d48l2-9.0e11::" in done.stderr
 
 
+def test_the_action_writes_the_page_of_its_job(fresh: Path) -> None:
+    few_runs(fresh)
+    action = read_yaml(CI / "action.yml")
+    given = {"runs": "sample_runs", "config": "configs/ci/scalefit.toml", "report": "report.html"}
+    page = fresh.parent / "summary.md"
+    for step in action["runs"]["steps"]:
+        if "run" not in step or INSTALLS in step["run"]:
+            continue
+        own = {name: given[text[11:-3]] for name, text in step["env"].items()}
+        done = shell(
+            step["run"], fresh, **own, GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(page)
+        )
+        assert done.returncode == 0, done.stderr
+    assert set(given) < set(action["inputs"])
+    assert (fresh / "report.html").is_file()
+    titles = [line for line in page.read_text("utf-8").splitlines() if line.startswith("# ")]
+    assert titles == ["# Checks of training runs", "# Scaling report"]
+
+
 def test_pre_commit_hook_runs_on_a_fresh_copy(fresh: Path) -> None:
     few_runs(fresh)
     (hook,) = read_yaml(CI / "pre-commit-config.yaml")["repos"][0]["hooks"]

@@ -13,6 +13,7 @@ from scaling_cli.cli.common import (
     ConfigOption,
     JsonOption,
     StoreOption,
+    add_to_job_summary,
     answer,
     check_folder,
     command,
@@ -57,6 +58,7 @@ def check(
         for line in checks.github_commands(results):
             # On stderr, where GitHub reads them too: stdout may be a JSON document.
             print(as_flags(line), file=sys.stderr)
+    add_to_job_summary("Checks of training runs", checks.tables(results, everything))
     document = {"ok": ok, "checks": [item.to_json() for item in results]}
     answer(as_json, document, lambda: checks.tables(results, everything))
     if not ok:

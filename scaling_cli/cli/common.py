@@ -82,6 +82,7 @@ PublishedOption = Annotated[
 LevelOption = Annotated[
     float, typer.Option("--level", help="Central share of the intervals.", metavar="SHARE")
 ]
+LONGEST_SUMMARY = 1 << 20  # bytes that GitHub shows of a step
 FigureOption = Annotated[
     str | None,
     typer.Option("--output", "-o", help="Draw the answer: .svg, .pdf or .png.", metavar="FIGURE"),
@@ -350,6 +351,25 @@ def write_bytes(path: str, content: bytes, option: str = "--output") -> None:
         write_whole(path, content)
     except (OSError, ValueError) as error:
         raise _unwritable(option, path, error) from None
+
+
+def add_to_job_summary(title: str, tables: Iterable[Listing]) -> None:
+    """The tables, on the page of the GitHub job that runs the command; nothing elsewhere. A page
+    that cannot be written, or would be longer than GitHub takes, is told and changes no answer."""
+    page = os.environ.get("GITHUB_STEP_SUMMARY")
+    if os.environ.get("GITHUB_ACTIONS") != "true" or not page:
+        return
+    from scaling_cli.report import render
+
+    text = render.to_markdown(title, list(map(listing_as_flags, tables))) + "\n"
+    content = text.encode("utf-8", "backslashreplace")
+    try:
+        if len(content) > LONGEST_SUMMARY:
+            raise OSError(0, f"{len(content):,} bytes, and GitHub takes {LONGEST_SUMMARY:,}")
+        with open(page, "ab") as file:
+            file.write(content)
+    except (OSError, ValueError) as error:
+        say(f"The job summary was not written ({getattr(error, 'strerror', None) or error}).")
 
 
 def _unwritable(option: str, path: str | None, error: Exception, mend: str = "") -> InputError:

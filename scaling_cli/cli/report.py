@@ -16,6 +16,7 @@ from scaling_cli.cli.common import (
     LawOption,
     StoreOption,
     TargetOption,
+    add_to_job_summary,
     answer,
     check_figure,
     check_folder,
@@ -119,6 +120,7 @@ def report(
             text = rendered(Path(output).suffix, map(listing_as_flags, tables()))
         write_text(output, text)
         say(f"Wrote {output}")
+    add_to_job_summary(TITLE, tables())
     if (output or figures) and not as_json:
         return
     answer(as_json, document, tables)

@@ -166,7 +166,12 @@ def hostile(places: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator
     monkeypatch.chdir(places["folder"])
     monkeypatch.setenv("SCALEFIT_STORE", places["store"])
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    return places
+    page = Path(places["folder"]) / "summary.md"
+    page.unlink(missing_ok=True)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(page))
+    yield places
+    if page.exists():
+        assert_clean(page.read_text(encoding="utf-8"))
 
 
 def invoke(line: list[str], output: str, places: dict[str, str], patch: Any) -> Result:
