@@ -575,7 +575,8 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "collinear_design",
             "Params and tokens rise together in these runs: their effects cannot be separated, so"
             " no split of a budget can be recommended.",
-            "Add runs at other tokens per param.",
+            "Add runs at other tokens per param, or the curves of these: `auto` reads losses and"
+            " learning rates that were logged.",
         ),
         _severe(
             "explains_little",
@@ -612,6 +613,13 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "A link from the loss to a score was fitted to every checkpoint of its runs, smoothed,"
             " and where the score is an accuracy to its known end.",
             "Fit it to the final points alone: `checkpoints=False`.",
+        ),
+        _info(
+            "surface_by_checkpoints",
+            "Runs of one ratio of tokens to params were fitted by their curves: a checkpoint counts"
+            " as a finished run of fewer tokens, and so the effects of params and tokens part.",
+            "Fit the final points alone, without a split: `checkpoints=False`. Runs at other ratios"
+            " say it better.",
         ),
         _info(
             "no_prior",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -166,8 +166,10 @@ def observe(
     mapping: Mapping | None = None,
     where: str | None = None,
     every_point: bool = False,
+    among: Collection[str] | None = None,
 ) -> Table:
-    """Of `every_run`, those that `where` and the mapping's own filter leave.
+    """Of `every_run`, those that `where` and the mapping's own filter leave, and that are `among`
+    these owners where some are named.
 
     Runs without a loss are dropped, and a note names them. With `every_point` a run has a row for
     each logged loss instead; the filters still ask about its final point.
@@ -191,6 +193,8 @@ def observe(
             f"None of the {len(rows)} runs is left by {texts}",
             "Widen the filter; see `scalefit runs`.",
         )
+    if among is not None:
+        kept &= np.array([owner in among for owner in rows.owners])
     with_loss = _with_loss(runs.select(kept))
     return _every_point(store, mapping, with_loss) if every_point else with_loss.table
 

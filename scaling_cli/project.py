@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from scaling_cli.checks.base import Bench
     from scaling_cli.fitting.backtest import Comparison
     from scaling_cli.fitting.problem import FitOptions
+    from scaling_cli.fitting.procedures import Procedure
     from scaling_cli.fitting.result import FailedFit, Fit
     from scaling_cli.grouped import Parts
     from scaling_cli.in_full import RunInFull
@@ -98,14 +99,19 @@ class Project:
         return in_full(self.store, runs, runs.one_called(run), self.mapping)
 
     def observations(
-        self, where: str | None = None, every_point: bool = False, once: bool = False
+        self,
+        where: str | None = None,
+        every_point: bool = False,
+        once: bool = False,
+        among: Collection[str] | None = None,
     ) -> Table:
         """The runs at their final points, or with `every_point` at each logged loss; with `once`
-        one of two runs that look like one which two loggers wrote."""
+        one of two runs that look like one which two loggers wrote. `among` leaves the runs of these
+        owners alone, before any of their points is read."""
         from scaling_cli.observe import observe
         from scaling_cli.table import counted_once
 
-        rows = observe(self.store, self.mapping, where, every_point)
+        rows = observe(self.store, self.mapping, where, every_point, among)
         if not once:
             return rows
         finals = observe(self.store, self.mapping, where) if every_point else rows
@@ -149,9 +155,8 @@ class Project:
             raise InputError(f"finals = {finals!r} is not known", f"Give {' or '.join(FINALS)}.")
         chosen = grouped.chosen_procedures(laws)
         options = options or FitOptions()
-        curves = options.checkpoints and any(item.reads_curves for item in chosen)
         by_points = {
-            every: self._parts(by, where, holdout, every, finals, once, curves and not every)
+            every: self._parts(by, where, holdout, every, finals, once)
             for every in dict.fromkeys(item.every_point for item in chosen)
         }
         if select is not None:
@@ -162,6 +167,8 @@ class Project:
                 every: grouped.selected_parts(parts, select, target)
                 for every, parts in by_points.items()
             }
+        if False in by_points:
+            by_points[False] = self._with_curves(by_points[False], chosen, options, where)
         results = grouped.fit_parts(chosen, by_points, options, workers)
         groups = {repr(group): rows for parts in by_points.values() for group, rows in parts.groups}
         keys = next(iter(groups.values())).by if by is None else by
@@ -179,14 +186,11 @@ class Project:
         every_point: bool,
         finals: str,
         once: bool = False,
-        curves: bool = False,
     ) -> Parts:
         """The groups to fit, and by group the runs that are held out."""
         from scaling_cli import grouped
 
         rows = self.observations(where, every_point, once)
-        if curves:
-            rows = replace(rows, points=self.observations(where, True, once))
         keys = rows.by if by is None else by
         hidden = self._hidden(rows, where, holdout)
         fitted, unseen = grouped.hold_out(rows, keys, holdout, hidden)
@@ -195,6 +199,26 @@ class Project:
         ends = self._ends(rows)
         made = grouped.parts(fitted, None if unseen is None else ends.ended(unseen), keys)
         return made._replace(groups=[(group, ends.of(members)) for group, members in made.groups])
+
+    def _with_curves(
+        self, parts: Parts, chosen: Sequence[Procedure], options: FitOptions, where: str | None
+    ) -> Parts:
+        """The groups with every logged point of their runs, where one of the procedures reads it
+        beside the final ones."""
+        reading = [
+            any(item.reads_curves(rows, options) for item in chosen) for _, rows in parts.groups
+        ]
+        if not any(reading):
+            return parts
+        pairs = list(zip(parts.groups, reading, strict=True))
+        owners = {owner for (_, rows), reads in pairs if reads for owner in rows.owners}
+        points = self.observations(where, True, among=owners)
+        return parts._replace(
+            groups=[
+                (group, rows.with_points(points) if reads else rows)
+                for (group, rows), reads in pairs
+            ]
+        )
 
     def _hidden(self, rows: Table, where: str | None, holdout: str | None) -> list[str]:
         """The runs that are to be held out and that `where` has left out of the rows."""

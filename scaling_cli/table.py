@@ -137,6 +137,11 @@ class Table:
         kept = {self.owners[row] for row in rows.tolist()}
         return self.points.select([owner in kept for owner in self.points.owners])
 
+    def with_points(self, points: Table) -> Table:
+        """The same rows with those of the logged points that are of their runs."""
+        owners = set(self.owners)
+        return replace(self, points=points.select([owner in owners for owner in points.owners]))
+
     def select(self, mask: Mask | Sequence[bool]) -> Table:
         """The rows where `mask` is true."""
         kept = np.asarray(mask, dtype=bool)

@@ -118,7 +118,7 @@ def fit(
         bool,
         typer.Option(
             "--checkpoints/--no-checkpoints",
-            help="Fit a link of --then to every checkpoint of the runs, or to their final points.",
+            help="Fit a link of --then, and auto to runs of one ratio, to checkpoints too.",
         ),
     ] = True,
     name: Annotated[

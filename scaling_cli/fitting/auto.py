@@ -8,6 +8,9 @@
    under their mean width.
 4. Resamples of the runs, each with the prior's centre drawn anew, are spread over the widths by the
    same belief: the intervals carry the noise, the doubt about the floor and that about the prior.
+
+Runs of one ratio of tokens to params go another way, by their curves (`curved`), where these are
+logged: their final points alone say nothing of a split.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from numpy.typing import NDArray
 
 from scaling_cli.compute import SIX_ND
 from scaling_cli.errors import FitError
-from scaling_cli.fitting import accepts, assembly, diagnostics, problem, record
+from scaling_cli.fitting import accepts, assembly, curved, diagnostics, problem, record, thinned
 from scaling_cli.fitting.assembly import Draws, Optimum, Problem, assemble, noise_of
 from scaling_cli.fitting.identified import settled
 from scaling_cli.fitting.objective import MAD, Objective
@@ -98,6 +101,8 @@ ABOUT = (
     "intervals: runs drawn anew and the prior's centre with them, noise, and"
     f" {DRIFT:.1%} per unit of log distance outside the runs; then each half by what forecasts"
     " inside the runs missed on its side",
+    "runs of one ratio of tokens to params are fitted by their curves where these hold the learning"
+    " rate, under a prior twice to three times as wide: a checkpoint counts as a finished run",
 )
 
 Index = NDArray[np.int64]
@@ -465,6 +470,14 @@ def resample(
     return found.theta[found.converged]
 
 
+def reads_curves(rows: Table, options: FitOptions) -> bool:
+    """Whether these runs are to be fitted by their curves: where their final points have one ratio
+    of tokens to params, or lie on another line, and say nothing of a split."""
+    named = options.target or LAW.target
+    asked = options.checkpoints and holds_prior(named, options.prior)
+    return asked and rows.has("lr") and thinned.wanted(rows)
+
+
 def fit(
     observations: Table,
     options: FitOptions | None = None,
@@ -482,6 +495,10 @@ def fit(
     with_prior = holds_prior(wanted, options.prior)
     least = FEWEST if with_prior else None
     rows, notes = problem.usable(LAW, observations, names, positive_target=True, least=least)
+    if rows.points and options.checkpoints and with_prior and thinned.wanted(rows):
+        curves = thinned.of_runs(rows, wanted)
+        if curves:
+            return _by_curves(rows, curves, names, options, group or {}, notes)
     columns, target = problem.read(rows, names)
     columns = settled(LAW, columns)
     ladder = Ladder(**columns, target=target, owner=rows.owner_numbers())
@@ -517,6 +534,29 @@ def fit(
     freedom = max(1.0, rows.n_runs - FREE + known)
     record = Record("flops", OTHERS, freedom, tuple(folds))
     return replace(fitted, drift=DRIFT, record=record)
+
+
+def _by_curves(
+    rows: Table,
+    curves: thinned.Thinned,
+    names: Mapping[str, str],
+    options: FitOptions,
+    group: Mapping[str, Any],
+    notes: Sequence[Note],
+) -> Fit:
+    """The fit of runs of one ratio of tokens to params to their curves, under a wider prior."""
+    columns, target = problem.read(rows, names)
+    floor = float(np.log(FLOOR_SHARE * np.min(curves.target)))
+    held = prior(floor, curved.WIDTHS)
+    reducible = np.log(np.median(curves.target) - np.exp(floor))
+    held.mean[:, [A, B]] = reducible / np.exp(held.mean[0, K]) - np.log(2)
+    held.precision[:, [A, B]] = 1 / FLAT
+    effective = problem.effective_runs(rows)
+    about = problem.look_at(LAW, names["target"], columns, target, effective, len(NAMES))
+    about = [note for note in about if note.code not in ("collinear_design", "few_sizes")]
+    freedom = max(1.0, rows.n_runs - FREE + NOISE_KNOWN)
+    asked = curved.Asked(LAW, names, held, Record("flops", OTHERS, freedom), AUTO, (*notes, *about))
+    return curved.fit(rows, curves, asked, options, group)
 
 
 def _recipe_notes(

@@ -23,6 +23,11 @@ def check(link: Law) -> None:
         )
 
 
+def reads_curves(rows: Table, options: FitOptions) -> bool:
+    """Whether a link is to rest on checkpoints."""
+    return options.checkpoints
+
+
 def fit(
     first: Callable[[Table, FitOptions, Mapping[str, Any]], Fit],
     link: Law,

@@ -89,11 +89,7 @@ def design_notes(law: Law, columns: Mapping[str, Floats], runs: float, free: int
 
 def _ratio_notes(log_params: Floats, log_tokens: Floats) -> list[Note]:
     """Designs [rows] in which params and tokens are one variable: one ratio, or one budget."""
-    spread, of_budget = (
-        float(np.std(x)) for x in (log_tokens - log_params, log_tokens + log_params)
-    )
-    both = np.std(log_params) * np.std(log_tokens)
-    correlation = float(np.corrcoef(log_params, log_tokens)[0, 1]) if both > 0 else 1.0
+    spread, of_budget, correlation = _together(log_params, log_tokens)
     if spread > NARROW_SPREAD and of_budget < SAME_BUDGET:
         message = (
             "All runs have about one compute budget: how the loss falls with compute is not in"
@@ -108,6 +104,21 @@ def _ratio_notes(log_params: Floats, log_tokens: Floats) -> list[Note]:
         )
         return [Note.of("collinear_design", message)]
     return []
+
+
+def _together(log_params: Floats, log_tokens: Floats) -> tuple[float, float, float]:
+    """The spread of the ratios and of the budgets of runs [rows], and how params and tokens
+    correlate."""
+    spread, of_budget = (
+        float(np.std(x)) for x in (log_tokens - log_params, log_tokens + log_params)
+    )
+    both = np.std(log_params) * np.std(log_tokens)
+    return spread, of_budget, float(np.corrcoef(log_params, log_tokens)[0, 1]) if both > 0 else 1.0
+
+
+def on_one_line(log_params: Floats, log_tokens: Floats) -> bool:
+    """Whether params and tokens [rows] move together over several budgets."""
+    return "collinear_design" in {note.code for note in _ratio_notes(log_params, log_tokens)}
 
 
 def _unit_notes(columns: Mapping[str, Floats]) -> list[Note]:

@@ -39,7 +39,8 @@ class FitOptions:
     parameters, `bounds` keep them in a range, and `tied` ones are the same in every group; `ranges`
     say where they start. `procedure` is `robust`, or `paper` for what the law's own paper did.
     `prior` is `language`, or `none` for runs that are no language models'; `auto` alone has one.
-    With `checkpoints` a link rests on every logged point of its runs, else on their final ones."""
+    With `checkpoints` a link, and `auto` where runs have one ratio of tokens to params, rests on
+    logged points of the runs, else on their final ones."""
 
     objective: str | None = None
     resamples: int = DEFAULT_RESAMPLES

@@ -31,8 +31,8 @@ class Procedure:
 
     `every_point` says that it reads each logged point of a run, not the final one alone; `scored`
     that what it predicts can be compared with a run; `about` tells what it does to the runs; `kind`
-    which options it takes (see `accepts`); `reads_curves` that it reads the points of runs beside
-    their final ones.
+    which options it takes (see `accepts`); `reads_curves` whether it reads the logged points of
+    such runs beside their final ones.
     """
 
     id: str
@@ -43,7 +43,7 @@ class Procedure:
     scored: bool = True
     about: Callable[[], tuple[str, ...]] = tuple
     kind: str = "law"
-    reads_curves: bool = False
+    reads_curves: Callable[[Table, FitOptions], bool] = lambda rows, options: False
 
     def fit(self, rows: Table, options: FitOptions, group: Mapping[str, Any]) -> Fit:
         """The fit of one group of runs; FitError where they cannot carry one, whatever arithmetic
@@ -71,6 +71,12 @@ def _auto(rows: Table, options: FitOptions, group: Mapping[str, Any]) -> Fit:
     from scaling_cli.fitting import auto
 
     return auto.fit(rows, options, group)
+
+
+def _auto_reads_curves(rows: Table, options: FitOptions) -> bool:
+    from scaling_cli.fitting import auto
+
+    return auto.reads_curves(rows, options)
 
 
 def _about_auto() -> tuple[str, ...]:
@@ -113,6 +119,7 @@ PROCEDURES: dict[str, Procedure] = {
             _auto,
             about=_about_auto,
             kind="auto",
+            reads_curves=_auto_reads_curves,
         ),
         *(
             Procedure(law.id, law.title, law, fit, every_point, scored=False, kind="optima")
@@ -138,7 +145,8 @@ def procedure(name: str) -> Procedure:
 
         chain.check(link)
         linked = partial(chain.fit, first.fit, link)
-        return Procedure(name, link.title, first.law, linked, kind="link", reads_curves=True)
+        reads = chain.reads_curves
+        return Procedure(name, link.title, first.law, linked, kind="link", reads_curves=reads)
     law = get_law(name)
     if law.family == RULES and law.target in CALLED:
         return Procedure(law.id, law.title, law, partial(_best, law), scored=False, kind="best")

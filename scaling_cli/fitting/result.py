@@ -542,6 +542,11 @@ class Fit(Shown):
         told = any(note.code == "no_prior" for note in self.notes)
         return LANGUAGE if self.procedure == AUTO and not told else None
 
+    @property
+    def by_curves(self) -> bool:
+        """Whether it rests on the curves of runs, not on their final points alone."""
+        return any(note.code == "surface_by_checkpoints" for note in self.notes)
+
     def to_json(self) -> dict[str, Any]:
         """The contract's `fit` object."""
         return {

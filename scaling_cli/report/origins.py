@@ -38,6 +38,8 @@ def origin(fits: Sequence[Fit]) -> str:
     words = [f"Answered by {shown}, of {counted(sum(runs.values()), 'run')}"]
     if any(fit.prior for fit in fits):
         words.append("with the language models' prior")
+    if any(fit.by_curves for fit in fits):
+        words.append("by the curves of runs of one ratio of tokens to params")
     basis = fits[0].rests_on
     if basis is not None:
         words.append(f"where {basis.where}" if basis.where else "no filter")
