@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TextIO, TypeVar
 
 import typer
 
+from scaling_cli.cli import completion
 from scaling_cli.cli.flags import as_flags, document_as_flags, flag, listing_as_flags
 from scaling_cli.errors import InputError, ScalefitError
 from scaling_cli.text import visible
@@ -42,7 +43,12 @@ JsonOption = Annotated[
 ]
 ByOption = Annotated[
     str | None,
-    typer.Option("--by", help="Group runs by these keys, e.g. config.recipe.", metavar="KEY,..."),
+    typer.Option(
+        "--by",
+        help="Group runs by these keys, e.g. config.recipe.",
+        metavar="KEY,...",
+        autocompletion=completion.columns,
+    ),
 ]
 WhereOption = Annotated[
     str | None,
@@ -61,14 +67,31 @@ PriorOption = Annotated[
 ]
 FitOption = Annotated[
     str | None,
-    typer.Option("--fit", help="A saved fit: its name, id or file.", metavar="NAME|ID|FILE"),
+    typer.Option(
+        "--fit",
+        help="A saved fit: its name, id or file.",
+        metavar="NAME|ID|FILE",
+        autocompletion=completion.fits,
+    ),
 ]
 TargetOption = Annotated[
     str | None,
-    typer.Option("--y", "--metric", help="Newest fits of this target; the loss.", metavar="COLUMN"),
+    typer.Option(
+        "--y",
+        "--metric",
+        help="Newest fits of this target; the loss.",
+        metavar="COLUMN",
+        autocompletion=completion.columns,
+    ),
 ]
 LawOption = Annotated[
-    str | None, typer.Option("--law", help="Newest fits of this law.", metavar="LAW")
+    str | None,
+    typer.Option(
+        "--law",
+        help="Newest fits of this law.",
+        metavar="LAW",
+        autocompletion=completion.laws,
+    ),
 ]
 RatioOption = Annotated[
     str | None,
@@ -76,7 +99,12 @@ RatioOption = Annotated[
 ]
 PublishedOption = Annotated[
     str | None,
-    typer.Option("--published", help="A paper's coefficients, e.g. epoch2024.", metavar="NAME"),
+    typer.Option(
+        "--published",
+        help="A paper's coefficients, e.g. epoch2024.",
+        metavar="NAME",
+        autocompletion=completion.published,
+    ),
 ]
 
 LevelOption = Annotated[

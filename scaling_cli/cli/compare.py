@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from scaling_cli.cli import completion
 from scaling_cli.cli.common import (
     DEFAULT_PRIOR,
     DEFAULT_STORE,
@@ -30,7 +31,10 @@ def compare(
     laws: Annotated[
         str | None,
         typer.Option(
-            "--laws", help="Laws to compare; without, auto and all that fit.", metavar="LAW,..."
+            "--laws",
+            help="Laws to compare; without, auto and all that fit.",
+            metavar="LAW,...",
+            autocompletion=completion.laws,
         ),
     ] = None,
     by: ByOption = None,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from scaling_cli.cli import completion
 from scaling_cli.cli.common import (
     DEFAULT_LEVEL,
     DEFAULT_STORE,
@@ -33,7 +34,15 @@ from scaling_cli.errors import InputError
 
 @command
 def curve(
-    run: Annotated[str, typer.Option("--run", help="The run: its id or name.", metavar="RUN")],
+    run: Annotated[
+        str,
+        typer.Option(
+            "--run",
+            help="The run: its id or name.",
+            metavar="RUN",
+            autocompletion=completion.runs,
+        ),
+    ],
     schedule: Annotated[
         str | None,
         typer.Option(

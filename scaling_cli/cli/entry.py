@@ -144,7 +144,6 @@ app = typer.Typer(
     name="scalefit",
     help="Neural scaling laws from your own training runs: ingest logs, fit laws, split compute.",
     no_args_is_help=True,
-    add_completion=False,
     cls=Commands,
     rich_markup_mode=None,  # rich would double the time of --help
     pretty_exceptions_enable=False,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from scaling_cli.cli import completion
 from scaling_cli.cli.common import (
     DEFAULT_LEVEL,
     DEFAULT_PRIOR,
@@ -42,7 +43,10 @@ def fit(
     law: Annotated[
         list[str] | None,
         typer.Option(
-            "--law", help="Law to fit; may be repeated. Without: auto, the forecast.", metavar="LAW"
+            "--law",
+            help="Law to fit; may be repeated. Without: auto, the forecast.",
+            metavar="LAW",
+            autocompletion=completion.laws,
         ),
     ] = None,
     formula: Annotated[
@@ -99,11 +103,23 @@ def fit(
         typer.Option("--tie", help="One value for all groups of --by.", metavar="NAME,..."),
     ] = None,
     x: Annotated[
-        str | None, typer.Option("--x", help="Column of a one-variable law.", metavar="COLUMN")
+        str | None,
+        typer.Option(
+            "--x",
+            help="Column of a one-variable law.",
+            metavar="COLUMN",
+            autocompletion=completion.columns,
+        ),
     ] = None,
     y: Annotated[
         str | None,
-        typer.Option("--y", "--metric", help="The target; the law's own.", metavar="COLUMN"),
+        typer.Option(
+            "--y",
+            "--metric",
+            help="The target; the law's own.",
+            metavar="COLUMN",
+            autocompletion=completion.columns,
+        ),
     ] = None,
     prior: PriorOption = DEFAULT_PRIOR,
     finals: Annotated[

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from scaling_cli.cli import completion
 from scaling_cli.cli.common import JsonOption, command, put_json, show
 
 if TYPE_CHECKING:
@@ -14,7 +15,13 @@ if TYPE_CHECKING:
 
 @command
 def laws(
-    law: Annotated[str | None, typer.Argument(help="One law, in full.")] = None,
+    law: Annotated[
+        str | None,
+        typer.Argument(
+            help="One law, in full.",
+            autocompletion=completion.laws,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the laws in groups, or show one in full.

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from scaling_cli.cli import completion
 from scaling_cli.cli.common import (
     DEFAULT_STORE,
     ConfigOption,
@@ -18,7 +19,14 @@ from scaling_cli.cli.common import (
 
 @command
 def show(
-    run: Annotated[str, typer.Argument(help="The run: its key, id or name.", metavar="RUN")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="The run: its key, id or name.",
+            metavar="RUN",
+            autocompletion=completion.runs,
+        ),
+    ],
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
     as_json: JsonOption = False,

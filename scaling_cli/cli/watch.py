@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scaling_cli.cli import common
+from scaling_cli.cli import common, completion
 from scaling_cli.cli.common import (
     DEFAULT_STORE,
     ConfigOption,
@@ -28,7 +28,13 @@ if TYPE_CHECKING:
 
 @command
 def watch(
-    run: Annotated[str, typer.Argument(help="Run id or name.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="Run id or name.",
+            autocompletion=completion.runs,
+        ),
+    ],
     source: Annotated[
         list[str] | None,
         typer.Option(

@@ -167,3 +167,32 @@ def test_an_answer_that_nobody_takes(streams: str, exit_code: int, says: str) ->
     line = f"{sys.executable} -m scaling_cli laws --json {streams}"
     done = subprocess.run(["sh", "-c", line], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (exit_code, "", says)
+
+
+OFFERED = {
+    "fit --law chinch": "chinchilla",
+    "optimal --published epoch2024_s": "epoch2024_skaling",
+    "predict --fit lad": "ladder",
+    "fit --by group,rec": "group,recipe",
+    "show one-": "one-run",
+    "plan --bud": "--budget",
+}
+
+
+def test_a_shell_is_offered_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scalefit: Scalefit
+) -> None:
+    lines = ["run_id,recipe,params,tokens,loss", "$(reboot),a,1e6,1e8,3"]
+    lines += [f"one-{i or 'run'},a,{10 ** (6 + i / 9)},1e9,{3 - i / 9}" for i in range(9)]
+    (tmp_path / "runs.csv").write_text("\n".join(lines))
+    monkeypatch.chdir(tmp_path)
+    assert scalefit("ingest", "runs.csv").exit_code == 0
+    asked = ["fit", "--law", "power_offset", "--x", "params", "--bootstrap", "0"]
+    assert scalefit(*asked, "--name", "ladder").exit_code == 0
+    monkeypatch.setenv("_SCALEFIT_COMPLETE", "complete_bash")
+    for typed, offered in OFFERED.items():
+        monkeypatch.setenv("COMP_WORDS", f"scalefit {typed}")
+        monkeypatch.setenv("COMP_CWORD", str(len(typed.split())))
+        shown = scalefit().output
+        assert offered in shown.split(), typed
+        assert "reboot" not in shown
