@@ -273,7 +273,20 @@ def is_positive(name: str) -> bool:
 
 
 # Words in the names of what tells how good a model is and is no loss: shares of tries, and others.
-_SHARES = ("acc", "accuracy", "err", "error", "pass", "exact_match", "em", "f1")
+_SHARES = (
+    "acc",
+    "acc1",
+    "acc5",
+    "top1",
+    "top5",
+    "accuracy",
+    "err",
+    "error",
+    "pass",
+    "exact_match",
+    "em",
+    "f1",
+)
 _SCORES = (*_SHARES, "reward", "score", "bits", "bpd", "bleu", "rouge", "win_rate", "winrate")
 
 

@@ -102,10 +102,14 @@ _PERPLEXITY = {"ppl", "perplexity"}
 _MEASURES = _PERPLEXITY | {"bpb", "bits"}
 
 
+def is_measure(name: str) -> bool:
+    """Whether a name is that of a perplexity or of bits per byte."""
+    return bool(_words(name) & _MEASURES)
+
+
 def is_held_out_measure(name: str) -> bool:
     """Whether a name is that of a perplexity or of bits per byte on data held out."""
-    words = _words(name)
-    return bool(words & _MEASURES) and not words.isdisjoint(_PLACE)
+    return is_measure(name) and not _words(name).isdisjoint(_PLACE)
 
 
 def loss_from(name: str) -> str:

@@ -180,17 +180,17 @@ def test_a_count_of_one_steps_tokens_is_not_what_was_seen() -> None:
 
 
 def test_all_counts_of_parameters_are_kept_and_compute_knows_the_active() -> None:
-    config = {"total_params": 150, "active_params": 50, "tokens": 10, "loss": 3.0}
+    config = {"total_params": 15000, "active_params": 5000, "tokens": 1000, "loss": 3.0}
     row = final(Run("x", "a", "a", config=config))
-    assert (row.values["params"], row.values["params_active"]) == (150, 50)
-    assert row.values["flops"] == 6 * 50 * 10
+    assert (row.values["params"], row.values["params_active"]) == (15000, 5000)
+    assert row.values["flops"] == 6 * 5000 * 1000
     (note,) = row.notes
     assert note.code == "params_active"
     assert "config.total_params" in note.message
     assert "config.active_params" in note.message
-    config = {"n_params": 150, "non_embedding_params": 120, "tokens": 10, "loss": 3.0}
+    config = {"n_params": 1500, "non_embedding_params": 1200, "tokens": 1000, "loss": 3.0}
     row = final(Run("x", "a", "a", config=config))
-    assert row.values["params_non_embedding"] == 120
+    assert row.values["params_non_embedding"] == 1200
     assert [note.code for note in row.notes] == ["params_chosen"]
 
 
@@ -230,9 +230,9 @@ def test_computed_tokens_know_all_factors_or_are_asked_for(
 
 def test_of_two_counts_of_tokens_that_of_all_devices_is_taken_and_said() -> None:
     """As in the table of litgpt's logger: `tokens` are those of one device."""
-    metrics = {"tokens": series([1, 2], [10, 20]), "total_tokens": series([1, 2], [80, 160])}
+    metrics = {"tokens": series([1, 2], [1e6, 2e6]), "total_tokens": series([1, 2], [8e6, 16e6])}
     row = final(Run("x", "a", "a", series={**metrics, "loss": series([1, 2], [4, 3])}))
-    assert (row.mapped["tokens"], row.values["tokens"]) == ("total_tokens", 160)
+    assert (row.mapped["tokens"], row.values["tokens"]) == ("total_tokens", 16e6)
     assert [note.code for note in row.notes] == ["tokens_chosen"]
 
 
@@ -240,6 +240,9 @@ def test_fewer_tokens_than_steps_are_in_another_unit() -> None:
     row = final(run(loss=STEPS, tokens=series([1000, 2000], [0.5, 1.0])))
     assert "tokens" not in row.values
     assert [note.code for note in row.notes] == ["units_unlikely"]
+    row = final(Run("x", "a", "a", config={"params": 30, "tokens": 0.6e9, "loss": 3.0}))
+    (note,) = row.notes
+    assert '[columns] params = "config.params * 1e6"' in note.message
 
 
 def test_a_loss_with_others_beside_it_is_said() -> None:

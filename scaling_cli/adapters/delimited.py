@@ -18,6 +18,7 @@ from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
 from scaling_cli.records import Run
+from scaling_cli.steps import is_even, own_rank
 
 NAME = "csv"
 
@@ -145,12 +146,28 @@ def _load(path: Path, source: str) -> RawTable:
         notes.append(Note.of("header_again", message))
     if not rows:
         raise InputError(f"{source} has a header and no rows", "Give a table with a row a point.")
+    if not header[0] and not any(own_rank(name) is not None for name in names):
+        index = _typed(arrow.column(0).combine_chunks())
+        if index.kind == "int" and _is_step(index):
+            names[0] = "step"
+            message = (
+                f"{source}: its first column has no name and rises evenly, so it is taken for the"
+                " step"
+            )
+            notes.append(Note.of("step_by_order", message))
     texts = {
         column: arrow.column(i).combine_chunks()
         for i, column in enumerate(names)
         if not column.startswith("\0")
     }
     return RawTable(NAME, source, stem_of(path), texts, rows, _typed, 2, notes)
+
+
+def _is_step(index: Column) -> bool:
+    """Whether what numbers the rows counts steps, and not the rows themselves."""
+    values = index.values.astype(float)
+    rows = len(values) > 1 and values[0] in (0, 1) and values[-1] - values[0] == len(values) - 1
+    return bool(index.filled.all()) and not rows and is_even(values)
 
 
 def _without_headers(arrow: Any, header: list[str]) -> tuple[Any, list[int]]:

@@ -11,22 +11,29 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from scaling_cli.adapters.files import is_generic
-from scaling_cli.columns import COLUMNS
+from scaling_cli.columns import COLUMNS, names_score
 from scaling_cli.errors import InputError
-from scaling_cli.losses import is_loss
+from scaling_cli.losses import is_loss, is_measure
 from scaling_cli.notes import Note
 from scaling_cli.records import Run
 from scaling_cli.spelling import spelled, unfiled
-from scaling_cli.steps import STEP_IS, own_rank
+from scaling_cli.steps import STEP_IS
 
-_TELLING = {
-    form
-    for column in ("params", "params_non_embedding", "params_active", "tokens", "flops", "loss")
+_COUNTS = ("params", "params_non_embedding", "params_active", "tokens", "flops")
+# How a size may be called -> what it is a size of; a letter alone as it is written.
+_SIZES = {
+    form: column.partition("_")[0]
+    for column in _COUNTS
     for name in COLUMNS[column].names
-    # a single letter is a name only as it is written: `n` counts anything
-    for form in ((unfiled(name), spelled(name)) if len(name) > 1 else ())
+    if len(name) > 1
+    for form in (unfiled(name), spelled(name))
 }
-_LETTERS = {name for column in COLUMNS.values() for name in column.names if len(name) == 1}
+_LETTERS = {name: c for c in _COUNTS for name in COLUMNS[c].names if len(name) == 1}
+# What rows of answers and documents are told apart by.
+_DOCUMENTS = {
+    "doc id", "document id", "sample id", "example id", "question id", "instance id", "task id",
+    "prompt id", "doc", "text", "prompt", "target",
+}  # fmt: skip
 Passed = dict[str, tuple[str, Run | bytes]]  # run_key -> its file; the run, or its digest later
 
 
@@ -145,19 +152,22 @@ def _described(run: Run, row: Run | None) -> Run:
 
 
 def tells_of_training(run: Run, mapped: Iterable[str | None] = ()) -> bool:
-    """Whether a run has a loss, a size, tokens or a step, by the names that loggers give them or
-    by those of a mapping."""
+    """Whether a run is one by its names: those that loggers give a step, a loss, a size or tokens,
+    or those of a mapping. A row alone needs a loss, or two of sizes and scores: rows that count
+    tokens and nothing else are documents and shards."""
     names = [*run.series, *run.config]
-    steps = run.series and run.config.get(STEP_IS) != "rows"
     known = set(mapped) | {f"config.{name}" for name in mapped if name is not None}
-    return bool(steps) or any(
-        name in known
-        or name in _LETTERS
-        or is_loss(name)
-        or unfiled(name) in _TELLING
-        or own_rank(name) is not None
-        for name in names
-    )
+    if not known.isdisjoint(names):
+        return True
+    if not run.series:
+        sizes = {column for name in names if (column := _SIZES.get(unfiled(name)))}
+        sizes |= {_LETTERS[name] for name in names if name in _LETTERS}
+        scored = any(map(names_score, names))
+        return len(sizes) + scored > 1 or any(is_loss(n) or is_measure(n) for n in names)
+    if run.config.get(STEP_IS) != "rows":
+        return True
+    telling = any(n in _LETTERS or is_loss(n) or unfiled(n) in _SIZES for n in names)
+    return telling and _DOCUMENTS.isdisjoint(map(spelled, names))
 
 
 def _unique(found: Iterable[tuple[str, Run]], passed: Passed) -> Iterator[Run]:

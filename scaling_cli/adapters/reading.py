@@ -29,6 +29,7 @@ from scaling_cli.adapters.registry import (
     registered,
     service_of,
 )
+from scaling_cli.adapters.sessions import join_sessions, session_key
 from scaling_cli.adapters.unknown import hint, not_known
 from scaling_cli.errors import InputError, UnreachableError
 from scaling_cli.mapping import Mapping
@@ -175,6 +176,7 @@ def _read_pieces(sources: Sources, mapping: Mapping) -> Iterator[Ingested]:
                 lost += lost_in_part
             joined = _join_run_tables(read, joining)
             joined = _join_parts(joined, joining)
+            joined = join_sessions(joined, joining)
             joined = _without_data(joined, walked, mapping, data)
             if rows is not None:
                 joined = _join_meta(joined, rows, undescribed)
@@ -258,7 +260,9 @@ def _by_run(found: list[Found]) -> list[list[Found]]:
     """The files one by one, but those whose names say what is in them by their folder."""
     parts: dict[str, list[Found]] = {}
     for file in found:
-        parts.setdefault(file.folder if is_generic(file.path) else file.source, []).append(file)
+        generic = is_generic(file.path)
+        key = file.folder if generic else session_key(PurePath(file.source))
+        parts.setdefault(key, []).append(file)
     return list(parts.values())
 
 
@@ -459,7 +463,7 @@ def _without_data(
 def _passed_as_data(files: list[str]) -> Note:
     shown = ", ".join(files[:3]) + (", ..." if len(files) > 3 else "")
     message = (
-        f"{counted(len(files), 'file')} with no loss, no params, no tokens and no step"
+        f"{counted(len(files), 'file')} with no step, no loss and no sizes of runs"
         f" {'is' if len(files) == 1 else 'are'} data and passed over: {shown}"
     )
     return Note.of("not_runs", message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -25,7 +26,7 @@ from scaling_cli.losses import is_loss
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
 from scaling_cli.records import Run
-from scaling_cli.spelling import unfiled
+from scaling_cli.spelling import spelled, unfiled
 from scaling_cli.steps import (
     CALLS,
     STEP_IS,
@@ -45,6 +46,11 @@ _METRIC_NAMES = ("metric", "tag", "metric_name", "key", "variable", "name")
 _VALUE_NAMES = ("value", "metric_value")
 _EXTREMES = ("__MIN", "__MAX")
 TIME = re.compile(r"^\s*(\d+ days?,? )?[\dT:.,+Z\s/-]*\s*$")
+_SEEDS = {"seed", "random seed", "data seed", "trial", "replicate", "repeat"}
+_TELEMETRY = {
+    "norm", "time", "mfu", "throughput", "memory", "mem", "tps", "wps", "dt", "ms", "seconds",
+}  # fmt: skip
+_SWEPT = 0.18  # of the logarithm: rates of a sweep lie a fifth or more apart
 _TOKENS = {unfiled(name) for name in COLUMNS["tokens"].names}
 
 
@@ -142,6 +148,10 @@ class RawTable:
             for text, here in zip(cells.values, cells.filled, strict=True)
         ]
         self._typed[name] = Column("float", np.array(values), cells.filled)
+
+    def add(self, name: str, column: Column) -> None:
+        """Give the table a column of its own."""
+        self.arrays[name], self._typed[name] = None, column
 
     def place(self, row: int) -> str:
         return f"{self.source}: row {row + self.first_row}"
@@ -304,7 +314,34 @@ def _unnamed_history(table: RawTable) -> Iterator[Run] | None:
         message = f"{table.source}: it has no step column, so the points are numbered by {clock}"
         table.notes.append(Note.of("no_step_column", message))
         return _marked(_histories(table, None, _one(table), None, clock), "rows")
+    if _is_of_one_run(numbers, table.arrays):
+        message = f"{table.source}: it has no step column, so its points are numbered in order"
+        table.notes.append(Note.of("no_step_column", message))
+        return _marked(_numbered_rows(table), "rows")
     return None
+
+
+def _is_of_one_run(numbers: Dict[str, NDArray[np.float64]], names: Iterable[str]) -> bool:
+    """Whether rows say nothing but what a trainer logs of each step: a loss, a rate that changes
+    little from row to row, times and norms."""
+    rate = None
+    for name in names:
+        words = set(spelled(name).split())
+        if name not in numbers:
+            return False
+        if words & {"lr"} or {"learning", "rate"} <= words:
+            rate = numbers[name]
+        elif not is_loss(name) and not words & _TELEMETRY:
+            return False
+    if rate is None or len(rate) < 2:
+        return rate is None
+    ratios = rate[1:] / np.where(rate[:-1] == 0, np.nan, rate[:-1])
+    return bool(np.mean(np.abs(np.log(np.maximum(np.abs(ratios), 1e-9))) > _SWEPT) < 0.5)
+
+
+def _numbered_rows(table: RawTable) -> Iterator[Run]:
+    table.add("\0row", Column("int", np.arange(1, table.rows + 1), np.ones(table.rows, bool)))
+    return _histories(table, None, _one(table), "\0row")
 
 
 def _marked(runs: Iterable[Run], counts: str) -> Iterator[Run]:
@@ -585,31 +622,40 @@ def _one_counter(table: RawTable, steps: Ints, has_step: Any, step: str) -> Ints
 
 
 def _part_by_group(table: RawTable, run_id: str | None, ids: Labels, step: str | None) -> Labels:
-    """Tables give one run's points once for each evaluation, told apart by their group only."""
-    group = table.named(("group",))
-    if group is None or run_id is None or step is None or group == run_id:
+    """The runs, those that repeat their steps parted by what tells the repeats apart: the group,
+    once for each evaluation of a run, or the seed."""
+    if run_id is None or step is None:
         return ids
-    groups, steps = table.labels(group), table[step].values
-    if (
-        _distinct(ids.code, steps) == table.rows
-        or _distinct(ids.code, steps, groups.code) != table.rows
-    ):
+    steps = table[step].values
+    names = [table.named(("group",)), *(n for n in table.arrays if spelled(n) in _SEEDS)]
+    parting = [n for n in names if n not in (None, run_id, step) and table.has_labels(n)]
+    if not parting or _distinct(ids.code, steps) == table.rows:
         return ids
-    message = f"{table.source}: runs that repeat their steps in several {group}s are parted by it"
+    for name in parting:
+        if _distinct(ids.code, steps, table.labels(name).code) == table.rows:
+            return _parted(table, ids, name)
+    return ids
+
+
+def _parted(table: RawTable, ids: Labels, name: str) -> Labels:
+    """The runs, parted by the values of a column."""
+    values = table.labels(name)
+    message = f"{table.source}: runs that repeat their steps in several {name}s are parted by it"
     table.notes.append(Note.of("parted_by_group", message))
     pairs, first, code = np.unique(
-        ids.code.astype(np.int64) * len(groups.names) + groups.code,
+        ids.code.astype(np.int64) * len(values.names) + values.code,
         return_index=True,
         return_inverse=True,
     )
-    owner = pairs // len(groups.names)
+    owner = pairs // len(values.names)
     several = np.bincount(owner, minlength=len(ids.names)) > 1
     rank = np.argsort(np.argsort(first))
     names = [""] * len(pairs)
     for pair, identity, place in zip(pairs.tolist(), owner.tolist(), rank.tolist(), strict=True):
-        group_name = groups.names[pair % len(groups.names)]
-        name = ids.names[identity]
-        names[place] = f"{name}/{group_name}" if several[identity] else name
+        run = ids.names[identity]
+        part = values.names[pair % len(values.names)]
+        part = part if spelled(name) not in _SEEDS else f"{name}{part}"
+        names[place] = f"{run}/{part}" if several[identity] else run
     return Labels(rank[code], names)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -148,6 +149,20 @@ def _check(runs: Sequence[Run], mapping: Mapping, resolved: Sequence[Resolved]) 
         )
 
 
+_LEAST = {"params": 1e3, "tokens": 1e3}  # of a model and of what it was trained on
+
+
+def _too_small(values: Dict[str, float], origins: Dict[str, str]) -> Iterator[Note]:
+    """A note on counts that must be of thousands, millions or billions."""
+    for name, least in _LEAST.items():
+        if 0 < values.get(name, least) < least and re.fullmatch(r"[\w./]+", origins[name]):
+            message = (
+                f"{name} is {values[name]:g}, from {origins[name]}, which is too few to be their"
+                f' count. If it is in millions: [columns] {name} = "{origins[name]} * 1e6"'
+            )
+            yield Note.of("units_unlikely", message)
+
+
 def _lacking(columns: Resolved) -> Iterator[Note]:
     for name, names in columns.unknown.items():
         told = f"[columns] {name}: no {' and no '.join(names)}"
@@ -209,7 +224,8 @@ def _final(run: Run, resolved: Resolved, rule: str, notes: tuple[Note, ...]) -> 
         values[PLANNED] = end.planned
     if end.ended is not None:
         values[ENDED] = float(end.ended)
-    return Final(values, origins, summary, (*notes, *end.notes(run.status)))
+    doubts = (*_too_small(values, origins), *end.notes(run.status))
+    return Final(values, origins, summary, (*notes, *doubts))
 
 
 def _final_point(loss: Series, rule: str) -> tuple[int, float]:

@@ -154,6 +154,11 @@ def test_data_in_a_folder_is_passed_over_and_counted(tmp_path: Path) -> None:
     assert [run.run_id for run in found.runs] == ["a"]
     (note,) = found.notes
     assert (note.code, note.message[:7]) == ("not_runs", "4 files")
+    lines(tmp_path / "corpus.jsonl", *({"id": i, "text": "a b", "num_tokens": i} for i in range(9)))
+    lines(tmp_path / "nll.jsonl", *({"doc_id": i, "acc": 1, "loss": 2.5 - i} for i in range(9)))
+    table(tmp_path / "speed.csv", "gpus,tokens_per_s,params\n1,9e3,3e7\n2,2e4,3e7\n")
+    found = read_sources([tmp_path])
+    assert [run.run_id for run in found.runs] == ["a"]
     assert len(read_sources([tmp_path / "a" / "scores.csv"]).runs) == 2  # it was named
     mapped = Mapping(columns={"accuracy": "score"})
     with pytest.raises(InputError, match="both hold a run 'scores-1'"):
@@ -201,3 +206,64 @@ def test_epochs_are_no_steps_to_compute_tokens_from(tmp_path: Path) -> None:
     assert row.values["loss"] == 2.5
     assert "tokens" not in row.values
     assert "no_step_column" in codes(found)
+
+
+def history(first: int, last: int, shift: float = 0.0) -> list[dict[str, Any]]:
+    at = range(first, last + 1, 50)
+    return [{"step": s, "loss": round(4 - s / 1000 + shift, 3), "tokens": s * 512} for s in at]
+
+
+def test_a_resumed_jobs_files_are_one_run_and_others_are_not(tmp_path: Path) -> None:
+    for name, rows in (
+        ("slurm-101", history(50, 1000)),
+        ("slurm-102", history(900, 2000, 0.001)),
+        ("other-1", history(50, 1000)),  # of another height: a run of its own
+        ("other-2", history(900, 2000, 0.5)),
+        ("seed_0", history(50, 1000)),
+        ("seed_1", history(900, 2000)),
+    ):
+        lines(tmp_path / f"{name}.jsonl", *rows)
+    found = read_sources([tmp_path])
+    runs = {run.run_id: run for run in found.runs}
+    assert sorted(runs) == ["other-1", "other-2", "seed_0", "seed_1", "slurm-101"]
+    assert steps(runs["slurm-101"], "loss") == list(range(50, 2001, 50))
+    assert runs["slurm-101"].series["loss"].values[18] == 3.051  # at 950, the later's
+    (note,) = found.notes
+    assert (note.code, "slurm-102.jsonl (900 to 2000)" in note.message) == ("files_joined", True)
+
+
+def test_of_files_that_ranks_write_one_is_read(tmp_path: Path) -> None:
+    for rank in range(3):
+        lines(tmp_path / f"rank{rank}.jsonl", *history(50, 400, rank / 100))
+    found = read_sources([tmp_path])
+    assert [run.run_id for run in found.runs] == ["rank0"]
+    assert codes(found) == {"ranks_left_out"}
+
+
+def test_seeds_of_one_name_in_a_table_of_histories_are_runs(tmp_path: Path) -> None:
+    rows = [f"n10,{seed},{s},{4 - s / 99 + seed}" for seed in (0, 1) for s in range(10, 60, 10)]
+    text = "\n".join(["name,seed,step,loss", *rows])
+    found = read_sources([table(tmp_path / "a.csv", text)])
+    assert [run.run_id for run in found.runs] == ["n10/seed0", "n10/seed1"]
+    assert codes(found) == {"parted_by_group"}
+
+
+@pytest.mark.parametrize(
+    ("text", "last"),
+    [
+        ("".join(f"{s},{4 - s / 99},3e-4\n" for s in range(0, 500, 50)), 450),  # pandas' index
+        ("".join(f"{s},{4 - s / 99},{3e-4 - s * 1e-6}\n" for s in range(10)), 10),
+    ],
+)
+def test_rows_of_what_a_trainer_logs_are_one_history(tmp_path: Path, text: str, last: int) -> None:
+    found = read_sources([table(tmp_path / "a.csv", ",loss,lr\n" + text)])
+    (run,) = found.runs
+    assert steps(run, "loss")[-1] == last
+    assert codes(found) <= {"step_by_order", "no_step_column"}
+
+
+def test_a_table_of_steps_and_of_passes_stands_at_its_steps(tmp_path: Path) -> None:
+    """As litgpt's table does: `iter` counts passes, `step` counts what the optimiser did."""
+    rows = "".join(f"{s},{8 * s},{4 - s / 99}\n" for s in range(10, 60, 10))
+    (run,) = read_sources([table(tmp_path / "a.csv", "step,iter,loss\n" + rows)]).runs
+    assert steps(run, "loss") == list(range(10, 60, 10))
