@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Mapping as Table
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from math import isnan, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,12 @@ import numpy as np
 from scaling_cli.adapters.reading import Ingested, stream
 from scaling_cli.ending import ENDED, PLANNED
 from scaling_cli.errors import InputError
+from scaling_cli.manifest import Part
+from scaling_cli.memory import Memory
 from scaling_cli.notes import Note, gather
+from scaling_cli.outcome import Ingest
 from scaling_cli.progress import Progress
+from scaling_cli.quantities import counted
 from scaling_cli.resolve import Final, finals, resolve, together
 from scaling_cli.store import SEGMENT_POINTS, SEGMENT_RUNS, RunRecord, Store
 
@@ -28,29 +33,6 @@ if TYPE_CHECKING:
 # What a sudden end costs at most; a commit itself takes some hundredths of a second.
 COMMIT_SECONDS = 10.0
 RESTS_ON = ("params", "tokens")  # what a law of size and data needs besides the loss
-
-
-@dataclass(frozen=True)
-class Ingest:
-    """What an ingest did. `mapped`: column -> where it was read from -> in how many runs;
-    `also_logged`: metrics that no column is read from; `missing`: column -> the runs without it."""
-
-    store: str
-    runs: int
-    new: int
-    replaced: int
-    unchanged: int
-    mapped: Table[str, Table[str, int]]
-    notes: tuple[Note, ...]
-    also_logged: tuple[str, ...] = ()
-    missing: Table[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        fields = ("store", "runs", "new", "replaced", "unchanged", "mapped")
-        document = {name: getattr(self, name) for name in fields}
-        document["also_logged"] = list(self.also_logged)
-        document["missing"] = {name: list(ids) for name, ids in self.missing.items()}
-        return document | {"warnings": [note.to_json() for note in self.notes]}
 
 
 @dataclass(frozen=True)
@@ -113,31 +95,40 @@ def ingest(
     mapping: Mapping,
     sources: Sources,
     progress: Progress | None = None,
+    memory: Memory | None = None,
     onto: bool = False,
     again: bool = False,
 ) -> Ingest:
     """Put the runs of the sources into the store. When it is broken off by an error or by Ctrl-C,
     the runs that had arrived are in the store.
 
+    Files of which the `memory` says that they are as they were are not read again.
     With `onto` a run keeps the settings that the store has of it and the sources have not: those of
     a table that is not read again. Runs that were forgotten are left out, unless they are to come
     `again`.
     """
-    records = {record.run_key: record for record in store.runs()}
-    landing = _Landing(store, mapping, progress or Progress(), records, onto, again)
-    known = {
-        key: record.cursor
-        for key, record in records.items()
-        if record.cursor and record.mapping == mapping and sources.group in (None, record.group)
-    }
+    landing = _Landing(store, mapping, progress or Progress(), onto, again)
+
+    def cursors() -> dict[str, str]:
+        return {
+            key: record.cursor
+            for key, record in landing.records.items()
+            if record.cursor and record.mapping == mapping and sources.group in (None, record.group)
+        }
+
+    recall = None if memory is None else memory.recall()
     try:
-        for piece in stream(sources, mapping, known, progress):
+        for piece in stream(sources, mapping, cursors, progress, recall):
             landing.take(piece)
     except BaseException:
         landing.commit()
         raise
     landing.commit(whole=True)
-    return landing.summary()
+    vanished = () if memory is None else memory.vanished(landing.seen, landing.unread)
+    answer = landing.summary(vanished)
+    if memory is not None:
+        memory.settle(answer, () if landing.unread else landing.names)
+    return answer
 
 
 class _Landing:
@@ -148,15 +139,19 @@ class _Landing:
         store: Store,
         mapping: Mapping,
         progress: Progress,
-        records: dict[str, RunRecord],
         onto: bool,
         again: bool,
     ) -> None:
-        self.again = again
-        self.forgotten = set() if again else store.log.state().forgotten
-        self.left_out: dict[str, None] = {}  # ids of runs that had been forgotten
+        self.again, self.onto = again, onto
         self.store, self.mapping, self.progress = store, mapping, progress
-        self.records, self.onto = records, onto
+        self.state = store.log.state()
+        self.forgotten: Collection[str] = () if again else self.state.forgotten
+        self.left_out: dict[str, None] = {}  # ids of runs that had been forgotten
+        self.seen: dict[str, None] = {}  # keys of all runs that the sources hold
+        self.unread: list[tuple[str, str]] = []  # names of files that could not be read
+        self.names: frozenset[tuple[str, str]] = frozenset()  # of all files that were found
+        self.parts: list[Part] = []  # files of the runs that are pending
+        self.not_read = 0
         self.lost: list[tuple[str, Note]] = []
         self.new = self.replaced = self.unchanged = 0
         self.notes: list[Note] = []
@@ -168,9 +163,20 @@ class _Landing:
         self.points = 0
         self.since = time.monotonic()
 
+    @cached_property
+    def records(self) -> dict[str, RunRecord]:
+        """The runs of the store, which an ingest that finds nothing new never asks for."""
+        return {record.run_key: record for record in self.store.runs()}
+
     def take(self, piece: Ingested) -> None:
         self.notes += piece.notes
         self.unchanged += piece.unchanged
+        self._pass_over(piece.known)
+        self.seen |= dict.fromkeys(run.run_key for run in piece.runs)
+        self.seen |= dict.fromkeys(run.key for part in piece.parts for run in part.runs)
+        self.unread += piece.lost
+        self.names |= piece.names
+        self.parts += piece.parts
         self.left_out |= {r.run_id: None for r in piece.runs if r.run_key in self.forgotten}
         runs = [run for run in piece.runs if run.run_key not in self.forgotten]
         self.pending += map(self._kept, runs) if self.onto else runs
@@ -180,6 +186,28 @@ class _Landing:
         elif time.monotonic() - self.since > COMMIT_SECONDS:
             self.commit()
 
+    def _pass_over(self, known: Sequence[Part]) -> None:
+        """Count the runs of files that have not changed."""
+        for run in (run for part in known for run in part.runs if run.key not in self.seen):
+            self.seen[run.key] = None
+            if run.key in self.forgotten:
+                self.left_out[run.key.partition(":")[2]] = None
+            elif run.key in self.records:
+                self.unchanged += 1
+                self.not_read += 1
+                self._describe(self.records[run.key])
+
+    def _describe(self, record: RunRecord) -> None:
+        """Say of a run that was not read what is said of one that was."""
+        self.logged |= dict.fromkeys(record.summary)
+        for name in RESTS_ON:
+            if name not in record.final:
+                self.missing.setdefault(name, []).append(record.run_id)
+        told = [n for n in record.notes if n.message.startswith(record.source)]
+        self.notes += told
+        notes = tuple(note for note in record.notes if note not in told)
+        self.landed.append((record.run_key, record.run_id, Final({}, record.mapped, {}, notes)))
+
     def commit(self, whole: bool = False) -> None:
         """Store what is pending.
 
@@ -187,7 +215,7 @@ class _Landing:
         for others; if a `whole` segment has no loss, the mapping is at fault and an InputError says
         so.
         """
-        if not self.pending:
+        if not self.pending and not self.parts:
             return
         try:
             rows = self._finals(strict=not self.landed and not self.unchanged)
@@ -195,9 +223,10 @@ class _Landing:
             if whole:
                 raise
             return
-        put = self.store.put(self.pending, rows, self.mapping, self.again)
+        had = self._before()
+        put = self.store.put(self.pending, rows, self.mapping, self.again, self.parts)
         for run, row in zip(self.pending, rows, strict=True):
-            self.lost += [(run.run_id, note) for note in self._lost(run.run_key, row)]
+            self.lost += [(run.run_id, note) for note in _lost(had.get(run.run_key), row)]
             self.logged |= dict.fromkeys(row.summary)
             for name in RESTS_ON:
                 if name not in row.values:
@@ -210,7 +239,7 @@ class _Landing:
             for run, row in zip(self.pending, rows, strict=True)
         ]
         self.progress.stored(len(self.pending))
-        self.pending, self.points, self.since = [], 0, time.monotonic()
+        self.pending, self.parts, self.points, self.since = [], [], 0, time.monotonic()
 
     def _kept(self, run: Run) -> Run:
         record = self.records.get(run.run_key)
@@ -219,17 +248,11 @@ class _Landing:
         config, group = record.config | run.config, run.group or record.group
         return replace(run, config=config, group=group, name=run.name or record.name)
 
-    def _lost(self, run_key: str, row: Final) -> Iterator[Note]:
-        """A note on columns that the run had in the store and has no more."""
-        had = self.records[run_key].final if run_key in self.records else {}
-        known = {*row.values, PLANNED, ENDED}
-        names = [n for n, value in had.items() if not isnan(value) and n not in known]
-        if names:
-            message = (
-                f"the store had {', '.join(names)} of it, and what was read has not: ingest it"
-                " again with the same `config=`, and with the table of its settings"
-            )
-            yield Note.of("columns_lost", message)
+    def _before(self) -> dict[str, RunRecord]:
+        """The runs of the store as they were; not asked for where none of them is among these."""
+        if any(run.run_key in self.state.places for run in self.pending):
+            return self.records
+        return {}
 
     def _finals(self, strict: bool) -> tuple[Final, ...]:
         rows = finals(self.pending, self.mapping, strict).rows
@@ -255,7 +278,18 @@ class _Landing:
             )
             yield Note.of("runs_forgotten", message)
 
-    def summary(self) -> Ingest:
+    @staticmethod
+    def _gone(vanished: Sequence[str]) -> Iterator[Note]:
+        if vanished:
+            first = ", ".join(key.partition(":")[2] for key in vanished[:3])
+            message = (
+                f"{counted(len(vanished), 'run')} of the store"
+                f" {'is' if len(vanished) == 1 else 'are'} no more where they were read ({first});"
+                " they stay until they are forgotten"
+            )
+            yield Note.of("runs_vanished", message)
+
+    def summary(self, vanished: tuple[str, ...]) -> Ingest:
         landed = sorted(self.landed, key=lambda item: item[0])  # whatever came first
         last = together([run_id for _, run_id, _ in landed], [row for *_, row in landed])
         origins = {origin for found in last.mapped.values() for origin in found}
@@ -266,12 +300,33 @@ class _Landing:
             replaced=self.replaced,
             unchanged=self.unchanged,
             mapped=last.mapped,
-            notes=(*self.notes, *last.notes, *gather(self.lost), *self._left_out()),
+            notes=(
+                *self.notes,
+                *last.notes,
+                *gather(self.lost),
+                *self._left_out(),
+                *self._gone(vanished),
+            ),
             also_logged=tuple(
                 name for name in self.logged if name[:1] != "_" and not _named(name, origins)
             ),
             missing={name: tuple(self.missing[name]) for name in RESTS_ON if name in self.missing},
+            not_read=self.not_read,
+            vanished=vanished,
         )
+
+
+def _lost(had: RunRecord | None, row: Final) -> Iterator[Note]:
+    """A note on columns that the run had in the store and has no more."""
+    known = {*row.values, PLANNED, ENDED}
+    final = {} if had is None else had.final
+    names = [n for n, value in final.items() if not isnan(value) and n not in known]
+    if names:
+        message = (
+            f"the store had {', '.join(names)} of it, and what was read has not: ingest it"
+            " again with the same `config=`, and with the table of its settings"
+        )
+        yield Note.of("columns_lost", message)
 
 
 def _named(metric: str, origins: Iterable[str]) -> bool:

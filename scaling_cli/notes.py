@@ -369,6 +369,11 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "Runs of the source were forgotten (`scalefit runs forget`), and are left out.",
             "Ingest with `again=` to bring them back.",
         ),
+        _info(
+            "runs_vanished",
+            "Runs in the store are no more where they were read: their files or rows have gone.",
+            "Nothing, if they were moved away; `scalefit runs forget` takes them out.",
+        ),
         _warning(
             "columns_lost",
             "A run has lost columns that it had when it was ingested before.",
@@ -941,6 +946,11 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "commit_missing",
             "An entry of the log is not there.",
             "Restore the file from a copy, or ingest the sources into a new store.",
+        ),
+        _severe(
+            "manifest_damaged",
+            "What the store remembers of the files that were read is not what was written.",
+            "Ingest again: what is damaged is not believed, and is replaced.",
         ),
         _severe("fit_damaged", "A saved fit is not what was saved.", "Forget it, and fit again."),
         _info(

@@ -12,5 +12,11 @@ class Progress:
     def arrived(self, runs: int, rows: int) -> None:
         """Runs have been read, with so many logged rows, or were found unchanged."""
 
+    def to_read(self, files: int, size: int) -> None:
+        """So many files are to be read, of so many bytes together."""
+
+    def was_read(self, files: int, size: int) -> None:
+        """So many of the files, and of their bytes, have been read."""
+
     def stored(self, runs: int) -> None:
         """Runs are in the store for good."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from scaling_cli.fitting.result import FailedFit, Fit
     from scaling_cli.grouped import Parts
     from scaling_cli.in_full import RunInFull
-    from scaling_cli.ingest import Ingest, Preview
+    from scaling_cli.ingest import Preview
     from scaling_cli.observe import Runs
+    from scaling_cli.outcome import Ingest
     from scaling_cli.planning.costs import Utilisation
     from scaling_cli.progress import Progress
     from scaling_cli.saved import Saved
@@ -59,15 +61,23 @@ class Project:
         progress: Progress | None = None,
         onto: bool = False,
         again: bool = False,
+        reread: bool = False,
     ) -> Ingest:
         """Read the sources and put their runs into the store, which is made if it is not there; as
         in `scaling_cli.ingest.ingest`."""
-        from scaling_cli.ingest import ingest
+        from scaling_cli.memory import Memory
         from scaling_cli.sources import Sources
 
+        began = time.monotonic()
         store = open_store(self.location, create=True)
-        mapping = self.mapping or Mapping()
-        return ingest(store, mapping, Sources.of(sources), progress, onto, again)
+        mapping, asked = self.mapping or Mapping(), Sources.of(sources)
+        memory = None if onto else Memory.of(store, mapping, asked, again, reread)
+        done = None if memory is None else memory.unchanged()
+        if done is None:
+            from scaling_cli.ingest import ingest  # and with it all that reads
+
+            done = ingest(store, mapping, asked, progress, memory, onto, again)
+        return replace(done, seconds=time.monotonic() - began)
 
     def preview(self, sources: Sources | Place | Iterable[Place]) -> Preview:
         """What `ingest` would read of the sources; nothing is written."""

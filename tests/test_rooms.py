@@ -32,6 +32,7 @@ SHARED = {
     "shown",
     "counts",
     "losses",
+    "manifest",
     "spelling",
     "steps",
 }
@@ -51,6 +52,7 @@ ALLOWED = {
     "progress": set(),
     "remote": {"errors"},
     "sources": set(),
+    "manifest": {"documents", "version"},
     "workers": {"errors"},
     "records": {"notes"},
     "counts": {"quantities", "spelling"},
@@ -72,7 +74,11 @@ ALLOWED = {
     "planning": SHARED | {"laws", "fitting", "table"},
     "training": SHARED
     | {"ending", "laws", "fitting", "mapping", "observe", "table", "resolve", "store"},
-    "ingest": SHARED | {"ending", "adapters", "mapping", "resolve", "store"},
+    "outcome": {"notes"},
+    "memory": SHARED | {"adapters", "mapping", "outcome", "store"},
+    "ingest": SHARED
+    | {"memory", "outcome"}
+    | {"ending", "adapters", "mapping", "resolve", "store"},
     "in_full": SHARED | {"ending", "mapping", "observe", "resolve", "store"},
     "suggest": SHARED | {"adapters", "ending", "expressions", "mapping", "resolve"},
     "checks": SHARED
@@ -81,7 +87,8 @@ ALLOWED = {
     "project": SHARED
     | {"in_full"}
     | {"adapters", "grouped", "checks", "expressions", "training", "fitting", "ingest", "laws"}
-    | {"mapping", "observe", "saved", "table", "planning", "resolve", "store", "workers"},
+    | {"mapping", "memory", "observe", "outcome", "saved", "table", "planning", "resolve"}
+    | {"store", "workers"},
     "grouped": SHARED | {"expressions", "fitting", "table", "workers"},
     "frames": SHARED | {"arrow", "compute", "expressions", "table"},
     "api": SHARED
@@ -92,7 +99,7 @@ ALLOWED = {
     "report": SHARED
     | {"drawing"}
     | {"ending", "in_full", "checks", "training", "fitting", "ingest", "laws", "mapping"}
-    | {"observe", "table", "planning", "project", "store", "watching"},
+    | {"observe", "outcome", "table", "planning", "project", "store", "watching"},
     "cli": SHARED
     | {"drawing", "suggest", "checks", "fitting", "laws", "planning", "project", "report"}
     | {"watching"},

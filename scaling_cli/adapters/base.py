@@ -39,7 +39,9 @@ class Adapter:
     `declared(path, head, mapping)` says whether a project's mapping declares a file to be of this
     format, which goes before all that is recognised. No file of `only_histories` is a table of
     settings, and none whose first bytes, by `shows_history(head, mapping)`, are points of a run
-    for certain. `install` is what it needs besides this package.
+    for certain. What is read together with a file and is no file of an adapter, `beside(path)`
+    names: an ingest passes over a file that has not changed. Where another package says nothing of
+    it, its files are read each time. `install` is what it needs besides this package.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Adapter:
     declared: Callable[[Path, bytes, Mapping], bool] | None = None
     only_histories: bool = False
     shows_history: Callable[[bytes, Mapping], bool] | None = None
+    beside: Callable[[Path], Sequence[Path]] | None = None
     install: str = ""
 
     def __post_init__(self) -> None:

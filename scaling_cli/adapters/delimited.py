@@ -48,10 +48,14 @@ def read(path: Path, source: str, mapping: Mapping) -> Iterator[Run]:
     yield from runs
 
 
+def _beside(path: Path) -> list[Path]:
+    return [path.with_name("hparams.yaml")] if path.name == "metrics.csv" else []
+
+
 def _hparams(path: Path) -> dict[str, Any]:
     """The settings that Lightning's CSV logger keeps beside its `metrics.csv`."""
-    beside = path.with_name("hparams.yaml")
-    if path.name != "metrics.csv" or not beside.is_file():
+    beside = next(filter(Path.is_file, _beside(path)), None)
+    if beside is None:
         return {}
     return of_yaml(read_bytes(beside, beside.as_posix()).decode("utf-8", "replace"))
 
@@ -219,4 +223,4 @@ def _typed(texts: Any) -> Column:
     return column
 
 
-ADAPTER = Adapter(NAME, recognises, read, order=BY_COLUMNS)
+ADAPTER = Adapter(NAME, recognises, read, order=BY_COLUMNS, beside=_beside)

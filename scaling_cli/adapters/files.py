@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, cast
 
 from scaling_cli.documents import NoFileError, open_file, read_file
 from scaling_cli.errors import InputError, ScalefitError, UnreachableError
+from scaling_cli.manifest import File, Recall, Stamp, stamp_at
 from scaling_cli.remote import filesystem_at, is_url, reaching, without_secrets
 
 STANDARD_INPUT = "-"
@@ -50,11 +51,19 @@ _MLFLOW_BESIDE = {"artifacts", "inputs", "outputs"}
 
 @dataclass(frozen=True)
 class Found:
-    """A file to read, what to call it, and the file or folder that was named to find it."""
+    """A file to read, what to call it, and the file or folder that was named to find it.
+
+    `real` is where it lies, links followed; `name` and `stamp` are how a manifest knows it, and
+    `seen` is what one says of it if it is as it was.
+    """
 
     path: Path
     source: str
     root: Path
+    real: str = ""
+    name: tuple[str, str] = ("", "")
+    stamp: Stamp | None = None
+    seen: File | None = None
 
     @property
     def walked(self) -> bool:
@@ -70,9 +79,11 @@ class Found:
 class SourceFiles:
     """The files that sources name. Copies of what lies elsewhere last as long as this is open."""
 
-    def __init__(self) -> None:
+    def __init__(self, recall: Recall | None = None) -> None:
+        self.recall = recall
         self._copies: tempfile.TemporaryDirectory[str] | None = None
         self._elsewhere: dict[Path, tuple[Any, str]] = {}  # copy -> file system, its path there
+        self._stamps: dict[str, Stamp | None] = {}  # of what is elsewhere, by its copy
         self.stores: list[str] = []  # folders that are stores of our own, and passed over
         self.unreadable: list[str] = []  # what of folders cannot be read, and why
 
@@ -83,8 +94,9 @@ class SourceFiles:
         if self._copies is not None:
             self._copies.cleanup()
 
-    def find(self, sources: Sequence[str]) -> Iterator[tuple[Found, bytes]]:
-        """Every file that is named or lies in a folder that is, with its first bytes."""
+    def find(self, sources: Sequence[str]) -> Iterator[tuple[Found, bytes | None]]:
+        """Every file that is named or lies in a folder that is, with its first bytes; without them
+        if it is known from an ingest before."""
         for source in sources:
             path = Path(source)
             if source == STANDARD_INPUT:
@@ -93,15 +105,18 @@ class SourceFiles:
             elif is_url(source) and not os.path.exists(path):
                 yield from self._find_elsewhere(source)
             elif os.path.isdir(path):
-                for file in _walk(path, set(), self):
+                for place, name, real in self.below(path):
+                    file = Path(place)
+                    found = self._here(file, path, name, real)
                     try:
-                        head = read_head(file, file.as_posix())
+                        head = None if found.seen else read_head(file, found.source)
                     except ScalefitError as error:
                         self.unreadable.append(error.what)
                     else:
-                        yield Found(file, file.as_posix(), path), head
+                        yield found, head
             elif os.path.exists(path):
-                yield Found(path, path.as_posix(), path), read_head(path, path.as_posix())
+                found = self._here(path, path, (os.path.abspath(path), ""), "")
+                yield found, None if found.seen else read_head(path, found.source)
             elif _ADDRESS.match(source) and not os.path.splitdrive(source)[0]:
                 raise InputError(
                     f"{without_secrets(source)}: no such kind of source",
@@ -109,6 +124,24 @@ class SourceFiles:
                 )
             else:
                 raise InputError(f"{source} does not exist", "Give the path of a file or folder.")
+
+    def below(self, folder: Path) -> Iterator[tuple[str, tuple[str, str], str]]:
+        """The files of a folder: each as a path, as it is named in a manifest, and where it lies,
+        links followed."""
+        root = os.path.abspath(folder)
+        for place, below, real in _walk(folder, "", set(), self):
+            yield place, (root, below), real
+
+    def _here(self, path: Path, root: Path, name: tuple[str, str], real: str) -> Found:
+        stamp = seen = None
+        if self.recall is not None:
+            stamp = stamp_at(path)
+            seen = _known(self.recall.file(name, stamp, path, stamp_at))
+        return Found(path, path.as_posix(), root, real, name, stamp, seen)
+
+    def stamp(self, path: str | Path) -> Stamp | None:
+        """The stamp of a file here, or of that elsewhere whose copy this would be."""
+        return self._stamps[str(path)] if str(path) in self._stamps else stamp_at(path)
 
     def fetch(self, files: Iterable[Found]) -> None:
         """Copy those of the files that are elsewhere and not here yet."""
@@ -138,7 +171,7 @@ class SourceFiles:
                 shutil.copyfileobj(sys.stdin.buffer, copy)
         return Found(path, "standard input", path)
 
-    def _find_elsewhere(self, url: str) -> Iterator[tuple[Found, bytes]]:
+    def _find_elsewhere(self, url: str) -> Iterator[tuple[Found, bytes | None]]:
         shown = without_secrets(url).rstrip("/")
         with reaching(shown):
             filesystem, top = filesystem_at(url)
@@ -147,11 +180,14 @@ class SourceFiles:
             listed = filesystem.find(top, detail=True) if is_folder else {top: info}
             names = {path.removeprefix(top).strip("/"): path for path in sorted(listed)}
             kept = _kept(names)
-            full = [names[name] for name in kept if listed[names[name]].get("size") != 0]
+            address = _parts(shown.partition("://")[2])
+            root = self._folder.joinpath(str(len(self._elsewhere)), *address)
+            places = {name: root.joinpath(*_parts(name)) for name in kept}
+            self._stamps |= {str(places[n]): _stamp_of(listed[names[n]]) for n in kept}
+            seen = {name: self._seen(shown, name, places[name]) for name in kept}
+            full = [names[n] for n in kept if not seen[n] and listed[names[n]].get("size") != 0]
             heads = filesystem.cat_ranges(full, 0, _HEAD, on_error="return")
         head_of = dict(zip(full, heads, strict=True))
-        address = _parts(shown.partition("://")[2])
-        root = self._folder.joinpath(str(len(self._elsewhere)), *address)
         for name in kept:
             path, below = names[name], _parts(name)
             source = "/".join((shown, *below))
@@ -159,13 +195,33 @@ class SourceFiles:
             if isinstance(head, BaseException):
                 with reaching(source):
                     raise head
-            file = Found(root.joinpath(*below), source, root)
+            stamp = self._stamps[str(places[name])]
+            file = Found(places[name], source, root, "", (shown, name), stamp, seen[name])
             self._elsewhere[file.path] = filesystem, path
+            if seen[name]:
+                yield file, None
+                continue
             if len(head) == listed[path].get("size") < _HEAD:
                 with _copying(source):
                     file.path.parent.mkdir(parents=True, exist_ok=True)
                     file.path.write_bytes(head)
             yield file, _unpacked_head(head[:_HEAD])
+
+    def _seen(self, root: str, name: str, copy: Path) -> File | None:
+        if self.recall is None:
+            return None
+        return _known(self.recall.file((root, name), self.stamp(copy), copy, self.stamp))
+
+
+def _known(seen: File | None) -> File | None:
+    """What was seen of a file that is of a known format; others are looked at each time."""
+    return seen if seen is not None and seen.adapter else None
+
+
+def _stamp_of(info: dict[str, Any]) -> Stamp | None:
+    """What an object store says of an object's content, if it says that."""
+    tag = info.get("ETag") or info.get("etag") or info.get("md5Hash")
+    return (info.get("size"), str(tag)) if tag else None
 
 
 def read_bytes(path: Path, source: str) -> bytes:
@@ -354,7 +410,11 @@ def _is_store(folder: Path) -> bool:
         return False
 
 
-def _walk(folder: Path, visited: set[str], door: SourceFiles) -> Iterator[Path]:
+def _walk(
+    folder: Path, below: str, visited: set[str], door: SourceFiles
+) -> Iterator[tuple[str, str, str]]:
+    """The files of a folder: each as a path, as the path below the folder that was named, and
+    where it lies."""
     real = os.path.realpath(folder)
     if real in visited:
         return
@@ -376,10 +436,12 @@ def _walk(folder: Path, visited: set[str], door: SourceFiles) -> Iterator[Path]:
     for entry in entries:
         if entry.name in passed_over:
             continue
-        # Of pathlib and scandir these alone say no of what cannot be looked at, a link to itself.
-        if os.path.isdir(entry.path):
-            yield from _walk(Path(entry.path), visited, door)
-        elif os.path.isfile(entry.path):
-            yield Path(entry.path)
-        elif entry.is_symlink() and os.path.lexists(entry.path):
+        link = entry.is_symlink()
+        # Of a link pathlib and scandir fail where it cannot be looked at, as one to itself.
+        if os.path.isdir(entry.path) if link else entry.is_dir():
+            yield from _walk(Path(entry.path), f"{below}{entry.name}/", visited, door)
+        elif os.path.isfile(entry.path) if link else entry.is_file():
+            where = os.path.realpath(entry.path) if link else f"{real}{os.sep}{entry.name}"
+            yield entry.path, f"{below}{entry.name}", where
+        elif link and os.path.lexists(entry.path):
             door.unreadable.append(f"{Path(entry.path).as_posix()} is a link to no file")

@@ -230,4 +230,6 @@ def _histories(database: sqlite3.Connection, runs: dict[str, Recorded]) -> None:
             runs[run_id].points[str(key)] = make_points(steps, values)
 
 
-ADAPTER = Adapter(NAME, recognises, read_together=read_together, order=BY_SIGNATURE)
+ADAPTER = Adapter(
+    NAME, recognises, read_together=read_together, order=BY_SIGNATURE, beside=sqlite.beside
+)

@@ -55,7 +55,9 @@ def fetch(source: str, request: Request) -> Iterator[Run | Unchanged | Note]:
         yield from _served(uri, experiment, request)
         return
     with SourceFiles() as door:
-        found = [f for f, head in door.find([_local(uri)]) if mlflow.recognises(f.path, head)]
+        found = [
+            f for f, head in door.find([_local(uri)]) if mlflow.recognises(f.path, head or b"")
+        ]
         door.fetch(found)
         for item in mlflow.read_together(found, request.mapping):
             if isinstance(item, Note) or item.group == (experiment or item.group):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path, PurePath
 
 from scaling_cli.adapters.base import Adapter, Request, Service, Unchanged
@@ -32,6 +34,8 @@ from scaling_cli.adapters.registry import (
 from scaling_cli.adapters.sessions import join_sessions, session_key
 from scaling_cli.adapters.unknown import hint, not_known
 from scaling_cli.errors import InputError, UnreachableError
+from scaling_cli.manifest import File, Recall, SeenRun, Stamp, digest, is_doubtful, stamp_at
+from scaling_cli.manifest import Part as Seen
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note, gather
 from scaling_cli.progress import Progress
@@ -53,6 +57,7 @@ _LARGE = 1 << 20  # bytes of a file that is looked into before it is read whole
 
 
 _LOOKED_AT = 1 << 12  # bytes of a file that no adapter knows
+_NOTE = ("code", "severity", "message")
 _TABLES = ("csv:", "jsonl:", "parquet:")  # what may hold anything
 _IN_LINES = ("csv", "jsonl")  # those of them whose first lines can be read alone
 
@@ -63,29 +68,43 @@ Part = dict[str, list[Found]]  # files by the name of their adapter
 Held = tuple[PurePath, str, list[Run]]  # where runs were read, what that is called, and the runs
 
 
+Rows = dict[str, Run]  # of a table of settings, by the run's id and by its name
+
+
 Cursors = dict[str, str]  # run_key -> what its service said of its state
 
 
 @dataclass(frozen=True)
 class Ingested:
     """What the sources hold: runs by run_key, and what was found amiss; `unchanged` counts runs
-    that the store has already and that were not read."""
+    that the store has already and that were not read.
+
+    Of files: `parts` are what was read, to be remembered, and `known` what was not read again,
+    since it is as it was. `lost` are the names of files that could not be read. `names` are those
+    of all files that were found, when all has been read.
+    """
 
     runs: tuple[Run, ...]
     notes: tuple[Note, ...] = ()
     unchanged: int = 0
+    parts: tuple[Seen, ...] = ()
+    known: tuple[Seen, ...] = ()
+    lost: tuple[tuple[str, str], ...] = ()
+    names: frozenset[tuple[str, str]] = frozenset()
 
 
 def stream(
     sources: Sources,
     mapping: Mapping | None = None,
-    known: Cursors | None = None,
+    known: Callable[[], Cursors] = dict,
     progress: Progress | None = None,
+    recall: Recall | None = None,
 ) -> Iterator[Ingested]:
     """What the sources hold, piece by piece as it is read: some files at a time, and each run of a
-    service as it arrives. `known` are the cursors of the stored runs."""
+    service as it arrives. `known` gives the cursors of the stored runs, and `recall` says of files
+    what was read before."""
     progress = progress or Progress()
-    asked = Request(mapping or Mapping(), sources.select, known or {}, expect=progress.expect)
+    mapping = mapping or Mapping()
     claimed = {
         place: service for place in sources.places if (service := service_of(place)) is not None
     }
@@ -97,9 +116,14 @@ def stream(
                 " read",
                 "Filter what is in the store instead: `scalefit runs` takes `where=`.",
             )
-        for piece in _read_pieces(replace(sources, places=files), asked.mapping):
-            progress.arrived(len(piece.runs), sum(map(_rows, piece.runs)))
+        for piece in _read_pieces(replace(sources, places=files), mapping, progress, recall):
+            progress.arrived(
+                len(piece.runs) + sum(len(p.runs) for p in piece.known), sum(map(_rows, piece.runs))
+            )
             yield piece
+    if not claimed:
+        return
+    asked = Request(mapping, sources.select, known(), expect=progress.expect)
     noted: list[tuple[str, Note]] = []
     for place, service in claimed.items():
         for item in _fetched(service, place, asked):
@@ -141,70 +165,199 @@ def read_sources(
 ) -> Ingested:
     """The runs of files and folders. A folder is walked; what no adapter knows in it is passed
     over, but a file that was named has to be readable."""
-    pieces = list(_read_pieces(Sources.of(sources), mapping or Mapping()))
+    pieces = list(_read_pieces(Sources.of(sources), mapping or Mapping(), Progress()))
     runs = sorted((run for piece in pieces for run in piece.runs), key=lambda run: run.run_key)
     return Ingested(tuple(runs), tuple(note for piece in pieces for note in piece.notes))
 
 
-def _read_pieces(sources: Sources, mapping: Mapping) -> Iterator[Ingested]:
+def _read_pieces(
+    sources: Sources, mapping: Mapping, progress: Progress, recall: Recall | None = None
+) -> Iterator[Ingested]:
     """The runs, some files at a time, and the notes on all of them at the end."""
     forced = None if sources.as_format is None else adapter_called(sources.as_format)
-    meta = sources.meta
-    notes: list[Note] = []
-    lost: list[Note] = []
-    joining: list[Note] = []
-    noted: list[tuple[str, str, Note]] = []  # with the run's key, for their order
-    undescribed: list[str] = []
-    passed: Passed = {}
-    data: dict[str, None] = {}  # files in folders that hold tables and no runs
-    walked: set[str] = set()
-    rows = None if meta is None else _meta_rows(meta, mapping)
-    with SourceFiles() as door:
-        files = _by_adapter(door.find(sources.places), forced, mapping, notes)
+    rows = None if sources.meta is None else _meta_rows(sources.meta, mapping)
+    reader = _Reader(sources, mapping, rows, recall)
+    with SourceFiles(recall) as door:
+        reader.stamp = door.stamp
+        others: list[Found] = []  # of no known format, or empty
+        files = _by_adapter(door.find(sources.places), forced, mapping, reader.notes, others)
+        reader.walked |= {f.source for found in files.values() for f in found if f.walked}
         if door.stores:
-            notes.append(_own_stores(door.stores))
-        lost += [Note.of("unreadable", f"{what} (left out)") for what in door.unreadable]
-        walked |= {f.source for found_files in files.values() for f in found_files if f.walked}
-        door.fetch(file for found_files in files.values() for file in found_files)
-        for piece in _pieces(_parts(files, mapping)):
-            for key, (source, run) in passed.items():
-                if isinstance(run, Run):  # of the piece before, whose points can go
-                    passed[key] = source, _digest(run)
-            read = []
-            for in_part, lost_in_part in _read_piece(piece, mapping):
-                read += in_part
-                lost += lost_in_part
-            joined = _join_run_tables(read, joining)
-            joined = _join_parts(joined, joining)
-            joined = join_sessions(joined, joining)
-            joined = _without_data(joined, walked, mapping, data)
-            if rows is not None:
-                joined = _join_meta(joined, rows, undescribed)
-            found = sorted(_unique(joined, passed), key=lambda run: run.run_key)
-            found = [_grouped(run, sources.group) for run in found]
-            # A note on a whole file hangs on its first run, and names the file itself.
-            noted += [
-                (run.run_key, "" if note.message.startswith(run.source) else run.run_id, note)
-                for run in found
-                for note in run.notes
-            ]
-            yield Ingested(tuple(found))
-    notes += (*registered().notes, *gather(("", note) for note in lost), *joining)
-    if data:
-        notes.append(_passed_as_data(list(data)))
-    if not passed:
-        told = "".join(f"; {note.message}" for note in notes)
-        named = ", ".join(map(without_secrets, sources.places)) or "no source"
-        raise InputError(
-            f"{named}: there are no runs to read{told}",
-            "Give files of run logs, or a folder of them.",
+            reader.notes.append(_own_stores(door.stores))
+        reader.lost += [Note.of("unreadable", f"{what} (left out)") for what in door.unreadable]
+        door.fetch(file for found in files.values() for file in found if not file.seen)
+        names = frozenset(f.name for f in chain(others, *files.values()))
+        parts, known = _told_known(_parts(files, mapping, reader.tables), recall)
+        if known:
+            yield reader.pass_over(known)
+        door.fetch(file for part in parts for file in _files_of(part))
+        progress.to_read(sum(map(_count, parts)), sum(map(_size, parts)))
+        for piece in _pieces(parts):
+            yield reader.read(piece)
+            progress.was_read(sum(map(_count, piece)), sum(map(_size, piece)))
+    # What could not be looked at may be there the next time.
+    names = frozenset() if door.unreadable else names
+    yield Ingested((), reader.all_notes(), parts=reader.strangers(others), names=names)
+
+
+class _Reader:
+    """Files into runs, piece by piece; what is known of all pieces together."""
+
+    def __init__(
+        self, sources: Sources, mapping: Mapping, rows: Rows | None, recall: Recall | None
+    ) -> None:
+        self.sources, self.mapping, self.rows, self.recall = sources, mapping, rows, recall
+        self.notes: list[Note] = []
+        self.lost: list[Note] = []
+        self.joining: list[Note] = []
+        self.noted: list[tuple[str, str, Note]] = []  # with the run's key, for their order
+        self.undescribed: list[str] = []
+        self.passed: Passed = {}
+        self.data: dict[str, None] = {}  # files in folders that hold tables and no runs
+        self.walked: set[str] = set()
+        self.tables: dict[Path, bool] = {}  # files that were looked into: may they be tables?
+        self.began = time.time()
+        self.stamp: Callable[[Path], Stamp | None] = stamp_at
+
+    def pass_over(self, known: Sequence[tuple[str, Seen]]) -> Ingested:
+        """Parts that are as they were, each with the name of a file of it."""
+        for source, part in known:
+            for run in part.runs:
+                self.passed.setdefault(run.key, (source, bytes.fromhex(run.digest)))
+            self.joining += [Note.from_json(dict(zip(_NOTE, n, strict=True))) for n in part.notes]
+            self.data |= dict.fromkeys(part.data)
+        surer = tuple(filter(None, (part.surer(self.began) for _, part in known)))
+        return Ingested((), parts=surer, known=tuple(part for _, part in known))
+
+    def _is_doubtful(self, stamp: Stamp | None) -> bool:
+        return is_doubtful(stamp, self.began)
+
+    def read(self, piece: Sequence[Part]) -> Ingested:
+        joined: list[tuple[str, Run]] = []
+        parts: list[Seen] = []
+        failed: list[tuple[str, str]] = []
+        files = [self._seen_files(part) for part in piece]
+        for number, (read, lost) in enumerate(_read_piece(piece, self.mapping)):
+            self.lost += lost
+            if lost:
+                failed += [file.name for file in _files_of(piece[number])]
+            runs, seen = self._join(read)
+            joined += runs
+            if self.recall is not None and files[number] and not lost:
+                parts.append(seen._replace(manner=self.recall.manner, files=files[number]))
+        if self.rows is not None:
+            joined = _join_meta(joined, self.rows, self.undescribed)
+        found = sorted(_unique(joined, self.passed), key=lambda run: run.run_key)
+        found = [_grouped(run, self.sources.group) for run in found]
+        # A note on a whole file hangs on its first run, and names the file itself.
+        self.noted += [
+            (run.run_key, "" if note.message.startswith(run.source) else run.run_id, note)
+            for run in found
+            for note in run.notes
+        ]
+        for run in found:  # their points can go
+            self.passed[run.run_key] = self.passed[run.run_key][0], _digest(run)
+        remembered = (
+            part._replace(runs=tuple(self._seen_run(run.key) for run in part.runs))
+            for part in parts
         )
-    if undescribed:
-        more = ", ..." * (len(undescribed) > 5)
-        message = f"{meta} describes no run {', '.join(sorted(undescribed)[:5])}{more}"
-        notes.append(Note.of("run_not_described", message))
-    noted.sort(key=lambda item: item[0])
-    yield Ingested((), (*notes, *gather((run_id, note) for _, run_id, note in noted)))
+        return Ingested(tuple(found), parts=tuple(remembered), lost=tuple(failed))
+
+    def _join(self, read: list[Held]) -> tuple[list[tuple[str, Run]], Seen]:
+        """The runs of a part, and what is to be remembered of it."""
+        notes: list[Note] = []
+        data: dict[str, None] = {}
+        joined = _join_parts(_join_run_tables(read, notes), notes)
+        joined = join_sessions(joined, notes)
+        joined = _without_data(joined, self.walked, self.mapping, data)
+        self.joining += notes
+        self.data |= data
+        keys = dict.fromkeys(run.run_key for _, run in joined)
+        told = tuple((note.code, note.severity, note.message) for note in notes)
+        return joined, Seen("", (), tuple(SeenRun(key, "", "") for key in keys), told, tuple(data))
+
+    def _seen_run(self, key: str) -> SeenRun:
+        told = self.passed[key][1]
+        return SeenRun(key, "", (told if isinstance(told, bytes) else _digest(told)).hex())
+
+    def _seen_files(self, part: Part) -> tuple[File, ...]:
+        """The files of a part as a manifest says them; none where it cannot."""
+        seen = []
+        for name, found in part.items():
+            adapter = adapters()[name]
+            if self.recall is None or not (is_own(adapter) or adapter.beside is not None):
+                return ()
+            for file in found:
+                if file.stamp is None:
+                    return ()
+                content = digest(file.path) if self._is_doubtful(file.stamp) else ""
+                others = adapter.beside(file.path) if adapter.beside is not None else ()
+                beside = tuple((path.name, self.stamp(path)) for path in others)
+                table = self.tables.get(file.path, file.seen.table if file.seen else None)
+                seen.append(File(*file.name, file.stamp, content, name, table, beside))
+        return tuple(seen)
+
+    def strangers(self, files: Sequence[Found]) -> tuple[Seen, ...]:
+        """Files of which there is nothing to read, each as a part."""
+        if self.recall is None:
+            return ()
+        by_file, manner = self.recall.by_file, self.recall.manner
+        new = []
+        for found in files:
+            if found.stamp is not None:
+                content = digest(found.path) if self._is_doubtful(found.stamp) else ""
+                part = Seen(manner, (File(*found.name, found.stamp, content),))
+                if by_file.get(found.name) != part:
+                    new.append(part)
+        return tuple(new)
+
+    def all_notes(self) -> tuple[Note, ...]:
+        """The notes on all that was read; InputError where that was nothing."""
+        notes = self.notes
+        notes += (*registered().notes, *gather(("", note) for note in self.lost), *self.joining)
+        if self.data:
+            notes.append(_passed_as_data(list(self.data)))
+        if not self.passed:
+            told = "".join(f"; {note.message}" for note in notes)
+            named = ", ".join(map(without_secrets, self.sources.places)) or "no source"
+            raise InputError(
+                f"{named}: there are no runs to read{told}",
+                "Give files of run logs, or a folder of them.",
+            )
+        if self.undescribed:
+            more = ", ..." * (len(self.undescribed) > 5)
+            told = f"{', '.join(sorted(self.undescribed)[:5])}{more}"
+            message = f"{self.sources.meta} describes no run {told}"
+            notes.append(Note.of("run_not_described", message))
+        self.noted.sort(key=lambda item: item[0])
+        return (*notes, *gather((run_id, note) for _, run_id, note in self.noted))
+
+
+def _told_known(
+    parts: list[Part], recall: Recall | None
+) -> tuple[list[Part], list[tuple[str, Seen]]]:
+    """The parts that are to be read, and those that are as they were, each with the name of a
+    file of it."""
+    to_read, known = [], []
+    for part in parts:
+        seen = [file.seen for file in _files_of(part)]
+        whole = [file for file in seen if file is not None]
+        as_it_was = None
+        if recall is not None and whole and len(whole) == len(seen):
+            as_it_was = recall.part(whole)
+        if as_it_was is None:
+            to_read.append(part)
+        else:
+            known.append((next(_files_of(part)).source, as_it_was))
+    return to_read, known
+
+
+def _files_of(part: Part) -> Iterator[Found]:
+    return chain.from_iterable(part.values())
+
+
+def _count(part: Part) -> int:
+    return sum(map(len, part.values()))
 
 
 def _pieces(parts: Iterable[Part]) -> Iterator[list[Part]]:
@@ -222,13 +375,19 @@ def _pieces(parts: Iterable[Part]) -> Iterator[list[Part]]:
 
 
 def _size(files: Part) -> int:
-    paths = (file.path for found in files.values() for file in found)
-    return sum(path.stat().st_size for path in paths if path.exists())
+    return sum(_bytes(file) for file in _files_of(files))
 
 
-def _parts(files: Part, mapping: Mapping) -> list[Part]:
+def _bytes(file: Found) -> int:
+    if file.stamp is not None:
+        return int(file.stamp[0] or 0)
+    return file.path.stat().st_size if file.path.exists() else 0
+
+
+def _parts(files: Part, mapping: Mapping, tables: dict[Path, bool]) -> list[Part]:
     """The files in parts that say nothing of one another: the last holds all that lie in or below
-    a folder with what may be a table of their settings. Few files are one part."""
+    a folder with what may be a table of their settings. Few files are one part. Which files may be
+    tables is added to `tables`."""
     if _size(files) <= PIECE_BYTES:
         return [files]
     apart: list[tuple[str, list[Found]]] = []
@@ -238,14 +397,20 @@ def _parts(files: Part, mapping: Mapping) -> list[Part]:
             adapter = adapters()[name]
             if adapter.read_together is None:
                 apart += [(name, part) for part in _by_run(found)]
-                tables = [file for file in found if _may_be_table(adapter, file, mapping, folder)]
+                for file in found:
+                    known = file.seen.table if file.seen else None
+                    may_be = (
+                        _may_be_table(adapter, file, mapping, folder) if known is None else known
+                    )
+                    tables[file.path] = may_be
+                described.update(PurePath(f.source).parent for f in found if tables[f.path])
             elif adapter.apart is not None:
                 apart += [(name, part) for part in _told_apart(adapter, found)]
-                tables = []
             else:
                 apart.append((name, found))
-                tables = found
-            described.update(PurePath(file.source).parent for file in tables)
+                described.update(PurePath(file.source).parent for file in found)
+    if not described:
+        return [{name: part} for name, part in apart]
     together: Part = {}
     alone: list[Part] = []
     for name, part in apart:
@@ -305,20 +470,26 @@ def _shows_no_history(
 
 
 def _by_adapter(
-    found: Iterable[tuple[Found, bytes]],
+    found: Iterable[tuple[Found, bytes | None]],
     forced: Adapter | None,
     mapping: Mapping,
     notes: list[Note],
-) -> dict[str, list[Found]]:
-    """The files that adapters know, each once, by the adapter's name."""
-    files: dict[str, list[Found]] = {}
+    others: list[Found],
+) -> Part:
+    """The files that adapters know, each once, by the adapter's name. Those of a folder that none
+    knows, and empty ones, are added to `others`."""
+    files: Part = {}
     seen: set[str] = set()
     unknown: list[tuple[Found, bytes]] = []
     for file, head in found:
-        real = os.path.realpath(file.path)
+        real = file.real or os.path.realpath(file.path)
         if real in seen:
             continue
         seen.add(real)
+        if head is None:
+            assert file.seen is not None
+            files.setdefault(file.seen.adapter, []).append(file)
+            continue
         adapter = recognised(file, head, forced, mapping, notes)
         if not head and not (
             file.walked and adapter is not None and adapter.read_together is not None
@@ -327,6 +498,7 @@ def _by_adapter(
                 raise InputError(f"{file.source} is empty", "Give a file that holds runs.")
             message = f"{file.source} is empty and passed over"
             notes.append(Note.of("empty_file", message))
+            others.append(file)
         elif adapter is not None:
             files.setdefault(adapter.name, []).append(file)
         elif not file.walked:
@@ -337,6 +509,7 @@ def _by_adapter(
             )
         else:
             unknown.append((file, head[:_LOOKED_AT]))
+            others.append(file)
     notes += not_known(unknown)
     return files
 
@@ -474,8 +647,8 @@ def _own_stores(folders: list[str]) -> Note:
     return Note.of("own_store", f"passed over, since it is a store of scalefit: {shown}")
 
 
-def _meta_rows(meta: str, mapping: Mapping) -> dict[str, Run]:
-    rows: dict[str, Run] = {}
+def _meta_rows(meta: str, mapping: Mapping) -> Rows:
+    rows: Rows = {}
     for row in read_sources(meta, mapping).runs:
         for key in {row.run_id, row.name}:
             if rows.setdefault(key, row) is not row:

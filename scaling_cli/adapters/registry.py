@@ -28,13 +28,15 @@ class _Registered(NamedTuple):
     services: dict[str, Service]
     packages: dict[str, str]  # of what other packages add: name -> the entry point's value
     notes: tuple[Note, ...]  # on what could not be loaded
+    versions: tuple[str, ...]  # of what other packages add
 
 
 @cache
 def registered() -> _Registered:
-    found = _Registered({}, {}, {}, ())
+    found = _Registered({}, {}, {}, (), ())
     declared = list(_own())
     notes: list[Note] = []
+    versions: list[str] = []
     for point in _entry_points():
         try:
             loaded = point.load()
@@ -52,10 +54,12 @@ def registered() -> _Registered:
         else:
             declared.append(loaded)
             found.packages[loaded.name] = point.value
+            release = getattr(getattr(point, "dist", None), "version", "")
+            versions.append(f"{loaded.name} {point.value} {release}")
     for each in sorted(declared, key=lambda each: getattr(each, "order", 0)):
         kept: dict[str, Any] = found.adapters if isinstance(each, Adapter) else found.services
         kept[each.name] = each
-    return found._replace(notes=tuple(notes))
+    return found._replace(notes=tuple(notes), versions=tuple(versions))
 
 
 def _own() -> Iterator[Adapter | Service]:

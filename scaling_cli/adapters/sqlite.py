@@ -21,6 +21,11 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
         yield database
 
 
+def beside(path: Path) -> list[Path]:
+    """Where SQLite keeps what has been written and does not stand in the file yet."""
+    return [path.with_name(f"{path.name}-{log}") for log in ("wal", "journal")]
+
+
 def damage(error: BaseException) -> str:
     return str(error) if isinstance(error, sqlite3.Error) else "it is damaged"
 

@@ -92,4 +92,4 @@ def _rows(
         yield str(run_id), str(title or ""), number, row if isinstance(row, dict) else None
 
 
-ADAPTER = Adapter(NAME, recognises, read, order=BY_SIGNATURE)
+ADAPTER = Adapter(NAME, recognises, read, order=BY_SIGNATURE, beside=sqlite.beside)

@@ -14,6 +14,7 @@ from scaling_cli.cli.common import (
     StoreOption,
     answer,
     command,
+    manner,
     many,
     say,
     say_notes,
@@ -55,6 +56,9 @@ def ingest(
         str, typer.Option("--sweep", help="Only the runs of this W&B sweep.", metavar="ID")
     ] = "",
     again: Annotated[bool, typer.Option("--again", help="Also runs that were forgotten.")] = False,
+    reread: Annotated[
+        bool, typer.Option("--reread", help="Read files again that have not changed.")
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Show what would be read, and write nothing."),
@@ -66,7 +70,8 @@ def ingest(
     """Read run logs into the store.
 
     Formats are recognised by content. What was taken for params, tokens and loss is printed, and
-    nothing is guessed in silence. Ingesting again replaces runs that changed.
+    nothing is guessed in silence. Ingesting again reads the files that have changed since, and
+    replaces runs that did; the last line says how many, and with -q it is all that is said.
 
     Example: scalefit ingest logs/ --config scalefit.toml
     """
@@ -83,7 +88,7 @@ def ingest(
     with _Bar() if sys.stderr.isatty() else _Count() as progress:
         try:
             project = open_project(store, config)
-            done = project.ingest(asked, progress, again=again)
+            done = project.ingest(asked, progress, again=again, reread=reread)
         except KeyboardInterrupt:
             progress.close()
             say(
@@ -92,7 +97,11 @@ def ingest(
             )
             raise
     say_notes(done.notes)
+    if manner.quiet and not as_json:
+        print(done.line)
+        return
     answer(as_json, done.to_json(), lambda: ingest_tables(done))
+    say(done.line)
 
 
 class _Count(Progress):
@@ -114,7 +123,7 @@ class _Count(Progress):
 
 
 class _Bar(_Count):
-    """Runs, rows and rate as a bar on stderr; it shows from the first run on."""
+    """Runs, rows, what is still to be read and for how long, as a bar on stderr."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -122,6 +131,7 @@ class _Bar(_Count):
         from rich.progress import Progress as Shown
 
         self.total = self.runs = self.rows = 0
+        self.files = self.files_read = self.size = self.size_read = 0
         self.shown = Shown(
             BarColumn(),
             TextColumn("{task.fields[told]}"),
@@ -142,6 +152,15 @@ class _Bar(_Count):
         self.total += runs
         self.tell()
 
+    def to_read(self, files: int, size: int) -> None:
+        self.files, self.size = files, size
+        self.began = self.shown.tasks[0].elapsed or 0.0
+
+    def was_read(self, files: int, size: int) -> None:
+        self.files_read += files
+        self.size_read += size
+        self.tell()
+
     def arrived(self, runs: int, rows: int) -> None:
         self.runs += runs
         self.rows += rows
@@ -151,5 +170,9 @@ class _Bar(_Count):
         seconds = self.shown.tasks[0].elapsed or 0.0
         rate = f", {self.rows / seconds:,.0f} a second" if seconds else ""
         of = f" of {self.total:,}" if self.total else ""
-        progress = f"{self.runs:,}{of} runs, {self.rows:,} rows{rate}"
-        self.shown.update(self.task, completed=self.runs, total=self.total or None, told=progress)
+        text = f"{self.runs:,}{of} runs, {self.rows:,} rows{rate}"
+        done, total = (self.runs, self.total) if self.total else (self.size_read, self.size)
+        if self.size and self.size_read:
+            left = (seconds - self.began) * (self.size / self.size_read - 1)
+            text += f"; {self.files_read:,} of {self.files:,} files, {left:,.0f} s left"
+        self.shown.update(self.task, completed=done, total=total or None, told=text)

@@ -11,8 +11,9 @@ from scaling_cli.quantities import count, counted, percent
 from scaling_cli.report.listing import RANGES, Listing, group_name, span
 
 if TYPE_CHECKING:
-    from scaling_cli.ingest import Ingest, Preview
+    from scaling_cli.ingest import Preview
     from scaling_cli.observe import Runs
+    from scaling_cli.outcome import Ingest
     from scaling_cli.store import RunRecord
     from scaling_cli.store.upkeep import Compacted, Verified
     from scaling_cli.table import Table

@@ -6,6 +6,7 @@
     runs/<uuid>.parquet      a row a run
     history/<uuid>.parquet   a row a run and metric: its steps and values as bytes
     fits/<uuid>.json         a fit's document
+    manifests/<uuid>.json    files that were read, each as it was, and the runs that came out
 
 Segments never change. A commit makes its segments visible at once; in the folded log the last
 revision of a run counts, so a run is replaced as a whole and an interrupted put leaves no trace.
@@ -14,6 +15,20 @@ changed or lost is refused, not read.
 """
 
 from scaling_cli.store.records import PutSummary, RunRecord
-from scaling_cli.store.store import SEGMENT_POINTS, SEGMENT_RUNS, Store, open_store
+from scaling_cli.store.store import (
+    MOST_MANIFESTS,
+    SEGMENT_POINTS,
+    SEGMENT_RUNS,
+    Store,
+    open_store,
+)
 
-__all__ = ["SEGMENT_POINTS", "SEGMENT_RUNS", "PutSummary", "RunRecord", "Store", "open_store"]
+__all__ = [
+    "MOST_MANIFESTS",
+    "SEGMENT_POINTS",
+    "SEGMENT_RUNS",
+    "PutSummary",
+    "RunRecord",
+    "Store",
+    "open_store",
+]

@@ -30,7 +30,7 @@ from scaling_cli.version import VERSION
 # 1 had lists of numbers in its histories; 2 has their bytes; 3 has digests, and fits in the log
 FORMAT = 3
 SEALED = 3  # the first format whose entries have digests
-FOLDER, CHECKPOINTS = "_log", "_checkpoints"
+FOLDER, CHECKPOINTS, MANIFESTS = "_log", "_checkpoints", "manifests"
 HEAD = ".head"
 BEGUN = "store.json"
 _BEGINS = f"{BEGUN} says that the log begins with it"
@@ -40,6 +40,7 @@ CHECKPOINT_EVERY = 64
 # What an entry may name, and so what is read: nothing outside the store's own folders.
 _SEGMENT = re.compile(r"(runs|history)/[A-Za-z0-9_-]+\.parquet")
 _FIT = re.compile(r"fits/[A-Za-z0-9][A-Za-z0-9._-]*\.json")
+_MANIFEST = re.compile(r"manifests/[A-Za-z0-9_-]+\.json")
 
 Entry = dict[str, Any]
 
@@ -75,7 +76,8 @@ class State:
 
     `fits` are the saved fits, oldest set first: set number -> what the log says of each (`id`,
     `file`, `digest`, `about`); `fit_names` -> the files of the fits of that name. `adopted` is
-    False where fits of format 2 lie beside the log, unnamed by it.
+    False where fits of format 2 lie beside the log, unnamed by it. `manifests` are the documents
+    of what ingests have read, each with its digest.
     """
 
     number: int = 0
@@ -90,6 +92,7 @@ class State:
     fits: dict[int, list[Entry]] = field(default_factory=dict)
     fit_names: dict[str, list[str]] = field(default_factory=dict)
     adopted: bool = True
+    manifests: dict[str, str] = field(default_factory=dict)
 
     def copied(self) -> State:
         """The same, apart; what is within is never written to in place."""
@@ -110,6 +113,15 @@ class State:
             self.retired.pop(name, None)
             self.removed.add(name)
         self._add_fits(number, entry)
+        self._add_manifests(number, entry)
+
+    def _add_manifests(self, number: int, entry: Entry) -> None:
+        for name in entry.get("manifests_dropped", ()):
+            if self.manifests.pop(name, None) is not None:
+                self.retired[stem(name)] = number
+        for made in entry.get("manifests", ()):
+            _check_name(_MANIFEST, made["file"])
+            self.manifests[made["file"]] = made["digest"]
 
     def _add_segment(self, number: int, segment: Entry) -> None:
         runs, history, revisions = segment["runs"], segment["history"], segment["revisions"]
@@ -210,6 +222,7 @@ class State:
             "removed": sorted(self.removed),
             "forgotten": sorted(self.forgotten),
             "fit_names": self.fit_names,
+            "manifests": [{"file": n, "digest": told} for n, told in self.manifests.items()],
         }
         return entry | ({"adopted": self.fits} if self.adopted else {"unadopted": True})
 

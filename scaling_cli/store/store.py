@@ -22,12 +22,14 @@ from scaling_cli.store.saved import SavedFits
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from scaling_cli.manifest import Manifest, Part, Whole
     from scaling_cli.records import Run, Series
     from scaling_cli.resolve import Final
     from scaling_cli.store.upkeep import Compacted, Verified
 
 T = TypeVar("T")
 
+MOST_MANIFESTS = 8  # documents of what was read that are read one by one before they become one
 SEGMENT_RUNS = 512  # many small files are what makes a store slow to scan
 SEGMENT_POINTS = 1 << 22  # a segment is built in memory: 64 MB, and as much again to write it
 
@@ -64,35 +66,45 @@ class Store:
         finals: Sequence[Final],
         mapping: Mapping | None = None,
         again: bool = False,
+        parts: Sequence[Part] = (),
     ) -> PutSummary:
         """Store runs, each with its final point as read by `mapping`, in one commit.
 
         A run that is stored already is replaced whole, or left alone if nothing in it changed. One
-        that was forgotten is left out, unless it is to be put `again`.
+        that was forgotten is left out, unless it is to be put `again`. `parts` are the files that
+        the runs came from, to be remembered.
         """
-        from scaling_cli.store import segments
+        from scaling_cli.store import manifests, segments
 
         mapping_json = json.dumps((mapping or Mapping()).to_json(), sort_keys=True)
         state = self.log.state()
         known = state.places
         left_out: Collection[str] = () if again else state.forgotten
         changed: dict[str, tuple[Run, Final, str]] = {}
+        revisions = {key: place.revision for key, place in known.items()} if parts else {}
         unchanged = 0
         for run, final in zip(runs, finals, strict=True):
             if run.run_key in left_out:
                 continue
-            revision = segments.revision(run, final, mapping_json)
+            revision = revisions[run.run_key] = segments.revision(run, final, mapping_json)
             if run.run_key in known and known[run.run_key].revision == revision:
                 unchanged += 1
             else:
                 changed[run.run_key] = (run, final, revision)
-        if changed:
+        if changed or parts:
             rows = sorted(changed.values(), key=lambda row: row[0].run_key)
-            self.commit(
-                state,
-                lambda written: list(self._write_rows(rows, mapping_json, written)),
-                lambda found, state: {"segments": found if again else _unforgotten(found, state)},
-            )
+
+            def write(written: list[str]) -> tuple[list[Entry], list[Entry]]:
+                told = manifests.written_parts(
+                    self, parts, lambda key: revisions.get(key, ""), written
+                )
+                return list(self._write_rows(rows, mapping_json, written)), told
+
+            def entry(found: tuple[list[Entry], list[Entry]], state: State) -> Entry:
+                made = found[0] if again else _unforgotten(found[0], state)
+                return {"segments": made} | ({"manifests": found[1]} if found[1] else {})
+
+            self.commit(state, write, entry)
         replaced = sum(key in known for key in changed)
         forgotten = tuple(run.run_key for run in runs if run.run_key in left_out)
         return PutSummary(len(changed) - replaced, replaced, unchanged, forgotten)
@@ -160,8 +172,8 @@ class Store:
     def commit(
         self,
         state: State,
-        write: Callable[[list[str]], list[Entry]],
-        entry: Callable[[list[Entry], State], Entry],
+        write: Callable[[list[str]], T],
+        entry: Callable[[T, State], Entry],
     ) -> None:
         """Commit as `entry` the files that `write` writes, written again if they were cleared away
         as leftovers of a writer that had died."""
@@ -262,6 +274,27 @@ class Store:
             raise
         except (OSError, ValueError, KeyError, TypeError) as error:  # pyarrow's are among these
             raise DamagedError(path, error) from error
+
+    # What was read
+
+    def remembered(self, state: State) -> tuple[Manifest, list[str]]:
+        """What is remembered of the files that were read, and the documents that are damaged."""
+        from scaling_cli.store import manifests
+
+        return manifests.load(self, state)
+
+    def remember(self, parts: Sequence[Part], wholes: dict[str, Whole] | None = None) -> None:
+        """Keep what is known of files, and what ingests found and answered that came to their
+        end."""
+        from scaling_cli.store import manifests
+
+        manifests.keep(self, parts, wholes or {})
+
+    def tidy_remembered(self) -> None:
+        """Make one document of many; see `scaling_cli.store.manifests.tidy`."""
+        from scaling_cli.store import manifests
+
+        manifests.tidy(self)
 
     # Upkeep
 

@@ -13,11 +13,22 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from scaling_cli.errors import UnreachableError
+from scaling_cli.manifest import Manifest
 from scaling_cli.notes import Note
-from scaling_cli.store import segments
+from scaling_cli.store import manifests, segments
 from scaling_cli.store.digests import digest_of
 from scaling_cli.store.files import GoneError
-from scaling_cli.store.log import BEGUN, FOLDER, HEAD, DamagedError, Entry, Place, State, stem
+from scaling_cli.store.log import (
+    BEGUN,
+    FOLDER,
+    HEAD,
+    MANIFESTS,
+    DamagedError,
+    Entry,
+    Place,
+    State,
+    stem,
+)
 from scaling_cli.store.saved import FITS
 from scaling_cli.store.store import SEGMENT_RUNS
 
@@ -29,7 +40,7 @@ DAY = 86_400.0
 FEW_RUNS = SEGMENT_RUNS // 2
 LARGE_BYTES = 64 << 20
 SEGMENT_FOLDERS = ("runs", "history")
-FOLDERS = (*SEGMENT_FOLDERS, FITS)
+FOLDERS = (*SEGMENT_FOLDERS, FITS, MANIFESTS)
 
 
 @dataclass(frozen=True)
@@ -77,6 +88,7 @@ def verify(store: Store) -> Verified:
     state = check.log()
     points = check.segments(state)
     fits = check.fits(state)
+    check.manifests(state)
     return Verified(
         store=store.location,
         commits=len(store.log.numbers()),
@@ -96,6 +108,9 @@ def _unnamed(store: Store, state: State) -> Iterator[str]:
         for name in store.files.names(folder):
             if stem(name) not in named:
                 yield f"{folder}/{name}"
+    for name in store.files.names(MANIFESTS):
+        if f"{MANIFESTS}/{name}" not in state.manifests and stem(name) not in named:
+            yield f"{MANIFESTS}/{name}"
     fits = {line["file"] for lines in state.fits.values() for line in lines}
     for name in store.files.names(FITS) if state.adopted else ():
         if f"{FITS}/{name}" not in fits and stem(name) not in named:
@@ -231,6 +246,14 @@ class _Check:
             message = f"{name} lacks {len(lost)} histories, that of {lost[0]} among them"
             self.problem("history_missing", message)
         return points
+
+    def manifests(self, state: State) -> None:
+        """Check what is remembered of the files that were read."""
+        for name in state.manifests:
+            try:
+                manifests.read_into(self.store, name, state, Manifest())
+            except UnreachableError as error:
+                self.problem("manifest_damaged", error.what)
 
     def fits(self, state: State) -> int:
         """Check every fit that the log names, or that lies beside a log of an older format."""
@@ -380,7 +403,7 @@ def _clear(store: Store, state: State, older_than: float) -> tuple[int, int]:
     old = {segment for segment, age in ages.items() if age >= older_than}
 
     def entry(state: State) -> Entry | None:
-        old.difference_update(state.live, state.fit_stems())
+        old.difference_update(state.live, state.fit_stems(), map(stem, state.manifests))
         return {"segments": [], "removed": sorted(old)} if old - state.removed else None
 
     store.log.commit(state, entry)
