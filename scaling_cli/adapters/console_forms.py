@@ -230,6 +230,8 @@ FORMS = (
         "any trainer",
         ("^[{step}/{total_steps}] {*}", "Iter(train) [{step}/{total_steps}] {*}",
          "Step... ({step} | {*}", "Step... ({step}/{total_steps} | {*}",
+         "Epoch {epoch}, batch {step}, {*}",  # icefall
+         "Train: {epoch} [{step}/{...}] {*}",  # timm
          COUNTER + "global[ _]step|optimi[sz]er[ _]step|num_updates",
          COUNTER + "step_i|step|iteration|iter|it|update"),
         after=(EVALUATION,),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from scaling_cli.adapters.base import BY_COLUMNS, Adapter
-from scaling_cli.adapters.files import read_bytes, stem_of, suffix_of, utf16
+from scaling_cli.adapters.files import download_of, read_bytes, stem_of, suffix_of, utf16
 from scaling_cli.adapters.settings import of_yaml
 from scaling_cli.adapters.shapes import Column, RawTable, text_column
 from scaling_cli.errors import InputError
@@ -22,7 +23,11 @@ from scaling_cli.steps import is_even, own_rank
 
 NAME = "csv"
 
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan", re.IGNORECASE)
+_LOGGED = re.compile(r"[=:]\s*[-+]?\d|\d[%\])]")  # in a line of a log, and in no header
+_SHOWN = 64  # rows that tell how a table is parted
 _DELIMITERS = ",\t;|"
+_DOWNLOAD = {"Wall time", "Step", "Value"}  # of a table that TensorBoard's page saved
 _MISSING = ("NA", "N/A", "n/a", "#N/A", "null", "NULL", "None", "none", "-", "<NA>")
 _TRUTH = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 
@@ -31,18 +36,26 @@ def recognises(path: Path, head: bytes) -> bool:
     suffix = suffix_of(path)
     if suffix not in (".csv", ".tsv", ".txt", ".dat", ""):
         return False
-    lines = head.decode("utf-8-sig", "replace").splitlines()
+    text = head.decode("utf-8-sig", "replace")
+    lines = (_without_comments(text)[0] if text.startswith("#") else text).splitlines()
     if suffix in (".csv", ".tsv"):  # a damaged one too: that it cannot be read is then said
         return not (lines and lines[0].startswith("{"))
-    if b"\0" in head:
+    if b"\0" in head or (lines and _LOGGED.search(lines[0])):
         return False
+    if _by_blanks(lines[:-1]):
+        return True
     delimiter = _delimiter(lines[0]) if lines else ""
     widths = {len(_fields(line, delimiter)) for line in lines[:-1] if line} if delimiter else set()
     return len(lines) > 2 and len(widths) == 1
 
 
 def read(path: Path, source: str, mapping: Mapping) -> Iterator[Run]:
-    runs = _load(path, source).runs(mapping)
+    table = _load(path, source)
+    if table.arrays.keys() == _DOWNLOAD:
+        table.stem, metric = download_of(path)
+        table.arrays[metric] = table.arrays.pop("Value")
+        del table.arrays["Wall time"]
+    runs = table.runs(mapping)
     if len(runs) == 1 and (beside := _hparams(path)):
         runs = [replace(runs[0], config=beside | runs[0].config)]
     yield from runs
@@ -73,11 +86,50 @@ def _delimiter(header: str) -> str:
     return best if len(_fields(header, best)) > 1 else ""
 
 
-def _load(path: Path, source: str) -> RawTable:
-    import pyarrow as pa
-    from pyarrow import csv as pacsv
+def _by_blanks(lines: Sequence[str]) -> bool:
+    """Whether words above rows of as many numbers are a table whose columns blanks part."""
+    header, *rows = [line.split() for line in lines if line.strip()] or [[]]
+    words = len(header) > 1 and not any(map(_NUMBER.fullmatch, header))
+    numbers = all(
+        len(row) == len(header) and all(map(_NUMBER.fullmatch, row)) for row in rows[:_SHOWN]
+    )
+    return words and len(rows) > 1 and numbers
 
-    data = read_bytes(path, source)
+
+def _load(path: Path, source: str) -> RawTable:
+    text = _text(read_bytes(path, source), source)
+    notes: list[Note] = []
+    text, above = _without_comments(text)
+    if not text.strip():
+        raise InputError(f"{source} is empty", "Give a table with a header and a row a point.")
+    if _by_blanks(text.split("\n", _SHOWN)[:_SHOWN]):
+        text = "\n".join(",".join(line.split()) for line in text.split("\n"))
+    delimiter = _delimiter(text.split("\n", 1)[0].rstrip("\r")) or ","
+    header = _header(text, delimiter, source)
+    tables: list[Any] = []
+    starts = [0]
+    for part in _parts(text, header, delimiter):
+        names = header if not tables else _header(part, delimiter, source)
+        tables.append(_parsed(part, names, delimiter, source, notes))
+        starts.append(starts[-1] + part.count("\n"))
+    arrow = _one(tables)
+    if len(tables) > 1:
+        rows = ", ".join(str(start + 1) for start in starts[1:-1])
+        message = f"{source}: a header with other columns stands in row {rows}, as after a restart"
+        notes.append(Note.of("header_again", message))
+    arrow, again = _without_headers(arrow, arrow.column_names if len(tables) > 1 else header)
+    if again:
+        told = ", ".join(str(row + above) for row in again[:3]) + ", ..." * (len(again) > 3)
+        message = f"{source}: the header stands again in row {told}, as after a restart"
+        notes.append(Note.of("header_again", message))
+    if not arrow.num_rows:
+        raise InputError(f"{source} has a header and no rows", "Give a table with a row a point.")
+    texts = {name: arrow.column(name).combine_chunks() for name in arrow.column_names}
+    texts = _with_index(texts, source, notes)
+    return RawTable(NAME, source, stem_of(path), texts, arrow.num_rows, _typed, 2 + above, notes)
+
+
+def _text(data: bytes, source: str) -> str:
     utf16(data, source)
     try:
         text = data.decode("utf-8-sig")
@@ -86,14 +138,29 @@ def _load(path: Path, source: str) -> RawTable:
         raise InputError(
             f"{source}: line {line} is not UTF-8 text", "Save the file as UTF-8."
         ) from error
-    if not text.strip():
-        raise InputError(f"{source} is empty", "Give a table with a header and a row a point.")
     text = text.lstrip("\r\n")
-    if "\n" not in text:  # lines end as those of old Macs
-        text = text.replace("\r", "\n")
-    delimiter = _delimiter(text.split("\n", 1)[0].rstrip("\r")) or ","
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
+    return text if "\n" in text else text.replace("\r", "\n")  # lines end as those of old Macs
+
+
+def _without_comments(text: str) -> tuple[str, int]:
+    """The text behind the lines of remarks (`# run of 30M`) that stand above it, and how many. One
+    whose fields are as many as those of the row below is the header."""
+    above = 0
+    while text.startswith("#"):
+        line, _, rest = text.partition("\n")
+        below = rest.split("\n", 1)[0]
+        delimiter = _delimiter(line)
+        if not rest or (
+            delimiter and len(_fields(line, delimiter)) == len(_fields(below, delimiter))
+        ):
+            break
+        text, above = rest, above + 1
+    return text, above
+
+
+def _header(text: str, delimiter: str, source: str) -> list[str]:
     try:
+        reader = csv.reader(io.StringIO(text), delimiter=delimiter)
         header = [field.strip() for field in next(reader)]
     except csv.Error as error:
         raise InputError(
@@ -104,6 +171,39 @@ def _load(path: Path, source: str) -> RawTable:
         raise InputError(
             f"{source}: column {twice[0]!r} stands twice in the header", "Rename one of the two."
         )
+    return header
+
+
+def _parts(text: str, header: list[str], delimiter: str) -> list[str]:
+    """The text, parted where a header with other columns stands in it: a restart that logs more."""
+    if not header[0] or text.count(f"\n{header[0]}{delimiter}") == 0:
+        return [text]
+    parts, begin, place = [], 0, 0
+    while (place := text.find(f"\n{header[0]}{delimiter}", place) + 1) > 0:
+        end = text.find("\n", place)
+        fields = [f.strip() for f in _fields(text[place : end if end > 0 else None], delimiter)]
+        shared = len(set(fields) & set(header))
+        if (
+            fields != header
+            and len(fields) != len(header)
+            and 2 * shared > min(len(header), len(fields))
+        ):
+            parts.append(text[begin:place])
+            begin, header = place, fields
+    return [*parts, text[begin:]]
+
+
+def _one(tables: Sequence[Any]) -> Any:
+    import pyarrow as pa
+
+    return tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="default")
+
+
+def _parsed(text: str, header: list[str], delimiter: str, source: str, notes: list[Note]) -> Any:
+    """The rows below a header as texts; of a last one that is cut off a note is added."""
+    import pyarrow as pa
+    from pyarrow import csv as pacsv
+
     names = [field or f"\0{i}" for i, field in enumerate(header)]
     body = text.encode()
     bad: list[tuple[int, int]] = []
@@ -132,39 +232,30 @@ def _load(path: Path, source: str) -> RawTable:
         )
     except pa.ArrowInvalid as error:
         raise InputError(f"{source} is not a table: {error}", "Mend the row it names.") from error
-    notes = []
-    rows = arrow.num_rows
     if bad:
         number, fields = bad[0]
-        if len(bad) > 1 or number < rows + 2 or fields > len(header):
+        if len(bad) > 1 or number < arrow.num_rows + 2 or fields > len(header):
             raise InputError(
                 f"{source}: row {number} has {fields} fields, the header has {len(header)}",
                 "Mend that row, or quote the field that holds the delimiter.",
             )
         notes.append(Note.of("truncated", f"{source}: its last row is cut off and left out"))
-    arrow, again = _without_headers(arrow, header)
-    if again:
-        rows = arrow.num_rows
-        told = ", ".join(map(str, again[:3])) + (", ..." if len(again) > 3 else "")
-        message = f"{source}: the header stands again in row {told}, as after a restart"
-        notes.append(Note.of("header_again", message))
-    if not rows:
-        raise InputError(f"{source} has a header and no rows", "Give a table with a row a point.")
-    if not header[0] and not any(own_rank(name) is not None for name in names):
-        index = _typed(arrow.column(0).combine_chunks())
-        if index.kind == "int" and _is_step(index):
-            names[0] = "step"
-            message = (
-                f"{source}: its first column has no name and rises evenly, so it is taken for the"
-                " step"
-            )
-            notes.append(Note.of("step_by_order", message))
-    texts = {
-        column: arrow.column(i).combine_chunks()
-        for i, column in enumerate(names)
-        if not column.startswith("\0")
-    }
-    return RawTable(NAME, source, stem_of(path), texts, rows, _typed, 2, notes)
+    return arrow
+
+
+def _with_index(texts: dict[str, Any], source: str, notes: list[Note]) -> dict[str, Any]:
+    """The named columns, and a first one without a name if it is what counts the steps."""
+    named = {name: column for name, column in texts.items() if not name.startswith("\0")}
+    if "\x000" not in texts or any(own_rank(name) is not None for name in named):
+        return named
+    index = _typed(texts["\x000"])
+    if index.kind != "int" or not _is_step(index):
+        return named
+    message = (
+        f"{source}: its first column has no name and rises evenly, so it is taken for the step"
+    )
+    notes.append(Note.of("step_by_order", message))
+    return {"step": texts["\x000"], **named}
 
 
 def _is_step(index: Column) -> bool:

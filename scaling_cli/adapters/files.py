@@ -16,8 +16,8 @@ import tempfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, cast
+from pathlib import Path, PurePath, PurePosixPath
+from typing import Any, BinaryIO, TypeVar, cast
 
 from scaling_cli.documents import NoFileError, open_file, read_file
 from scaling_cli.errors import InputError, ScalefitError, UnreachableError
@@ -42,6 +42,8 @@ _GENERIC = {
     *("metrics", "log", "logs", "history", "progress", "results", "output", "data"),
     *("train", "training", "eval", "evaluation", "val", "valid", "validation", "test"),
 }
+_DOWNLOAD = re.compile(r"run-(.+)-tag-(.+)")  # as TensorBoard's page names what it saves
+AnyPath = TypeVar("AnyPath", bound=PurePath)
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:")
 _WANDB_OWN = {"debug.log", "debug-internal.log"}  # the W&B client's own, in JSON lines
 _WANDB_BESIDE = {"files", "logs", "tmp"}  # folders beside a `.wandb` file
@@ -288,9 +290,17 @@ def stem_of(path: Path) -> str:
     return path.absolute().parent.name or stem if is_generic(path) else stem
 
 
-def is_generic(path: Path) -> bool:
-    """Whether a file's name says what is in it (`train.csv`), and its folder's of which run."""
-    return uncompressed(path).stem.lower() in _GENERIC
+def is_generic(path: PurePath) -> bool:
+    """Whether a file's name says what is in it (`train.csv`, `metrics.eval.jsonl`), and its
+    folder's of which run."""
+    return all(word in _GENERIC for word in re.split(r"[._-]", uncompressed(path).stem.lower()))
+
+
+def download_of(path: PurePath) -> tuple[str, str]:
+    """The run and the metric of a file that TensorBoard's page saved, by its name."""
+    stem = uncompressed(path).stem
+    named = _DOWNLOAD.fullmatch(stem)
+    return (named[1], named[2]) if named else (stem, stem)
 
 
 def run_folder(folder: Path, root: Path) -> str:
@@ -300,7 +310,7 @@ def run_folder(folder: Path, root: Path) -> str:
     return Path(os.path.abspath(folder)).name or "run"
 
 
-def uncompressed(path: Path) -> Path:
+def uncompressed(path: AnyPath) -> AnyPath:
     """The path without the suffix of a compression."""
     return path.with_suffix("") if path.suffix.lower() in _SUFFIXES else path
 

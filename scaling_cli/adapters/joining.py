@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from scaling_cli.adapters.files import is_generic
+from scaling_cli.adapters.files import download_of, is_generic
 from scaling_cli.columns import COLUMNS, names_score
 from scaling_cli.errors import InputError
 from scaling_cli.losses import is_loss, is_measure
@@ -105,7 +105,9 @@ def _join_parts(joined: Sequence[tuple[str, Run]], notes: list[Note]) -> list[tu
 def _are_parts(sources: Sequence[str]) -> bool:
     paths = [Path(source) for source in sources]
     several = len({path.stem for path in paths}) == len(paths) > 1
-    return several and len({path.parent for path in paths}) == 1 and all(map(is_generic, paths))
+    saved = all(download_of(path)[0] != path.stem for path in paths)  # a file for each metric
+    named = saved or all(map(is_generic, paths))
+    return several and named and len({path.parent for path in paths}) == 1
 
 
 def _alike(name: str, found: Sequence[tuple[str, Run]]) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling_cli.adapters import json_documents
 from scaling_cli.adapters.base import BY_LINES, Adapter
 from scaling_cli.adapters.building import (
     NUMBER_WORDS,
@@ -44,7 +45,6 @@ from scaling_cli.steps import (
     counters,
     epoch_column,
     marked_if_called,
-    own_rank,
     settings_differ,
     step_names,
     unrolled,
@@ -62,9 +62,7 @@ _MOST_NESTED = 64
 _LARGEST_STEP = 2**62
 _BRACKETS = b"[]{}"
 _NO_BRACKETS = bytes(set(range(256)) - set(_BRACKETS))
-_ARRAY = re.compile(rb"\s*\[\s*\{")
 _BEHIND = re.compile(rb"(?<=[\s|:])\{\".*\}\s*$")
-_KEY_OF_NUMBER = re.compile(rb"\"([^\"]{1,80})\"\s*:\s*-?[\d.]")
 _TIME = re.compile(rb"\"\d{4}-\d\d-\d\d")
 _SIGNS = bytes.maketrans(_BRACKETS, b"\x01\xff\x01\xff")
 
@@ -75,27 +73,31 @@ def recognises(path: Path, head: bytes) -> bool:
         return b"\0" not in head
     if suffix not in (".json", ".log", ".txt", ".out", "") or b"\0" in head:
         return False
-    if _ARRAY.match(head):
-        return _knows(_KEY_OF_NUMBER.findall(head))
+    if json_documents.recognises(path, head):
+        return True
     lines = [line for line in head.split(b"\n") if line.strip()]
     if len(lines) > 1 and head.lstrip().startswith(b"{") and lines[1].lstrip().startswith(b"{"):
         return _object(lines[0]) is not None
     if suffix == ".json":
         return False
     told = (_object_behind(line) for line in lines if b'{"' in line and _BEHIND.search(line))
-    return sum(row is not None and _knows(row) for row in told) > 1
+    return sum(row is not None and json_documents.knows(row) for row in told) > 1
 
 
 def read(path: Path, source: str, mapping: Mapping) -> Iterator[Run]:
     data = read_bytes(path, source).removeprefix(b"\xef\xbb\xbf")
     utf16(data, source)
     stem = stem_of(path)
-    is_array = _ARRAY.match(data) is not None and suffix_of(path) not in (".jsonl", ".ndjson")
-    by_line = is_array or len(data) < _FEW
+    whole = json_documents.is_document(path, data)
+    by_line = whole or len(data) < _FEW
     runs = None if by_line else _columnar_runs(data, source, stem, mapping)
     if runs is None:
         loose = suffix_of(path) in (".log", ".txt", ".out", "")
-        rows, notes = _array(data, source) if is_array else _rows(data, source, loose)
+        notes: list[Note] = []
+        if whole:
+            rows = json_documents.rows(path, data, source)
+        else:
+            rows, notes = _rows(data, source, loose)
         runs = list(_runs(rows, source, stem, mapping))
         if runs and notes:
             runs[0] = replace(runs[0], notes=(*notes, *runs[0].notes))
@@ -124,27 +126,6 @@ def _object_behind(line: bytes) -> dict[str, Any] | None:
     """The object that ends a line of a log, behind the time and the name of the logger."""
     found = _BEHIND.search(line)
     return None if found is None else _object(line[found.start() :])
-
-
-def _knows(names: Iterable[Any]) -> bool:
-    """Whether some name is known as a step's or a loss's."""
-    texts = (name.decode("utf-8", "replace") if isinstance(name, bytes) else name for name in names)
-    return any(own_rank(text) is not None or is_loss(text) or text in CALLS for text in texts)
-
-
-def _array(data: bytes, source: str) -> tuple[list[tuple[int, dict[str, Any]]], list[Note]]:
-    """The objects of a JSON array, numbered from one."""
-    try:
-        found = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"{source} is no whole JSON array: {error}",
-            "Write it to its end, or one object a line.",
-        ) from error
-    rows = [(n, row) for n, row in enumerate(found, 1) if isinstance(row, dict)]
-    if not rows:
-        raise InputError(f"{source} is an array without objects", "Give an object for each row.")
-    return rows, []
 
 
 def _rows(

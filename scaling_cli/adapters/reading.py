@@ -636,7 +636,7 @@ def _without_data(
 def _passed_as_data(files: list[str]) -> Note:
     shown = ", ".join(files[:3]) + (", ..." if len(files) > 3 else "")
     message = (
-        f"{counted(len(files), 'file')} with no step, no loss and no sizes of runs"
+        f"{counted(len(files), 'file')} with no loss, no step and no sizes of runs"
         f" {'is' if len(files) == 1 else 'are'} data and passed over: {shown}"
     )
     return Note.of("not_runs", message)

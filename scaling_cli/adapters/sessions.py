@@ -36,8 +36,8 @@ _Read = tuple[str, Run]  # a file and a run of it
 
 def session_key(path: PurePath) -> str:
     """What the files of one run have in common, as far as their names tell."""
-    file = uncompressed(path)  # type: ignore[arg-type]
-    if is_generic(path):  # type: ignore[arg-type]
+    file = uncompressed(path)
+    if is_generic(path):
         folder = path.parent
         named = folder if _told_apart(folder.name) else folder.parent / _bare(folder.name)
         return f"{named.as_posix()}/{file.name.lower()}"

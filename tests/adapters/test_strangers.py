@@ -114,3 +114,83 @@ def test_a_unit_gives_the_printed_digits(tmp_path: Path, text: str, number: int)
     rows = f"step,tokens,val_loss\n1,1M,3\n2,{text},2\n"
     found, _ = read(tmp_path, {"run.csv": rows})
     assert found.rows[0].values["tokens"] == number
+
+
+ROWS = [{"step": s, "tokens": 500_000 * s, "val_loss": 5 - s / 1000} for s in STEPS]
+COLUMNS = {key: [row[key] for row in ROWS] for key in ROWS[0]}
+
+
+@pytest.mark.parametrize(
+    ("name", "document"),
+    [
+        ("rows.json", [{key: str(value) for key, value in row.items()} for row in ROWS]),
+        ("columns.json", {"n_params": 3e7, **COLUMNS}),
+        ("history.json", {"config": {"n_params": 3e7}, "log": ROWS}),
+        ("by_run.json", {"a": {"n_params": 3e7, "log": ROWS}}),
+        ("result.json", {"n_params": 3e7, "tokens": 1e9, "val_loss": 3.0, "config": {"lr": 1}}),
+    ],
+)
+def test_json_of_any_shape_is_read(tmp_path: Path, name: str, document: Any) -> None:
+    other = {"vocab_size": 32000, "hidden_size": 512, "eval_loss": 3.1, "total_flos": 1e18}
+    files: dict[str, str | bytes] = {
+        name: json.dumps(document, indent=1),
+        "c.json": json.dumps(other),
+    }
+    (row,) = read(tmp_path, files)[0].rows
+    assert row.values["loss"] == 3
+    assert row.values.get("tokens", row.summary.get("tokens", 1e9)) == 1e9
+
+
+def test_what_tensorboards_page_saves_is_a_run(tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {}
+    for tag in ("val_loss", "train_loss"):
+        files[f"run-n30m-tag-{tag}.csv"] = table(
+            "Wall time,Step,Value", "1764337000.{s},{s},{loss}"
+        )
+    points = [[1764337000.5 + s, s, 5 - s / 1000] for s in STEPS]
+    files["sub/run-n60m-tag-eval_loss.json"] = json.dumps(points)
+    found, _ = read(tmp_path, files)
+    assert [(row.mapped["loss"], row.values["steps"]) for row in found.rows] == [
+        ("val_loss", 2000),
+        ("eval_loss", 2000),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("log.txt", "# 30M, seed 0\n" + table("step,loss,tokens", "{s},{loss},{t}")),
+        ("log.dat", table("step loss tokens", " {s}   {loss}  {t}")),
+        ("log.csv", "step,loss\n100,4.9\n200,4.8\n" + table("step,loss,tokens", "{s},{loss},{t}")),
+    ],
+)
+def test_tables_as_they_are_kept(tmp_path: Path, name: str, text: str) -> None:
+    found, _ = read(tmp_path, {name: text})
+    assert [(row.values["steps"], row.values["tokens"]) for row in found.rows] == [(2000, 1e9)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "INFO [train.py:8] Epoch 1, batch {s}, loss[loss={loss}, over 4.0 frames.], lr: 1",
+        "Train: 0 [{s}/2000 (  5%)]  Loss: {loss} ({loss})  Time: 0.3s, 30/s  LR: 1.0e-03",
+    ],
+)
+def test_lines_with_commas_are_no_table(tmp_path: Path, line: str) -> None:
+    text = "".join(line.format(s=s, loss=5 - s / 1000) + "\n" for s in STEPS)
+    found, _ = read(tmp_path, {"out.txt": text})
+    assert [(row.values["steps"], row.values["loss"]) for row in found.rows] == [(2000, 3.0)]
+
+
+def test_what_lingua_logs_in_two_files_is_one_run(tmp_path: Path) -> None:
+    """facebookresearch/lingua writes metrics.jsonl and metrics.eval.jsonl into one folder."""
+    train = [{"global_step": s, "optim/total_tokens": s * 500, "loss/out": 5.0} for s in STEPS]
+    judged = [
+        {"global_step": s, "validation": {"c4": {"nll_per_token": 4.0}}} for s in (1000, 2000)
+    ]
+    files: dict[str, str | bytes] = {
+        f"dump/{name}.jsonl": "".join(json.dumps(row) + "\n" for row in rows)
+        for name, rows in (("metrics", train), ("metrics.eval", judged))
+    }
+    (row,) = read(tmp_path, files)[0].rows
+    assert (row.values["tokens"], row.values["loss"]) == (1e6, 4.0)
