@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         hparams,
         optimal,
         plan,
+        plot,
         predict,
         recipes,
         schedule,
@@ -56,19 +57,10 @@ if TYPE_CHECKING:
 
 _VERBS = (
     *("compare", "crossing", "curve", "design", "equivalent", "fit", "hparams", "optimal", "plan"),
-    *("predict", "recipes", "schedule", "simulate", "slope"),
+    *("plot", "predict", "recipes", "schedule", "simulate", "slope"),
 )
 _HOMES = {
-    "scaling_cli.api": (
-        "Fits",
-        *_VERBS,
-        "design",
-        "plan",
-        "recipes",
-        "schedule",
-        "simulate",
-        "slope",
-    ),
+    "scaling_cli.api": ("Fits", *_VERBS),
     "scaling_cli.architecture": ("Architecture",),
     "scaling_cli.errors": ("FitError", "InputError", "ScalefitError", "UnreachableError"),
     "scaling_cli.fitting.backtest": ("Comparison",),
@@ -116,6 +108,7 @@ __all__ = [
     "open_store",
     "optimal",
     "plan",
+    "plot",
     "predict",
     "recipes",
     "schedule",

@@ -510,6 +510,35 @@ def hparams(
     return Results(predict_published(rule, entry, inputs) for rule, entry in rules)
 
 
+def plot(
+    answer: Any,
+    data: Any = None,
+    *,
+    fit: Fit | Sequence[Fit] | None = None,
+    columns: Mapping[str, str] | None = None,
+    axes: Any = None,
+) -> Any:
+    """Draw an answer on matplotlib `axes`, new ones if none are given, and return them.
+
+    An answer is a fit or several, a split, a plan, a comparison, recipes or a schedule; `data` are
+    the runs to show beside it, as `fit` takes them, and of a split or a plan `fit` what it is by.
+    """
+    from scaling_cli.drawing.plots import on_axes
+    from scaling_cli.plotting import figure_of
+
+    if isinstance(data, Project):
+        _no_columns(columns)
+        rows = data.observations()
+    else:
+        rows = Table.from_columns({}) if data is None else _rows(data, columns, None)
+    figure = figure_of(answer, rows, [] if fit is None else _fits(fit)[0])
+    if figure is None:
+        raise InputError(
+            "there is nothing to draw", "Of a split give the `fit` that it is by, and its `data`."
+        )
+    return on_axes(figure, axes)
+
+
 def curve(
     run: Any,
     data: Any = None,

@@ -92,7 +92,9 @@ ALLOWED = {
     "grouped": SHARED | {"expressions", "fitting", "table", "workers"},
     "frames": SHARED | {"arrow", "compute", "expressions", "table"},
     "api": SHARED
-    | {"fitting", "frames", "grouped", "laws", "planning", "project", "table", "training"},
+    | {"drawing", "fitting", "frames", "grouped", "laws", "planning", "plotting", "project"}
+    | {"table", "training"},
+    "plotting": {"drawing", "errors", "fitting", "planning", "report", "table", "training"},
     "saved": SHARED | {"fitting", "mapping", "store", "table"},
     "watching": SHARED | {"checks", "project"},
     "drawing": {"errors", "quantities", "records", "text"},

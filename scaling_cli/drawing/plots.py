@@ -85,6 +85,18 @@ def draw(figure: Figure, axes: Axes) -> Axes:
     return axes
 
 
+def on_axes(figure: Figure, axes: Any = None) -> Any:
+    """The figure with its legend on matplotlib axes, new ones of pyplot where none are given, which
+    are returned."""
+    with _settings(None):
+        if axes is None:
+            from matplotlib import pyplot
+
+            axes = pyplot.subplots(figsize=(2 * SIZE[0], 2 * SIZE[1]), layout="constrained")[1]
+        draw(figure, axes).legend(fontsize="small")
+    return axes
+
+
 def _scale(
     drawn: Any, set_scale: Any, set_limits: Any, axis: Axis, limits: tuple[float, float]
 ) -> None:
