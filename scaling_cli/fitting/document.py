@@ -81,6 +81,7 @@ def from_document(document: Any, where: str = "the document", depth: int = 0) ->
             raise ValueError("then goes deeper than any link")
         fields = Fields(document)
         law = _law(fields)
+        _check_same_law(fields, law, where)
         draws = _draws(fields, law)
         then = from_document(document["then"], where, depth + 1) if "then" in fields else None
         fit = _fit(fields, law, draws, then)
@@ -102,6 +103,24 @@ def _law(fields: Fields) -> Law:
         columns.text(name)
     columns.raw("target")
     return get_law(fields.text("surface" if "surface" in fields else "law")).among(columns.value)
+
+
+def _check_same_law(fields: Fields, law: Law, where: str) -> None:
+    """That the law has the parameters and reads the columns of when it was fitted: what a law is
+    may change between versions, and the numbers of one would be wrong in the other."""
+    values, columns = set(fields.fields("values").value), set(fields.fields("columns").value)
+    pairs = (
+        ("parameters", sorted(values), sorted(law.parameter_names)),
+        ("columns", sorted(columns - {"target"}), sorted(law.variables)),
+    )
+    for what, then, now in pairs:
+        if set(then) == set(now) or (what == "columns" and set(now) <= set(then)):
+            continue
+        raise InputError(
+            f"{where}: {law.id} was fitted with the {what} {', '.join(then)}, and has"
+            f" {', '.join(now)} in this version",
+            "Fit it again: the numbers of one mean nothing in the other.",
+        )
 
 
 def _draws(fields: Fields, law: Law) -> Floats:

@@ -151,3 +151,34 @@ def test_only_regular_files_of_a_size_are_read(tmp_path: Path) -> None:
         (tmp_path / "odd.json").write_text(text)
         with pytest.raises(InputError, match="saved fit"):
             load_fits(tmp_path / "odd.json")
+
+
+SHARES = {"mixture.a": "mixture.a", "mixture.b": "mixture.b"}
+CHANGED = [
+    # As versions before wrote them: the joint law's amplitudes were C_A_i**gamma_A of the shares,
+    # vocab had an exponent of tokens of its own, looped read the recurrence for the size.
+    ("mix_shukor_joint", ("E", "alpha", "beta", "C.a", "C.b", "gamma.a", "gamma.b", "C_A.a",
+                          "C_A.b", "C_B.a", "C_B.b", "gamma_A", "gamma_B"),
+     {"params": "params", "tokens": "tokens", **SHARES}, "parameters"),
+    ("vocab", ("E", "A_1", "a_1", "A_2", "a_2", "B", "beta"),
+     {name: name for name in ("params_non_embedding", "params_vocab", "tokens")}, "parameters"),
+    ("looped", ("E", "X", "x", "Y", "y"),
+     {"recurrence": "recurrence", "tokens": "tokens"}, "columns"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("law", "names", "columns", "what"), CHANGED)
+def test_a_fit_of_a_law_that_has_changed_is_refused(
+    fit: Fit, law: str, names: tuple[str, ...], columns: dict[str, str], what: str
+) -> None:
+    document = json.loads(json.dumps(fit.to_document()))
+    values, draws = dict.fromkeys(names, 0.5), [[0.5] * len(names)] * 20
+    document |= {
+        "law": law,
+        "surface": law,
+        "columns": columns | {"target": "loss"},
+        "values": values,
+    }
+    document |= {"draws": draws}
+    with pytest.raises(InputError, match=f"{law} was fitted with the {what} .* Fit it again"):
+        from_document(document, "x.json")
