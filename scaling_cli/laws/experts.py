@@ -14,6 +14,7 @@ KRAJEWSKI = Source("Krajewski et al.", 2024, "2402.07871", "eq. 9")
 FRANTAR = Source("Frantar et al.", 2023, "2309.08520")
 LUDZIEJEWSKI = Source("Ludziejewski et al.", 2025, "2502.05172", "eq. 1 and 8")
 TIAN = Source("Tian et al.", 2025, "2507.17702", "eq. 13")
+ZHAO = Source("Zhao et al.", 2025, "2509.23678")
 ABNAR = Source("Abnar et al.", 2025, "2501.12370")
 FAMILY = "experts and sparsity"
 
@@ -71,6 +72,27 @@ def _leverage(
     power = a + d * np.log10(flops) + gamma * finer**2 + beta * finer
     leverage: Array = np.exp(power * log_ratio)
     return leverage
+
+
+def _moe_five(
+    E: Array, e: Array, f: Array, m: Array, n: Array, k: Array, h: Array, a: Array, alpha: Array,
+    b: Array, beta: Array, c: Array, params: Array, params_active: Array, tokens: Array,
+    active_experts: Array, shared_ratio: Array,
+) -> Array:  # fmt: skip
+    by_choice = e * active_experts + f / active_experts + m * shared_ratio**2 + n * shared_ratio
+    by_size = params**-alpha + k * params_active**-alpha + h * params_active / params
+    loss: Array = (
+        by_choice * by_size + a * params**-alpha + b * tokens**-beta + c * params_active**-alpha + E
+    )
+    return loss
+
+
+def _best_choice(values: Values) -> dict[str, float]:
+    """The number of active experts and the share of shared ones that lower the loss most."""
+    best = {"best active_experts": float(np.sqrt(values["f"] / values["e"]))}
+    if values["m"] > 0 > values["n"]:
+        best["best shared_ratio"] = float(-values["n"] / (2 * values["m"]))
+    return best
 
 
 def _cutoff(values: Values) -> dict[str, float]:
@@ -299,6 +321,50 @@ LAWS = (
         family=FAMILY,
         domain={"sparsity": (0.0, 0.98)},
         evidence=secondary("that quotes its eq. 6; of the paper itself only its start was found"),
+    ),
+    Law(
+        id="moe_five",
+        title="Routed models by size, active size, tokens, active experts and shared ones",
+        formula="(e G + f / G + m S**2 + n S)"
+        " (1 / params**alpha + k / params_active**alpha + h params_active / params)"
+        " + a / params**alpha + b / tokens**beta + c / params_active**alpha + E,"
+        " G = active_experts, S = shared_ratio",
+        variables=("params", "params_active", "tokens", "active_experts", "shared_ratio"),
+        parameters=(
+            floor(),
+            Parameter("e", "what each active expert costs", 1e-3, 0.05, centre={"params": "alpha"},
+                      of_target=True),
+            Parameter("f", "what few active experts cost", 0.02, 0.5, centre={"params": "alpha"},
+                      of_target=True),
+            Parameter("m", "bend by the shared ratio", 0.05, 1.0, "identity",
+                      centre={"params": "alpha"}),
+            Parameter("n", "slope by the shared ratio", -0.8, -0.05, "identity",
+                      centre={"params": "alpha"}),
+            Parameter("k", "weight of params_active in it", 0.01, 1.0),
+            Parameter("h", "weight of the active share in it", 0.05, 5.0,
+                      centre={"params": "-alpha"}),
+            amplitude("a", "params", "alpha"), exponent("alpha", "params and params_active"),
+            amplitude("b", "tokens", "beta"), exponent("beta", "tokens"),
+            Parameter("c", "amplitude of the params_active term", 0.02, 2.0, of_target=True,
+                      linear=True, centre={"params": "alpha"}),
+        ),
+        predict=_moe_five,
+        same_scale={"params_active": "params"},
+        derived=_best_choice,
+        source=ZHAO,
+        unverified=(
+            coefficients(
+                "zhao2025", ZHAO, "446 runs; it gives 6.8 active experts and a shared ratio of"
+                " .31 as the best, where the abstract has 7 and .31", secondary(),
+                e=0.1577, f=7.2446, m=5.1395, n=-3.2363, k=0.0013, h=0.0450, a=38.051,
+                alpha=0.2383, b=27129.05, beta=0.4694, c=31.096, E=1.8182,
+            ),
+        ),
+        caveats=("Pin m and n at 0 by `fix=` where no run has shared experts.",),
+        monotone=False,
+        family=FAMILY,
+        domain={"params": (1e9, 1e10), "params_active": (2e8, 9e8), "tokens": (1e10, 1e11)},
+        evidence=secondary(),
     ),
     Law(
         id="sparse_frantar",

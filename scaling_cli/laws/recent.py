@@ -3,9 +3,11 @@ forecasts of scores."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from scaling_cli.laws.base import Array, Evidence, Law, Parameter, PowerSum, Source
+from scaling_cli.laws.base import Array, Evidence, Law, Parameter, PowerSum, Published, Source
 from scaling_cli.laws.parts import (
     amplitude,
     coefficients,
@@ -22,6 +24,8 @@ BETHUNE = Source("Bethune et al.", 2025, "2502.06042")
 EPOCHS = Source("Overfitting and epochs", 2026, "2605.09189")
 DIRECT = Source("Direct benchmark scaling", 2025, "2512.08894")
 COVERAGE = Source("Pass-at-k scaling", 2025, "2509.24012")
+WANG = Source("Wang et al.", 2025, "2505.07796", "eq. 4")
+NI = Source("Ni et al.", 2025, "2510.03280")
 LIN = Source("Lin et al.", 2024, "2402.02314")
 GE = Source("Ge et al.", 2024, "2405.14908")
 ADDED = Source("scalefit", 2026, "")
@@ -58,6 +62,23 @@ def _overfit(**at: Array) -> Array:
     )  # fmt: skip
     loss: Array = at["E"] + at["rise"] * distance / (1 + distance)
     return loss
+
+
+def _continual(
+    L0: Array, A: Array, alpha: Array, C_1: Array, C_2: Array, B: Array, F: Array, beta: Array,
+    rate_sum: Array, annealing: Array, rate_sum_after: Array, annealing_after: Array,
+) -> Array:  # fmt: skip
+    shift = 1 - (1 + F * rate_sum_after) ** -beta
+    before = L0 + A * (rate_sum + rate_sum_after) ** -alpha
+    loss: Array = before - C_1 * annealing - C_2 * annealing_after + B * shift
+    return loss
+
+
+def _carried_on(of: str, **values: Any) -> Published:
+    return coefficients(
+        f"wang2025_{of}", WANG, f"FineWeb, then Knowledge Pile; the loss on {of}",
+        Evidence("paper", "figure 3"), **values,
+    )  # fmt: skip
 
 
 LAWS = (
@@ -195,6 +216,72 @@ LAWS = (
         family=FAMILY,
         domain={"tokens": (1e7, 1e10), "target_share": (0.001, 0.1)},
         evidence=secondary("and the abstract"),
+    ),
+    Law(
+        id="continual",
+        title="Training curve of a model that goes on with other data",
+        formula="L0 + A / (rate_sum + rate_sum_after)**alpha - C_1 annealing - C_2 annealing_after"
+        " + B (1 - 1 / (1 + F rate_sum_after)**beta)",
+        variables=("rate_sum", "annealing", "rate_sum_after", "annealing_after"),
+        parameters=(
+            Parameter("L0", "irreducible loss", 0.3, 0.99, of_target=True, linear=True),
+            Parameter("A", "amplitude of the rate sum", 0.02, 0.5, of_target=True, linear=True,
+                      centre={"rate_sum": "alpha"}),
+            exponent("alpha", "the rate sum", 0.1, 1.2),
+            Parameter("C_1", "loss gained per unit of annealing before", 0.02, 1.0, linear=True),
+            Parameter("C_2", "loss gained per unit of annealing after", 0.02, 1.0, linear=True),
+            Parameter("B", "shift of the loss by the other data", -0.3, 0.3, "identity",
+                      of_target=True, linear=True),
+            Parameter("F", "rate of that shift", 0.5, 50.0, centre={"rate_sum": -1.0}),
+            exponent("beta", "that shift", 0.1, 1.0),
+        ),
+        predict=_continual,
+        same_scale={"rate_sum_after": "rate_sum"},
+        source=WANG,
+        published=(
+            _carried_on("fineweb", L0=3.057, A=0.490, alpha=0.497, B=0.366, F=28.0, beta=0.189,
+                        C_1=0.299, C_2=0.298),
+            _carried_on("knowledge", L0=3.024, A=0.412, alpha=0.677, B=-0.666, F=5662.0,
+                        beta=0.146, C_1=0.278, C_2=0.324),
+        ),
+        caveats=(
+            "rate_sum and annealing are S1 and S2 of the first stage (see lr_anneal), those with"
+            " _after of the second: map them from columns of your table.",
+            "F is the paper's E. B is positive on the old data and negative on the new.",
+        ),
+        monotone=False,
+        family="downstream",
+        domain={"rate_sum": (1.0, 10.0), "annealing": (0.02, 0.5)},
+        evidence=Evidence("paper", "eq. 4"),
+    ),
+    Law(
+        id="diffusion_epochs",
+        title="Epochs after which a diffusion language model overfits",
+        formula="c unique_tokens**u / params**n",
+        variables=("params", "unique_tokens"),
+        parameters=(
+            Parameter("c", "level", 0.3, 3.0, of_target=True, linear=True,
+                      centre={"unique_tokens": "-u", "params": "n"}),
+            exponent("u", "unique_tokens"), exponent("n", "params"),
+        ),
+        predict=lambda c, u, n, params, unique_tokens: c * unique_tokens**u * params**-n,
+        source=NI,
+        published=(
+            coefficients(
+                "ni2025_epochs", NI, "masked diffusion models; exponents as rounded by the authors",
+                repository("JinjieNi/Quokka, README: the level follows from its example of 1,100"
+                           " epochs at 10B params and 1T tokens"),
+                target="epochs", c=1100 * 1e10**0.55 / 1e12**0.39, u=0.39, n=0.55,
+            ),
+        ),
+        target="best_epochs",
+        objective="squared_log",
+        caveats=(
+            "The paper's own curve of loss over epochs was not found; it turns up beyond these"
+            " epochs: `law=overfit` fits one. At a budget its params and tokens both go by C**.5.",
+        ),
+        family="data",
+        evidence=repository("JinjieNi/Quokka, README"),
     ),
     Law(
         id="overfit",

@@ -235,6 +235,14 @@ def test_sets_give_the_figures_that_their_papers_state() -> None:
     assert leverage[12] == pytest.approx(7.24, abs=0.01)
     assert max(leverage, key=lambda g: leverage[g]) == 12
 
+    # The README of Quokka: 1,100 epochs of 1T tokens at 10B params.
+    assert of_set("ni2025_epochs", params=1e10, unique_tokens=1e12) == pytest.approx(1100)
+    # Figure 3 of 2505.07796: pre-training goes on with other data, the old loss rises, the new falls.
+    at = {"rate_sum": 4.0, "annealing": 0.1, "annealing_after": 0.0}
+    for name, sign in (("wang2025_fineweb", 1), ("wang2025_knowledge", -1)):
+        now, later = (of_set(name, rate_sum_after=s, **at) for s in (1e-9, 1.0))
+        assert 0.1 < sign * (later - now) < 0.7
+
     # Section 4.3 of 2505.14302, of W4A16: 43 % more from 10B to 100B tokens, 51 % less from 74M to
     # 594M params; no error at a group of one.
     def error(params: float, tokens: float, group: int = 128) -> float:
@@ -260,6 +268,11 @@ def test_unverified_coefficients_give_the_catalogue_s_numbers_and_are_refused() 
     supervised = unverified("skaling", "busbridge2025")
     at = {"params": np.array([1e9]), "tokens": np.array([2e10])}
     assert get_law("skaling").predict(**supervised, **at)[0] == pytest.approx(2.37469, abs=1e-5)
+    law = get_law("moe_five")
+    assert law.derived
+    best = law.derived(unverified("moe_five", "zhao2025"))
+    assert best["best active_experts"] == pytest.approx(6.8, abs=0.05)
+    assert best["best shared_ratio"] == pytest.approx(0.31, abs=0.01)
     for name in ("clark2022_sbase_table", "busbridge2025"):
         with pytest.raises(InputError, match="not verified"):
             get_published(name)
