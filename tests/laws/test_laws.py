@@ -237,7 +237,7 @@ def test_sets_give_the_figures_that_their_papers_state() -> None:
 
     # The README of Quokka: 1,100 epochs of 1T tokens at 10B params.
     assert of_set("ni2025_epochs", params=1e10, unique_tokens=1e12) == pytest.approx(1100)
-    # Figure 3 of 2505.07796: pre-training goes on with other data, the old loss rises, the new falls.
+    # Figure 3 of 2505.07796: with other data the loss on the old rises, and that on them falls.
     at = {"rate_sum": 4.0, "annealing": 0.1, "annealing_after": 0.0}
     for name, sign in (("wang2025_fineweb", 1), ("wang2025_knowledge", -1)):
         now, later = (of_set(name, rate_sum_after=s, **at) for s in (1e-9, 1.0))
