@@ -41,6 +41,28 @@ the published number within half a per cent wherever no reason for a difference 
 """
 
 
+COMMANDS = """
+## By the command line
+
+The same numbers come out of commands, on the tables that the papers' authors published, with
+`--bootstrap 0` for the values alone.
+
+| numbers | mapping beside the table's own names | command |
+|---|---|---|
+| Routed, all rows above | `experts = "num_experts"`, `loss = "loss_validation"` | `scalefit fit --law routed --by router_type --shared 'num_experts == 1' --where 'k == 1 and seed == 42 and routing_frequency == 0.5'` |
+| Gemstones, hot | - | `scalefit fit --law chinchilla --points all --where 'group == "hot"' --objective huber_log:1e-4` |
+| LAION, `--select frontier` | - | `scalefit fit --law laion --x flops --y error --by group --select frontier --holdout 'split == "test"'` |
+| Step Law, within .25 % | `loss = "loss_smooth"`, `batch_tokens = "batch_size_seqs * 2048"` | `scalefit fit --law steplaw --law steplaw_batch --select within:0.25%` |
+| Step Law, smooth | the same | `scalefit fit --law steplaw --law steplaw_batch --select smooth:lr,batch_tokens` |
+| Broken laws, how many breaks | - | `scalefit compare --laws power_offset,bnsl,bnsl2 --x samples --y loss` |
+| Shared capacity | `params = "model_size"`, `tokens = "n_tokens"`, `loss = "c4_loss"`, `mixture.c4 = "weight_c4"` and so on | `scalefit fit --law mix_capacity.c4 --law mix_shukor_joint --where 'tokens > 5e9 and mixture.c4 >= 0.1' --holdout 'params > 7e8'` |
+
+Step Law's published exponents (-.713, .307, .571) are the medians of its authors' bootstraps. On the
+runs that they published their own selection and regression give -.766, .197 and .613, and parabolas
+-.693, .210 and .572: the published fit rests on other runs than these.
+"""  # noqa: E501
+
+
 @dataclass(frozen=True)
 class Line:
     """One number; `published` is None where the paper or its repository gives none. `note` says why
@@ -519,5 +541,7 @@ def _shown(line: Line) -> str:
 if __name__ == "__main__":
     if not FOLDER.is_dir():
         raise SystemExit(table())
-    PAGE.write_text(INTRODUCTION[: INTRODUCTION.index("| paper")] + table(), encoding="utf-8")
+    PAGE.write_text(
+        INTRODUCTION[: INTRODUCTION.index("| paper")] + table() + COMMANDS, encoding="utf-8"
+    )
     print(PAGE.read_text(encoding="utf-8"))

@@ -19,11 +19,12 @@ from scaling_cli.fitting.result import FailedFit, Fit
 from scaling_cli.fitting.scoring import score_holdout
 from scaling_cli.fitting.selection import selected
 from scaling_cli.notes import Note
+from scaling_cli.quantities import counted
 from scaling_cli.table import Table
 from scaling_cli.workers import Mapper, mapper
 
 # A table's, which its fit says.
-ABOUT_RUNS = ("unfinished_runs", "end_unknown", "counted_once", "held_out_hidden")
+ABOUT_RUNS = ("shared_runs", "unfinished_runs", "end_unknown", "counted_once", "held_out_hidden")
 WAIT = "Wait until they have ended, or take their last points (`finals=last`)."
 LISTED = 5
 CHUNK = 4  # groups that a worker gets at a time: their sending costs under 1 % of their fits
@@ -81,10 +82,13 @@ def _listed(ids: Sequence[str]) -> str:
     return ", ".join(ids[:LISTED]) + (f" and {len(ids) - LISTED} more" if len(ids) > LISTED else "")
 
 
-def parts(fitted: Table, unseen: Table | None, by: Sequence[str]) -> Parts:
-    """Both parted by the values of `by`; a group that is held out whole has no rows to fit."""
+def parts(
+    fitted: Table, unseen: Table | None, by: Sequence[str], shared: str | None = None
+) -> Parts:
+    """Both parted by the values of `by`; a group that is held out whole has no rows to fit. Runs
+    that `shared` matches, such as the dense ones beside routed models, are in every group."""
     unseen_groups = [] if unseen is None else unseen.groups(by)
-    groups = fitted.groups(by)
+    groups = fitted.groups(by) if shared is None else _sharing(fitted, by, shared)
     known = {_key(group) for group, _ in groups}
     groups += [
         (group, rows.take(np.array([], dtype=np.intp)))
@@ -92,6 +96,27 @@ def parts(fitted: Table, unseen: Table | None, by: Sequence[str]) -> Parts:
         if _key(group) not in known
     ]
     return Parts(groups, {_key(group): rows for group, rows in unseen_groups})
+
+
+def _sharing(fitted: Table, by: Sequence[str], shared: str) -> list[tuple[Group, Table]]:
+    """The groups of `by`, each with the shared runs; those alone are none."""
+    mask = fitted.matches(shared)
+    if not by:
+        raise InputError("`shared=` gives runs to every group, and there are none", "Add `by=`.")
+    if not mask.any():
+        raise InputError(f"`shared=` '{shared}' matches no run", "See `scalefit runs`.")
+    groups = []
+    for group, members in fitted.parted(by):
+        if mask[members].all():
+            continue
+        chosen = mask.copy()
+        chosen[members] = True
+        count = int(np.count_nonzero(mask)) - int(np.count_nonzero(mask[members]))
+        message = f"{counted(count, 'run')} of other groups, those of {shared}, count here too."
+        groups.append((group, fitted.select(chosen).with_notes([Note.of("shared_runs", message)])))
+    if not groups:
+        raise InputError(f"`shared=` '{shared}' matches every run", "Narrow it.")
+    return groups
 
 
 def selected_parts(parts: Parts, select: str, target: str) -> Parts:

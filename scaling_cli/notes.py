@@ -483,6 +483,11 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "The runs of several groups do not follow one law: their residuals lie apart.",
             "Fit each group by `by=`, or choose one by `where=`.",
         ),
+        _info(
+            "shared_runs",
+            "Runs of other groups are fitted in this one too, as `shared=` asks.",
+            "Nothing: but the groups' fits are not independent of each other.",
+        ),
         _warning(
             "held_out_hidden",
             "Runs that are to be held out are left out by the filter, so the fit is not scored on"

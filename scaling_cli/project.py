@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from scaling_cli.training.forecast import Forecast
     from scaling_cli.training.plan import SchedulePlan
 
+FINAL_POINTS, ALL_POINTS = POINTS = ("final", "all")  # which points of a run are rows
 LAST, PREDICTED = FINALS = ("last", "predicted")  # which point of an unfinished run is its final
 CONFIG_FILE = "scalefit.toml"
 
@@ -144,6 +145,8 @@ class Project:
         command: str | None = None,
         once: bool = False,
         select: str | None = None,
+        shared: str | None = None,
+        points: str = FINAL_POINTS,
     ) -> list[Fit | FailedFit]:
         """Fit each law, or the procedure `auto`, to each group of runs; a failed one says why.
 
@@ -152,7 +155,9 @@ class Project:
         A run that has not ended enters at its predicted end, or is left out where none can be
         predicted; with `finals` "last" its last point counts as if it had. With `once` a
         run that two loggers wrote counts once. Of the runs of a sweep those are fitted that
-        `select` names: see `scaling_cli.fitting.selection.selected`.
+        `select` names: see `scaling_cli.fitting.selection.selected`. Runs that `shared` matches
+        are in every group; with `points` "all" each logged loss is a row, and runs are resampled
+        whole.
         The groups are spread over `workers` processes; their number changes no digit.
         Raises the first group's FitError if nothing could be fitted.
         """
@@ -163,10 +168,14 @@ class Project:
 
         if finals not in FINALS:
             raise InputError(f"finals = {finals!r} is not known", f"Give {' or '.join(FINALS)}.")
+        if points not in POINTS:
+            raise InputError(f"points = {points!r} is not known", f"Give {' or '.join(POINTS)}.")
         chosen = grouped.chosen_procedures(laws)
+        if points == ALL_POINTS:
+            chosen = [replace(item, every_point=True) for item in chosen]
         options = options or FitOptions()
         by_points = {
-            every: self._parts(by, where, holdout, every, finals, once)
+            every: self._parts(by, where, holdout, every, finals, once, shared)
             for every in dict.fromkeys(item.every_point for item in chosen)
         }
         if select is not None:
@@ -196,6 +205,7 @@ class Project:
         every_point: bool,
         finals: str,
         once: bool = False,
+        shared: str | None = None,
     ) -> Parts:
         """The groups to fit, and by group the runs that are held out."""
         from scaling_cli import grouped
@@ -205,9 +215,9 @@ class Project:
         hidden = self._hidden(rows, where, holdout)
         fitted, unseen = grouped.hold_out(rows, keys, holdout, hidden)
         if finals == LAST or every_point:
-            return grouped.parts(fitted, unseen, keys)
+            return grouped.parts(fitted, unseen, keys, shared)
         ends = self._ends(rows)
-        made = grouped.parts(fitted, None if unseen is None else ends.ended(unseen), keys)
+        made = grouped.parts(fitted, None if unseen is None else ends.ended(unseen), keys, shared)
         return made._replace(groups=[(group, ends.of(members)) for group, members in made.groups])
 
     def _with_curves(

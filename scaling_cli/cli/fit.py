@@ -164,6 +164,16 @@ def fit(
             metavar="WHICH",
         ),
     ] = None,
+    shared: Annotated[
+        str | None,
+        typer.Option("--shared", help="Runs that count in every group of --by.", metavar="EXPR"),
+    ] = None,
+    points: Annotated[
+        str,
+        typer.Option(
+            "--points", help="Rows: the final points, or each logged loss.", metavar="final|all"
+        ),
+    ] = "final",
     once: OnceOption = False,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
@@ -226,6 +236,8 @@ def fit(
         finals=finals,
         once=once,
         select=select,
+        shared=shared,
+        points=points,
         command=as_typed(),
     )
     fits = [item for item in results if not isinstance(item, FailedFit)]

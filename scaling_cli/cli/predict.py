@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -28,6 +28,10 @@ from scaling_cli.cli.common import (
     positives,
 )
 from scaling_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from scaling_cli.fitting.result import Fit
+    from scaling_cli.planning.points import Grid
 
 
 @command
@@ -58,6 +62,14 @@ def predict(
     at: Annotated[
         list[str] | None, typer.Option("--at", help="Another variable.", metavar="VAR=VALUE")
     ] = None,
+    solve: Annotated[
+        str | None,
+        typer.Option("--solve", help="The variable to find, with --loss.", metavar="VAR"),
+    ] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option("--loss", help="Loss or score at which --solve is sought.", metavar="VALUE"),
+    ] = None,
     fit: FitOption = None,
     law: LawOption = None,
     y: TargetOption = None,
@@ -75,8 +87,9 @@ def predict(
     Example: scalefit predict --params 7B --tokens 2T --published epoch2024
 
     Example: scalefit predict --flops 1e23,1e24 --published epoch2024
+
+    With --solve and --loss the other way round: which params, tokens, compute or samples give it.
     """
-    from scaling_cli.fitting.result import Fit
     from scaling_cli.laws import get_published
     from scaling_cli.planning.points import Grid
     from scaling_cli.quantities import parse_multiple
@@ -90,6 +103,9 @@ def predict(
     one_of(fit=fit, y=y, published=published)
     one_of(level=level, published=published)
     one_of(quantiles=quantiles, published=published)
+    if (solve is None) != (loss is None):
+        raise InputError("--solve and --loss go together", "Write --solve params --loss 2.1.")
+    one_of(solve=solve, published=published)
     shares = [_share(text) for text in many(quantiles or [])]
     times = [parse_multiple(text, "--scale") for text in many(scale or [])]
     grid = Grid(
@@ -108,6 +124,9 @@ def predict(
 
         saved = open_project(store, config).saved.answering(fit, law, y)
         fits = [item.at_level(level) for item in saved]
+        if solve is not None and loss is not None:
+            _solved(fits, solve, loss, grid, as_json)
+            return
         predictions = [
             answered
             for item in fits
@@ -119,6 +138,23 @@ def predict(
         "origin": origins_json(fits),
     }
     answer(as_json, document, lambda: with_origin([predictions_table(predictions)], fits))
+
+
+def _solved(fits: list[Fit], variable: str, loss: str, grid: Grid, as_json: bool) -> None:
+    """The answer of --solve."""
+    from scaling_cli.planning.inverse import solve
+    from scaling_cli.quantities import parse_quantity
+    from scaling_cli.report.fits import solutions_table
+    from scaling_cli.report.origins import origins_json, with_origin
+
+    sizes = {"params": grid.params, "tokens": grid.tokens, "flops": grid.flops}
+    if any(len(values) > 1 for values in sizes.values()):
+        raise InputError("--solve takes one value of each variable", "Ask for one at a time.")
+    given = {name: values[0] for name, values in sizes.items() if values}
+    wanted = parse_quantity(loss, "--loss")
+    found = [solve(item, variable, wanted, given | dict(grid.further or {})) for item in fits]
+    document = {"solutions": [item.to_json() for item in found], "origin": origins_json(fits)}
+    answer(as_json, document, lambda: with_origin([solutions_table(found)], fits))
 
 
 def _share(text: str) -> float:

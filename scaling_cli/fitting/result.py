@@ -363,6 +363,19 @@ class Fit(Shown):
         """How far each row lies outside the fitted runs [rows], as `distance_outside`."""
         return distance_outside(self.domain, columns, self.compute)
 
+    def along(self, column: str, axis: Floats, inputs: Mapping[str, float]) -> dict[str, Floats]:
+        """The law's variables [rows] where one column runs along `axis` and the others stand."""
+        at = dict(inputs) | {column: float(axis[0])}
+        rows = {
+            name: np.full(len(axis), value[0])
+            for name, value in _inputs(self.law, at, self.columns).items()
+        }
+        moved = {n: axis for n in rows if self.columns.get(n, n) == column}
+        rows |= moved
+        if "flops" in rows and "flops" not in moved and {"params", "tokens"} <= rows.keys():
+            rows["flops"] = SIX_ND.flops(rows["params"], rows["tokens"])
+        return rows
+
     def predict(self, inputs: Mapping[str, float], quantiles: Sequence[float] = ()) -> Prediction:
         """The target at one point, with its interval, further `quantiles` of a new run's target by
         their shares, and how far it lies from the data.

@@ -4,11 +4,36 @@ from __future__ import annotations
 
 import numpy as np
 
-from scaling_cli.laws.base import Law, Parameter, Source
-from scaling_cli.laws.parts import repository, scale_of
+from scaling_cli.laws.base import Law, Parameter, Published, Source
+from scaling_cli.laws.parts import coefficients, repository, scale_of
 
 SCALERL = Source("Khatri et al.", 2025, "2510.13786", "eq. 1")
 TAN = Source("Tan et al.", 2025, "2509.25300")
+LAST_CODE = repository(
+    "tanzelin430/Mathematical-Reasoning-RL-Scaling-Law, analysis/src/fit/models/postopenai.py"
+)
+LAST_FIT = (  # of 2025-11-08: size, params, B0 and C0 of the authors' table
+    ("1.5b", 1.5e9, 134654.508026071, 412176.1256608177),
+    ("3b", 3e9, 41373.28418771254, 142838.36717500907),
+    ("7b", 7e9, 4782.961559629775, 27170.316357617237),
+    ("14b", 14e9, 1634.6561178246986, 19153.495070661633),
+    ("32b", 32e9, 337.99171441658245, 4333.039254146346),
+    ("72b", 72e9, 341.3312527027573, 4928.635278833221),
+)
+
+
+def _of_size(size: str, params: float, level: float, worth: float) -> Published:
+    return coefficients(
+        f"tan2025_{size}", TAN,
+        f"Qwen2.5 instruct of {params / 1e9:g}B alone; failure rate on held-out mathematics",
+        repository(
+            "tanzelin430/Mathematical-Reasoning-RL-Scaling-Law,"
+            " analysis/scripts/outputs/fits_exp1_postopenai.json"
+        ),
+        target="failure rate", N_0=499999998.90794224, b=1.0891723742071988, B=level, p=0.0,
+        C=worth, q=0.0, a=0.19811442083807074,
+    )  # fmt: skip
+
 
 LAWS = (
     Law(
@@ -94,5 +119,40 @@ LAWS = (
             "tanzelin430/Mathematical-Reasoning-RL-Scaling-Law, analysis/src/fit/models"
         ),
         aliases=("powlawmul",),
+    ),
+    Law(
+        id="rl_math_joint",
+        title="Failure rate with a floor by size: the authors' last form (mathematical reasoning)",
+        formula="((N_0 / params)**b + B params**-p / (samples + C params**-q))**a",
+        variables=("params", "samples"),
+        parameters=(
+            scale_of("N_0", "params", 0.002, 0.5, "params at which the floor is one"),
+            Parameter("b", "exponent of params in the floor", 0.5, 2.0),
+            Parameter("B", "samples that the rest of the failures takes", 0.001, 0.5,
+                      centre={"params": "p", "samples": 1.0}),
+            Parameter("p", "exponent of params in it", 0.3, 2.5, "identity"),
+            Parameter("C", "samples that the model before training is worth", 0.02, 2.0,
+                      centre={"params": "q", "samples": 1.0}),
+            Parameter("q", "exponent of params in it", 0.3, 2.5, "identity"),
+            Parameter("a", "outer power", 0.1, 0.6),
+        ),
+        predict=lambda N_0, b, B, p, C, q, a, params, samples: (
+            (N_0 / params) ** b + B * params**-p / (samples + C * params**-q)
+        )
+        ** a,
+        source=TAN,
+        published=tuple(
+            _of_size(size, params, levels, worth) for size, params, levels, worth in LAST_FIT
+        ),
+        target="error",
+        caveats=(
+            "The authors look B and C up for each size, and have a second form with powers and"
+            " offsets; the published sets are of one size each, with p = q = 0.",
+            "samples are steps times the batch in prompts.",
+        ),
+        family="reinforcement learning",
+        domain={"params": (5e8, 7e10), "samples": (1e3, 1e5)},
+        evidence=LAST_CODE,
+        aliases=("postopenai",),
     ),
 )  # fmt: skip

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from scaling_cli.notes import Note
 from scaling_cli.quantities import count, counted, measured, number, percent, power, share
-from scaling_cli.report.listing import COUNTS, Listing, about, group_name
+from scaling_cli.report.listing import COUNTS, Listing, about, group_name, span_of
 
 if TYPE_CHECKING:
     from scaling_cli.fitting.backtest import Comparison
     from scaling_cli.fitting.result import Estimate, FailedFit, Fit, Prediction
+    from scaling_cli.planning.inverse import Solution
 
 _shapes = dict.fromkeys(COUNTS, count) | {"flops": power}
 NOTHING = 1e-6  # a parameter at its bound and below this is zero but for the solver's last step
@@ -159,6 +160,26 @@ def comparison_table(compared: Comparison) -> Listing:
         f"Which law predicts larger runs best, {group_name(compared.group)}: {compared.sentence}"
     )
     return Listing(title, headers, rows, lines=(*lines, *compared.notes))
+
+
+def solutions_table(solutions: Sequence[Solution]) -> Listing:
+    """The values of one variable at which laws predict a target."""
+    rows, notes = [], list[Note]()
+    for item in solutions:
+        shape = _shapes.get(item.variable, number)
+        given = ", ".join(
+            f"{name} {_shapes.get(name, number)(value)}" for name, value in item.inputs.items()
+        )
+        ends = None if item.low is item.high is None else (item.low, item.high)
+        rows.append(
+            (item.name, group_name(item.group), given or "-", shape(item.value),
+             span_of(ends, shape))
+        )  # fmt: skip
+        notes += about(item.group, item.notes)
+    first = solutions[0]
+    title = f"{first.variable} for a {first.target} of {number(first.wanted)}"
+    headers = ("law", "group", "at", first.variable, f"{share(first.level)} interval")
+    return Listing(title, headers, tuple(rows), left=3, lines=tuple(dict.fromkeys(notes)))
 
 
 def predictions_table(predictions: Sequence[Prediction]) -> Listing:
