@@ -36,55 +36,21 @@ def fit(
     params, tokens = columns["params"], columns["tokens"]
     sizes = _sizes(params)
     ratio = _ratio(sizes, tokens)
-    fits = [
-        item
-        for rows in sizes
-        if (
-            item := _by_differences(rows, tokens, loss, ratio)
-            if ratio
-            else _by_least_squares(rows, tokens, loss)
-        )
-    ]
-    if len(fits) < LEAST_SIZES:
-        raise FitError(
-            f"{len(fits)} of {len(sizes)} model sizes have enough runs along the tokens for a"
-            f" curve of their own, and {LEAST_SIZES} are needed"
-        )
+    fits = _each_size(sizes, tokens, loss, ratio)
     x = np.log([params[rows[0]] for rows, _, _ in fits]) - np.log(references["params_0"])
     log_exponent = np.log([exponent for _, exponent, _ in fits])
     log_data = np.array([data for _, _, data in fits])
-
-    used = [rows for rows, _, _ in fits]
-    position = np.repeat(np.arange(len(used)), [len(rows) for rows in used])
-    rows = np.concatenate(used)
-    log_tokens, seen = np.log(tokens[rows]), loss[rows]
-
-    def term(data: Array, exponent: Array) -> Array:
-        """The data term of curves [..., sizes] at the rows."""
-        made: Array = np.exp(data[..., position] - np.exp(exponent[..., position]) * log_tokens)
-        return made
-
-    def misfit(data: Array, exponent: Array) -> Array:
-        """Sum of squares of what is left after each size's own floor [...]."""
-        left = seen - term(data, exponent)
-        total = np.zeros(left.shape[:-1])
-        for size in range(len(used)):
-            mine = left[..., position == size]
-            total = total + np.sum((mine - mine.mean(axis=-1, keepdims=True)) ** 2, axis=-1)
-        return total
+    ladder = Ladder.of([rows for rows, _, _ in fits], tokens, loss)
 
     data_curves, exponent_curves = _curves(x, log_data), _curves(x, log_exponent)
     data, exponent = data_curves.nearest(log_data), exponent_curves.nearest(log_exponent)
     with np.errstate(over="ignore"):
         for _ in range(ROUNDS):
-            data = int(np.argmin(misfit(data_curves.at, exponent_curves.at[exponent])))
-            exponent = int(np.argmin(misfit(data_curves.at[data], exponent_curves.at)))
-    left = seen - term(data_curves.at[data], exponent_curves.at[exponent])
-    floors = np.array([np.mean(left[position == size]) for size in range(len(used))])
-    if not (floors > 0).all():
-        raise FitError("the data term is larger than the loss of a size: no floor is left")
-    floor_curves = _curves(x, np.log(floors))
-    floor = floor_curves.nearest(np.log(floors))
+            data = ladder.best(data_curves.at, exponent_curves.at[exponent])
+            exponent = ladder.best(data_curves.at[data], exponent_curves.at)
+    log_floors = np.log(ladder.floors(data_curves.at[data], exponent_curves.at[exponent]))
+    floor_curves = _curves(x, log_floors)
+    floor = floor_curves.nearest(log_floors)
 
     y_0 = np.log(references["tokens_0"])
     (h_0, h_1), (c_0, c_1) = exponent_curves.of[exponent], data_curves.of[data]
@@ -100,16 +66,76 @@ def fit(
         "exponent_slope": h_1,
         "exponent_bend": BENDS[exponent],
     }
+    return {name: float(value) for name, value in values.items()}, _said(fits, sizes, ratio)
+
+
+Curve = tuple[Array, float, float]  # a size's rows, its exponent and the log of its data term
+
+
+def _each_size(sizes: list[Array], tokens: Array, loss: Array, ratio: float | None) -> list[Curve]:
+    """The curve along the tokens of each size that has enough runs for one."""
+    fits = [
+        curve
+        for rows in sizes
+        if (
+            curve := _by_differences(rows, tokens, loss, ratio)
+            if ratio
+            else _by_least_squares(rows, tokens, loss)
+        )
+    ]
+    if len(fits) < LEAST_SIZES:
+        raise FitError(
+            f"{len(fits)} of {len(sizes)} model sizes have enough runs along the tokens for a"
+            f" curve of their own, and {LEAST_SIZES} are needed"
+        )
+    return fits
+
+
+def _said(fits: list[Curve], sizes: list[Array], ratio: float | None) -> str:
     how = (
         f"differences of neighbours on a grid of tokens with ratio {ratio:.3g}"
         if ratio
         else "least squares of floor and power law, as the grid of tokens has no common ratio"
     )
-    done = (
-        f"The paper's piecewise procedure: {len(used)} of {len(sizes)} sizes, each by {how}; then"
+    return (
+        f"The paper's piecewise procedure: {len(fits)} of {len(sizes)} sizes, each by {how}; then"
         " curves through the sizes. It minimises no one objective and gives no intervals."
     )
-    return {name: float(value) for name, value in values.items()}, done
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The runs of the sizes that have a curve: `size` [rows] is the place of each run's."""
+
+    size: Array
+    log_tokens: Array
+    loss: Array
+
+    @classmethod
+    def of(cls, used: list[Array], tokens: Array, loss: Array) -> Ladder:
+        rows = np.concatenate(used)
+        size = np.repeat(np.arange(len(used)), [len(item) for item in used])
+        return cls(size, np.log(tokens[rows]), loss[rows])
+
+    def _left(self, data: Array, exponent: Array) -> list[Array]:
+        """What the data term of curves [..., sizes] leaves of the losses, size by size."""
+        slope = np.exp(exponent[..., self.size])
+        left = self.loss - np.exp(data[..., self.size] - slope * self.log_tokens)
+        return [left[..., self.size == size] for size in range(self.size[-1] + 1)]
+
+    def best(self, data: Array, exponent: Array) -> int:
+        """The bend whose curves leave the least squares about each size's own floor."""
+        spread = [
+            np.sum((mine - mine.mean(axis=-1, keepdims=True)) ** 2, axis=-1)
+            for mine in self._left(data, exponent)
+        ]
+        return int(np.argmin(np.sum(spread, axis=0)))
+
+    def floors(self, data: Array, exponent: Array) -> Array:
+        floors = np.array([np.mean(mine) for mine in self._left(data, exponent)])
+        if not (floors > 0).all():
+            raise FitError("the data term is larger than the loss of a size: no floor is left")
+        return floors
 
 
 def _sizes(params: Array) -> list[Array]:
