@@ -550,6 +550,11 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "A number seems to be written in another unit, as millions or per cent.",
             'Map it: `[columns] params = "config.params * 1e6"`, and ingest again.',
         ),
+        _warning(
+            "shares_incomplete",
+            "The shares of a mixture do not add up to one.",
+            "Map every domain, `mixture.NAME`, or what is left as one more.",
+        ),
         _severe(
             "target_rises",
             "The target rises along the columns of a law that can only fall.",

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from scaling_cli.fitting.objective import MAD
+from scaling_cli.fitting.shares import LEAST_COUNT
 from scaling_cli.fitting.targets import is_cross_entropy, is_share
 from scaling_cli.laws import Law
 from scaling_cli.notes import Note, Severity
@@ -31,7 +32,6 @@ LEAST_FOUND = 0.5
 WIDE = 10.0  # ratio of an interval's bounds above which a parameter is not identified
 LISTED = 5
 ROUNDING = 1e-9
-LEAST_COUNT = 1e3  # params or tokens: no language model is smaller, ladders told in billions are
 EPOCHS = 4.0  # up to here repeated tokens are as good as new (Muennighoff et al. 2023, section 1)
 LEAST_CELL = 3  # runs at one place that show how far other settings move the loss
 QUESTIONS = 200  # of a small benchmark: a share of them has a binomial spread

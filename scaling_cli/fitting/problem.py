@@ -9,7 +9,7 @@ import numpy as np
 
 from scaling_cli.columns import COLUMNS, is_positive
 from scaling_cli.errors import FitError, InputError
-from scaling_cli.fitting import accepts, diagnostics
+from scaling_cli.fitting import accepts, diagnostics, shares
 from scaling_cli.fitting.identified import settled
 from scaling_cli.fitting.objective import Objective, get_objective
 from scaling_cli.fitting.result import PROCEDURES, ROBUST
@@ -107,6 +107,7 @@ class Design:
         free = len(law.parameters) - len(options.fixed)
         rows, notes = usable(law, observations, needed, objective.log, free)
         columns, target = read(rows, names)
+        shares.refuse_others(law, names, columns)
         law = _leveled(law, target, options)
         columns = settled(law, columns)
         weights = None
@@ -144,6 +145,7 @@ def look_at(
         *diagnostics.design_notes(law, columns, runs, free),
         *diagnostics.settings_notes(columns, target, name),
         *unit_notes(law, name, target),
+        *shares.mixture_notes(columns),
         *direction_notes(law, name, columns, target),
     ]
 

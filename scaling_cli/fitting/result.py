@@ -12,6 +12,7 @@ import numpy as np
 from scaling_cli.compute import SIX_ND, Accounting
 from scaling_cli.documents import finite
 from scaling_cli.errors import InputError
+from scaling_cli.fitting import shares
 from scaling_cli.fitting.basis import Basis
 from scaling_cli.fitting.explored import Explored
 from scaling_cli.fitting.objective import OBJECTIVES
@@ -108,7 +109,9 @@ def predict_published(law: Law, published: Published, inputs: Mapping[str, float
     columns = _inputs(law, inputs)
     loss = float(law.predict(**published.values, **columns)[0])
     group = {"published": published.name}
-    return Prediction(None, law.id, group, _read(law, inputs, {}), loss, target=law.target)
+    notes = tuple(shares.count_notes({name: float(at[0]) for name, at in columns.items()}))
+    read = _read(law, inputs, {})
+    return Prediction(None, law.id, group, read, loss, notes=notes, target=law.target)
 
 
 def _inputs(
@@ -138,7 +141,9 @@ def _inputs(
             f"law {law.id} needs {' and '.join(missing)} for a prediction",
             f"Give {' and '.join(asked)}.",
         )
-    return {name: np.array([given[name]], dtype=float) for name in law.variables}
+    point = {name: float(given[name]) for name in law.variables}
+    shares.check_point(law, called, point)
+    return {name: np.array([value]) for name, value in point.items()}
 
 
 @dataclass(frozen=True)

@@ -89,3 +89,60 @@ def test_closed_form_of_reinforcement_goes_through_its_own_runs() -> None:
     fitted = fit(law, runs, FitOptions(resamples=0))
     at = {"params": np.array([7.2e10]), "flops": np.array([1e21])}
     assert fitted.curve(at) == pytest.approx(law.predict(**truth, **at), rel=1e-5)
+
+
+def test_shares_in_per_cent_or_as_counts_are_refused(tmp_path: Path) -> None:
+    web = np.linspace(0.1, 0.9, 12)
+    loss = 1.5 + np.exp(-2 * web)
+    for times, told in ((100.0, "per cent"), (3e9, "counts")):
+        store = ["--store", str(tmp_path / f"store {told}")]
+        columns = {"mixture.web": times * web, "mixture.code": times * (1 - web), "loss": loss}
+        source = table(tmp_path / "mixtures.csv", columns)
+        assert RUN.invoke(app, ["ingest", source, *store]).exit_code == 0
+        found = RUN.invoke(app, ["fit", "--law", "mix_exp", "--bootstrap", "0", *store])
+        assert found.exit_code != 0
+        assert told in found.stderr
+        assert "Divide by" in found.stderr
+
+
+def test_mixtures_that_leave_out_a_domain_say_so(tmp_path: Path) -> None:
+    web = np.linspace(0.1, 0.6, 12)
+    columns = {"mixture.web": web, "mixture.code": 0.7 - web, "loss": 1.5 + np.exp(-2 * web)}
+    store = ["--store", str(tmp_path / "store")]
+    source = table(tmp_path / "mixtures.csv", columns)
+    assert RUN.invoke(app, ["ingest", source, *store]).exit_code == 0
+    found = RUN.invoke(app, ["fit", "--law", "mix_exp", "--bootstrap", "0", "--json", *store])
+    assert found.exit_code == 0, found.stderr
+    assert "shares_incomplete" in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("charles2025 --params 1B --at replicas=0", "above zero"),
+        (
+            "tian2025 --flops 1e22 --at activation_ratio=3.1 --at granularity=8",
+            "a share between 0 and 1",
+        ),
+    ],
+)
+def test_points_that_no_law_can_be_asked_at_are_refused(asked: str, told: str) -> None:
+    found = RUN.invoke(app, ["predict", "--published", *asked.split()])
+    assert found.exit_code != 0
+    assert told in " ".join(found.stderr.split())
+
+
+def test_sizes_told_in_billions_without_their_letter_are_doubted() -> None:
+    asked = [
+        "predict",
+        "--published",
+        "epoch2024",
+        "--params",
+        "7",
+        "--tokens",
+        "1.4",
+        "--json",
+    ]
+    found = RUN.invoke(app, asked)
+    assert found.exit_code == 0, found.stderr
+    assert "units_doubtful" in found.stdout
