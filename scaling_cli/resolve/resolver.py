@@ -375,12 +375,19 @@ class Resolver:
             column = self.nested_key([alias for alias in names if len(alias) > 2])
             if column is not None and as_number(column.values) is not None:
                 yield column
+        if name not in _WORDS:
+            return
         # A nested key by its last part, where it is the only one that ends so.
-        ends = {key: key.rpartition(".")[2] for key in filter(self.numeric_key, self.run.config)}
+        ends = self.numeric_ends
         meant = set(self.by_words(name, ends.values(), logged=False))
         nested = [key for key, end in ends.items() if end in meant and end != key]
         for key in [*(key for key in ends if key in meant), *nested * (len(nested) == 1)]:
             yield Column(f"config.{key}", self.run.config[key])
+
+    @cached_property
+    def numeric_ends(self) -> dict[str, str]:
+        """The last part of each setting that is a number."""
+        return {key: key.rpartition(".")[2] for key in filter(self.numeric_key, self.run.config)}
 
     def by_words(self, name: str, held: Iterable[str], logged: bool) -> list[str]:
         """Those of the names whose words alone say that they are the column, beyond known names;
