@@ -45,6 +45,9 @@ ROUNDS = 3  # of the deviations, which two settle
 STARTS = (-0.7, 0.0, 0.7)  # of the log of either term over the half of both
 ITERATIONS, SHORTEST, LONGEST = 100, 1e-10, 3.0
 STEP = 1e-5  # of a difference
+# A run whose loss is wrong, one of five or more: with `auto`'s number of deviations. Only runs that
+# differ by so many times what seeds do are looked at, and no more than can be left out in turn.
+WRONG, SUSPICIOUS, LEAST_RUNS, MOST_RUNS = 6.0, 2.0, 5, 16
 DRIFT = 0.004  # as `auto`'s, which has .008 without curves
 
 
@@ -236,22 +239,23 @@ def fit(
     finals: Table, rows: Thinned, asked: Asked, options: FitOptions, group: Mapping[str, Any]
 ) -> Fit:
     """The fit of the law to the thinned curves of the runs whose final points are `finals`."""
-    params = finals.numbers("params")[rows.run]
-    columns = {"params": params, "tokens": rows.tokens}
-    scales = {name: middle(values) for name, values in columns.items()}
-    objective = Objective("map", "", log=True, delta=np.inf)
-    scaled = {name: values / scales[name] for name, values in columns.items()}
-    surface = Surface(asked.law, scaled, rows.target, objective, {})
-    found = optimise(surface, rows, asked.held)
+    scales = {name: middle(values) for name, values in _columns(finals, rows).items()}
+    found = optimise(_surface(asked.law, finals, rows, scales), rows, asked.held)
+    wrong = _wrong(finals, rows, asked, scales, found)
+    if wrong is not None:
+        rows = rows.take(np.flatnonzero(rows.run != wrong))
+        found = optimise(_surface(asked.law, finals, rows, scales), rows, asked.held)
+    columns, surface = _columns(finals, rows), _surface(asked.law, finals, rows, scales)
     if not np.isfinite(found.theta).all():
         raise FitError(f"{asked.procedure} finds no finite forecast on these {len(finals)} runs")
     law, rate = found.theta[:-1], float(found.theta[-1])
-    largest = int(np.argmax(np.log(rows.tokens) + np.log(params)))
-    anchor = Anchor(*(float(np.log(values[largest])) for values in scaled.values()))
+    largest = int(np.argmax(np.log(columns["tokens"]) + np.log(columns["params"])))
+    anchor = Anchor(*(float(np.log(values[largest])) for values in surface.columns.values()))
     draws = anchor.draws(found, options.resamples, options.seed)
     ended = rows.target * np.exp(-rate * rows.rate)  # as if the rate had fallen
     table = _table(finals, rows, columns, {asked.names["target"]: ended})
-    notes = (*asked.notes, _note(rows, finals, rate))
+    notes = (*asked.notes, _note(rows, finals, rate), *_set_aside(finals, wrong))
+    objective = surface.objective
     design = Design(asked.law, table, asked.names, columns, ended, None, None, objective, notes)
     optimum = Optimum(
         replace(surface, target=ended),
@@ -266,6 +270,47 @@ def fit(
     whole = Problem(design, frame, options, group, asked.procedure, every)
     fitted = assemble(whole, optimum, Draws(draws, options.resamples))
     return replace(fitted, drift=DRIFT, record=asked.record)
+
+
+def _columns(finals: Table, rows: Thinned) -> dict[str, Floats]:
+    return {"params": finals.numbers("params")[rows.run], "tokens": rows.tokens}
+
+
+def _surface(law: Law, finals: Table, rows: Thinned, scales: Mapping[str, float]) -> Surface:
+    objective = Objective("map", "", log=True, delta=np.inf)
+    scaled = {name: values / scales[name] for name, values in _columns(finals, rows).items()}
+    return Surface(law, scaled, rows.target, objective, {})
+
+
+def _wrong(
+    finals: Table, rows: Thinned, asked: Asked, scales: Mapping[str, float], found: Optimised
+) -> int | None:
+    """The run whose end lies furthest from what the others say of it, by more than WRONG of the
+    deviations that they give to it; looked for where the runs differ by more than seeds do."""
+    runs = np.unique(rows.run)
+    if not LEAST_RUNS <= len(runs) <= MOST_RUNS or found.deviations.run < SUSPICIOUS * RUN:
+        return None
+    far = []
+    for run in runs:
+        others = rows.take(np.flatnonzero(rows.run != run))
+        ends = rows.take(np.flatnonzero((rows.run == run) & (rows.back == 0)))
+        fitted = optimise(_surface(asked.law, finals, others, scales), others, asked.held)
+        there = _surface(asked.law, finals, ends, scales)
+        missed, by = there.residuals_and_jacobian(fitted.theta[None, :-1])
+        spread = np.linalg.inv(fitted.precision)[:-1, :-1]
+        variance = fitted.deviations.run**2 + float(by[0, :, 0] @ spread @ by[0, :, 0])
+        far.append(abs(float(missed[0, 0])) / np.sqrt(variance))
+    return int(runs[np.argmax(far)]) if max(far) > WRONG else None
+
+
+def _set_aside(finals: Table, wrong: int | None) -> list[Note]:
+    if wrong is None:
+        return []
+    message = (
+        f"1 of {len(finals)} runs lies more than {WRONG:.0f} deviations from what the others say of"
+        f" it and does not count: {finals.run_ids[wrong]}."
+    )
+    return [Note.of("outliers_set_aside", message)]
 
 
 def _table(

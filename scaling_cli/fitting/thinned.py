@@ -48,6 +48,9 @@ class Thinned:
     def __len__(self) -> int:
         return len(self.run)
 
+    def take(self, rows: Index) -> Thinned:
+        return Thinned(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
     @property
     def of_curves(self) -> int:
         """How many runs have more than their end."""

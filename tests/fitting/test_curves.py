@@ -146,6 +146,23 @@ def test_a_loss_that_was_carried_on_counts_where_it_was_logged() -> None:
     assert found.target == pytest.approx(alone.target)
 
 
+def test_a_run_whose_loss_is_wrong_is_set_aside_by_name() -> None:
+    rows = ladder(0)
+    assert rows.points
+    spoilt = [
+        part.with_columns(
+            loss=part.numbers("loss") * np.where(np.array(part.owners) == "run4", 0.9, 1.0)
+        )
+        for part in (rows, rows.points)
+    ]
+    fitted, clean = auto(replace(spoilt[0], points=spoilt[1])), auto(rows)
+    (note,) = [note for note in fitted.notes if note.code == "outliers_set_aside"]
+    assert "run4" in note.message
+    assert "outliers_set_aside" not in {note.code for note in clean.notes}
+    there = {"params": np.array([5e9]), "tokens": np.array([1e11])}
+    assert fitted.curve(there) == pytest.approx(clean.curve(there), rel=0.003)
+
+
 def test_the_law_is_the_same_by_what_runs_near_a_place_say_of_it() -> None:
     theta = np.random.default_rng(5).normal(0, 0.5, (5, 6))
     anchor = curved.Anchor(0.7, -0.4)
