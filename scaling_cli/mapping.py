@@ -13,7 +13,6 @@ from typing import Any
 from scaling_cli.columns import COLUMNS, about
 from scaling_cli.documents import NoFileError, read_text
 from scaling_cli.errors import InputError, UnreachableError
-from scaling_cli.expressions import parse
 from scaling_cli.notes import Note
 from scaling_cli.spelling import near, spelled_like
 
@@ -152,6 +151,8 @@ def _mapping(path: str, document: dict[str, Any]) -> Mapping:
             raise InputError(f"{path}: [run] {key} is not a text", "Write it in quotes.")
     where = run.get("where") or None
     if where is not None:
+        from scaling_cli.expressions import parse  # and with it numpy, which an ingest may not need
+
         try:
             parse(where)
         except InputError as error:

@@ -10,8 +10,6 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping, load_mapping
 from scaling_cli.store import Store, open_store
@@ -99,7 +97,11 @@ class Project:
 
         listing = listed(self.store, where, self.mapping)
         listing = listing if sort is None else listing.sorted_by(sort)
-        return listing if limit is None else listing.take(np.arange(min(limit, len(listing))))
+        if limit is None:
+            return listing
+        import numpy as np
+
+        return listing.take(np.arange(min(limit, len(listing))))
 
     def show(self, run: str) -> RunInFull:
         """One run with all that is known of it: by its key, its id or its name."""
@@ -245,7 +247,7 @@ class Project:
         if where is None or holdout is None:
             return []
         every, kept = self.observations(), set(rows.owners)
-        at = [i for i in np.flatnonzero(every.matches(holdout)) if every.owners[i] not in kept]
+        at = [i for i in every.matches(holdout).nonzero()[0] if every.owners[i] not in kept]
         return [every.run_ids[i] for i in at]
 
     def _ends(self, rows: Table) -> Ends:

@@ -39,7 +39,7 @@ def _demo(store: str, as_json: bool) -> None:
     from scaling_cli.planning.target import splits_by_fits
     from scaling_cli.project import budget_ladder, open_project
     from scaling_cli.report.document import report_json, report_tables
-    from scaling_cli.report.stores import ingest_tables
+    from scaling_cli.report.ingests import ingest_tables
 
     samples = sample_runs()
     project = open_project(store, samples / "scalefit.toml")

@@ -76,7 +76,7 @@ def ingest(
     Example: scalefit ingest logs/ --config scalefit.toml
     """
     from scaling_cli.project import open_project
-    from scaling_cli.report.stores import ingest_tables, preview_tables
+    from scaling_cli.report.ingests import ingest_tables, preview_tables
 
     select = Selection(filter, tuple(many(tag or [])), sweep)
     asked = Sources(tuple(sources), as_format, group, select, meta)
