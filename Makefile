@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench fuzz faults clean docs reproduction
+.PHONY: demo test lint bench fuzz faults clean docs reproduction wheel-check
 
 demo: .venv/core
 	$(BIN)/scalefit demo
@@ -33,6 +33,11 @@ fuzz: .venv/dev
 faults: .venv/dev
 	$(BIN)/python -m tests.store.faults $(or $(KILLS),200)
 	$(BIN)/python -m tests.store.interrupts $(or $(INTERRUPTS),200)
+
+# The wheel and the source distribution, built clean; the installed wheel runs the demo and the tests
+# of the command line without the checkout: two minutes.
+wheel-check: .venv/core
+	$(BIN)/python -m tools.wheel_check
 
 lint: .venv/dev
 	$(BIN)/ruff check .

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import folders
 from benchmarks.rows import seconds
 from scaling_cli.adapters import tensorboard
 from scaling_cli.adapters.reading import read_sources
@@ -308,7 +309,7 @@ def run() -> str:
         spent = seconds(partial(by_pattern, home, pattern), partial(by_names, home), ours(home))
         what = f"console, {LOGS} logs of 2,000 steps behind a script"
         rows += lines(what, pattern.groups * LOGS * 2000, spent, *peers)
-    return "\n".join(rows)
+    return "\n".join([*rows, "", folders.rows()])
 
 
 if __name__ == "__main__":

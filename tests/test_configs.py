@@ -104,6 +104,22 @@ def test_the_action_writes_the_page_of_its_job(fresh: Path) -> None:
     assert titles == ["# Checks of training runs", "# Scaling report"]
 
 
+def test_a_night_reads_what_is_new_in_one_line(fresh: Path) -> None:
+    few_runs(fresh)
+    command = "configs/nightly/nightly.sh"
+    logs = {"LOGS": "sample_runs", "CONFIG": "configs/ci/scalefit.toml"}
+    said = [shell(f"SCALEFIT_STORE=store {command}", fresh, **logs) for _ in range(2)]
+    assert [done.returncode for done in said] == [0, 0], said[0].stderr
+    lines = [done.stdout.splitlines()[1] for done in said]
+    assert [line.rpartition(",")[0] for line in lines] == [
+        "29 runs: 0 unchanged, 29 read",
+        "29 runs: 29 unchanged, 0 read",
+    ]
+    assert shell(command, fresh, **logs).returncode == 2  # no store is named
+    steps = read_yaml(CI.parent / "nightly" / "github-workflow.yml")["jobs"]["read"]["steps"]
+    assert any(step.get("run") == command for step in steps)
+
+
 def test_pre_commit_hook_runs_on_a_fresh_copy(fresh: Path) -> None:
     few_runs(fresh)
     (hook,) = read_yaml(CI / "pre-commit-config.yaml")["repos"][0]["hooks"]

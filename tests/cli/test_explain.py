@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import scaling_cli
 from scaling_cli.cli import app
 from scaling_cli.cli.flags import as_flags
 from scaling_cli.glossary import WORDS
 from scaling_cli.notes import SECTIONS, SEVERITIES, Kind, Note, kind_of
-from tests.places import ROOT
 
-PACKAGE = ROOT / "scaling_cli"
+PACKAGE = Path(scaling_cli.__file__).parent
 SOURCES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "notes.py"]
 MAKERS = ("Note", "Note.of", "self.problem")  # what a code is given to
 DECLARED = [kind for kinds in SECTIONS.values() for kind in kinds]
