@@ -143,9 +143,9 @@ FORMS = (
     ),
     Form(
         "Composer",
-        "mosaicml/composer composer/loggers/console_logger.py",
+        "mosaicml/composer composer/loggers/console_logger.py, file_logger.py",
         ("[epoch={epoch}][batch={step}/{total_steps}]", "[epoch={epoch}][batch={step}]",
-         "[batch={step}/{total_steps}]"),
+         "[batch={step}/{total_steps}]", "[metric][batch={step}]: {*}"),
         after=("^Train {*}", "^Eval {*}"),
         names={"time/batch": "batches before"},  # one less than the batch of the line's head
     ),
@@ -254,6 +254,9 @@ FORMS = (
 
 # Settings that logs print once, whatever the trainer: a template, and what its numbers multiply.
 SETTINGS = (
+    "[hyperparameter]: n_params: {params}",
+    "[hyperparameter]: global_train_batch_size: {global_train_batch_size}",
+    "[hyperparameter]: max_seq_len: {max_seq_len}",
     "number of parameters: {params}",
     "number of parameters {params}",
     "number of trainable parameters = {trainable_params}",

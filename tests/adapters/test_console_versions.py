@@ -180,7 +180,8 @@ VERSIONS: dict[str, tuple[str, Line, str, str]] = {
         "lm loss", "lm loss value",
     ),
     "fairseq 2019": (
-        "facebookresearch/fairseq v0.9.0 fairseq/progress_bar.py simple_progress_bar, print",
+        "facebookresearch/fairseq v0.9.0 fairseq/progress_bar.py simple_progress_bar, its __iter__"
+        " (a line of commas) and print (a line of bars)",
         lambda s: (
             f"| epoch 001:  {s:5d} / 2500 loss={loss(s) / 0.6931471805599453:.5f}, nll_loss="
             f"{loss(s) / 0.6931471805599453:.5f}, ppl=48.5, wps=51200, ups=1, wpb=524288.000,"
@@ -191,6 +192,15 @@ VERSIONS: dict[str, tuple[str, Line, str, str]] = {
         ),
         "train_loss", "val_loss",
     ),
+    "Composer's file logger": (
+        "mosaicml/composer composer/loggers/file_logger.py FileLogger.log_metrics",
+        lambda s: (
+            f"[metric][batch={s}]: time/token: {TOKENS * (s - 1)} \n"
+            f"[metric][batch={s}]: loss/train/total: {loss(s):.4f} \n"
+            f"[metric][batch={s}]: metrics/eval/LanguageCrossEntropy: {held(s):.4f} "
+        ),
+        "loss/train/total", "metrics/eval/LanguageCrossEntropy",
+    ),
     "ms-swift with Megatron": (
         "modelscope/ms-swift swift/megatron/callbacks/print.py on_log: logs['iteration']",
         lambda s: (
@@ -200,7 +210,8 @@ VERSIONS: dict[str, tuple[str, Line, str, str]] = {
         "loss", "",
     ),
     "NeMo 1": (
-        "NVIDIA/NeMo v1 nemo/utils/callbacks; Lightning's bar with what NeMo's models log",
+        "NVIDIA/NeMo v1 nemo/collections/nlp/models/language_modeling/megatron_gpt_model.py: what it"
+        " logs with prog_bar=True, in Lightning's bar",
         lambda s: (
             f"\rEpoch 0: :   1%| | {s}/2000 [01:02<03:04, 3.20it/s, v_num=0,"
             f" reduced_train_loss={loss(s):.4f}, global_step={s:.1f},"
