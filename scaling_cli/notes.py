@@ -215,6 +215,12 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             " run.",
             "Nothing; runs of their own need names of their own, or folders.",
         ),
+        _info(
+            "settings_beside",
+            "A run that is alone in its folder has the settings of the file beside it"
+            " (`config.json`, `hparams.yaml`).",
+            "Nothing; what the log itself says goes before them.",
+        ),
         _warning(
             "header_again",
             "The header of a table stands again among its rows, and is passed over there.",

@@ -33,6 +33,7 @@ from scaling_cli.adapters.console_lines import (
 from scaling_cli.adapters.console_sessions import Session, sessions
 from scaling_cli.adapters.console_text import LONGEST, Layout, Layouts, Lines, decoded
 from scaling_cli.adapters.files import read_bytes, stem_of, suffix_of
+from scaling_cli.adapters.settings import files_beside
 from scaling_cli.documents import open_file
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping
@@ -612,4 +613,12 @@ class _Log:
         return points, notes
 
 
-ADAPTER = Adapter(NAME, recognises, read, order=BY_WORDS, declared=is_declared, only_histories=True)
+ADAPTER = Adapter(
+    NAME,
+    recognises,
+    read,
+    order=BY_WORDS,
+    declared=is_declared,
+    only_histories=True,
+    beside=files_beside,
+)

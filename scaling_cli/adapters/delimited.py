@@ -7,13 +7,12 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from scaling_cli.adapters.base import BY_COLUMNS, Adapter
 from scaling_cli.adapters.files import download_of, read_bytes, stem_of, suffix_of, utf16
-from scaling_cli.adapters.settings import of_yaml
+from scaling_cli.adapters.settings import files_beside
 from scaling_cli.adapters.shapes import Column, RawTable, text_column
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping
@@ -55,22 +54,7 @@ def read(path: Path, source: str, mapping: Mapping) -> Iterator[Run]:
         table.stem, metric = download_of(path)
         table.arrays[metric] = table.arrays.pop("Value")
         del table.arrays["Wall time"]
-    runs = table.runs(mapping)
-    if len(runs) == 1 and (beside := _hparams(path)):
-        runs = [replace(runs[0], config=beside | runs[0].config)]
-    yield from runs
-
-
-def _beside(path: Path) -> list[Path]:
-    return [path.with_name("hparams.yaml")] if path.name == "metrics.csv" else []
-
-
-def _hparams(path: Path) -> dict[str, Any]:
-    """The settings that Lightning's CSV logger keeps beside its `metrics.csv`."""
-    beside = next(filter(Path.is_file, _beside(path)), None)
-    if beside is None:
-        return {}
-    return of_yaml(read_bytes(beside, beside.as_posix()).decode("utf-8", "replace"))
+    yield from table.runs(mapping)
 
 
 def _fields(line: str, delimiter: str) -> list[str]:
@@ -314,4 +298,4 @@ def _typed(texts: Any) -> Column:
     return column
 
 
-ADAPTER = Adapter(NAME, recognises, read, order=BY_COLUMNS, beside=_beside)
+ADAPTER = Adapter(NAME, recognises, read, order=BY_COLUMNS, beside=files_beside)

@@ -7,10 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 
-from scaling_cli.adapters.files import download_of, is_generic
+from scaling_cli.adapters.building import mended
+from scaling_cli.adapters.files import download_of, is_generic, stem_of
+from scaling_cli.adapters.settings import beside
 from scaling_cli.columns import COLUMNS, names_score
 from scaling_cli.errors import InputError
 from scaling_cli.losses import is_loss, is_measure
@@ -120,6 +123,35 @@ def _alike(name: str, found: Sequence[tuple[str, Run]]) -> bool:
                 if known.setdefault(step, value) != value:
                     return False
     return bool(known)
+
+
+_OF_FOLDERS = ("csv:", "jsonl:", "console:")  # whose logs say little of settings
+
+
+def join_settings(
+    joined: Sequence[tuple[str, Run]], walked: Iterable[str], notes: list[Note]
+) -> list[tuple[str, Run]]:
+    """The runs, those that are alone in their folder with the settings that a file beside them
+    holds (`config.json`, `hparams.yaml`). `walked` are all files that were found."""
+    inside: dict[PurePath, set[str]] = {}
+    for source in (*walked, *(source for source, _ in joined)):
+        inside.setdefault(PurePath(source).parent, set()).add(stem_of(Path(source)))
+    files: dict[str, None] = {}
+    described = []
+    for source, run in joined:
+        log = Path(source)
+        name, settings = "", dict[str, Any]()
+        if run.series and run.run_key.startswith(_OF_FOLDERS):
+            name, settings = beside(log, alone=len(inside[log.parent]) == 1)
+        if name and name != source:
+            files[name] = None
+            run = replace(run, config=mended(settings) | run.config)
+        described.append((source, run))
+    if files:
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        message = f"settings of {next(iter(files))}{more} are those of the run beside it"
+        notes.append(Note.of("settings_beside", message))
+    return described
 
 
 def _join_meta(

@@ -29,6 +29,7 @@ from scaling_cli.adapters.building import (
     storable,
 )
 from scaling_cli.adapters.files import read_bytes, stem_of, suffix_of, utf16
+from scaling_cli.adapters.settings import files_beside
 from scaling_cli.adapters.shapes import TIME, Column, Labels, one_array, typed_column
 from scaling_cli.errors import InputError
 from scaling_cli.expressions import as_number
@@ -556,4 +557,6 @@ def _forward(columns: list[Column], rows: int, stem: str) -> tuple[Labels, bool]
     return Labels(code, list(names)), bool(filled.all())
 
 
-ADAPTER = Adapter(NAME, recognises, read, order=BY_LINES, shows_history=shows_history)
+ADAPTER = Adapter(
+    NAME, recognises, read, order=BY_LINES, shows_history=shows_history, beside=files_beside
+)

@@ -20,6 +20,7 @@ from scaling_cli.adapters.joining import (
     _join_parts,
     _join_run_tables,
     _unique,
+    join_settings,
     tells_of_training,
 )
 from scaling_cli.adapters.registry import (
@@ -268,7 +269,7 @@ class _Reader:
         notes: list[Note] = []
         data: dict[str, None] = {}
         joined = _join_parts(_join_run_tables(read, notes), notes)
-        joined = join_sessions(joined, notes)
+        joined = join_settings(join_sessions(joined, notes), self.walked, notes)
         joined = _without_data(joined, self.walked, self.mapping, data)
         self.joining += notes
         self.data |= data

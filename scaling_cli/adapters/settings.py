@@ -4,14 +4,50 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 from scaling_cli.adapters.building import flattened, plain_number
+from scaling_cli.adapters.files import read_bytes
 from scaling_cli.quantities import read_quantity
 
 _FENCE = re.compile(r"^\s*```\w*\s*$", re.MULTILINE)
 _YAML = re.compile(r"(-?\s*[\w.\-/]+):(\s.*|)$|#")
 _NAME = re.compile(r"[\w.\-]+")
+
+
+# How trainers call the file of a run's settings, the likeliest first.
+_NAMES = ("config", "hparams", "hyperparameters", "params", "args", "training_args", "settings")
+_SUFFIXES = (".json", ".yaml", ".yml")
+_FILES = tuple(f"{name}{suffix}" for name in _NAMES for suffix in _SUFFIXES)
+_LARGEST = 1 << 20  # bytes
+
+
+def files_beside(path: Path) -> list[Path]:
+    """The files that may hold the settings of a log."""
+    return [found for name in _FILES if (found := path.with_name(name)).is_file()]
+
+
+def beside(log: Path, alone: bool) -> tuple[str, dict[str, Any]]:
+    """The file of settings of a log, and what it holds; empty if there is none. Of a log that is
+    not `alone` in its folder only Lightning says which is its own."""
+    for path in files_beside(log):
+        if not alone and (log.name, path.name) != ("metrics.csv", "hparams.yaml"):
+            continue
+        if path.stat().st_size > _LARGEST:
+            continue
+        text = read_bytes(path, path.as_posix()).decode("utf-8", "replace")
+        if path.suffix == ".json":
+            try:
+                told = json.loads(text)
+            except (ValueError, RecursionError):
+                continue
+            found = dict(flattened(told)) if isinstance(told, dict) else {}
+        else:
+            found = of_yaml(text)
+        if found:
+            return path.as_posix(), {k: v for k, v in found.items() if v is not None}
+    return "", {}
 
 
 def settings_in(tag: str, told: str) -> dict[str, Any]:

@@ -210,8 +210,8 @@ VERSIONS: dict[str, tuple[str, Line, str, str]] = {
         "loss", "",
     ),
     "NeMo 1": (
-        "NVIDIA/NeMo v1 nemo/collections/nlp/models/language_modeling/megatron_gpt_model.py: what it"
-        " logs with prog_bar=True, in Lightning's bar",
+        "NVIDIA/NeMo v1 nemo/collections/nlp/models/language_modeling/megatron_gpt_model.py: what"
+        " it logs with prog_bar=True, in Lightning's bar",
         lambda s: (
             f"\rEpoch 0: :   1%| | {s}/2000 [01:02<03:04, 3.20it/s, v_num=0,"
             f" reduced_train_loss={loss(s):.4f}, global_step={s:.1f},"

@@ -34,7 +34,7 @@ def test_a_folder_is_walked_and_what_is_no_run_is_passed_over(tmp_path: Path) ->
     (tmp_path / ".partial" / "c.csv").write_text(HISTORY)
     (tmp_path / "README.md").write_text("step, loss\n1, 2\n")
     (tmp_path / "train.py").write_text("import a, b\nprint(1, 2)\n")
-    (tmp_path / "config.json").write_text('{"n": 1}\n')
+    (tmp_path / "tokenizer.json").write_text('{"n": 1}\n')
     (tmp_path / "scalefit.toml").write_text("[columns]\n")
     (tmp_path / "image.bin").write_bytes(b"\0\1\2")
     (tmp_path / "b" / "loop").symlink_to(tmp_path, target_is_directory=True)

@@ -194,3 +194,17 @@ def test_what_lingua_logs_in_two_files_is_one_run(tmp_path: Path) -> None:
     }
     (row,) = read(tmp_path, files)[0].rows
     assert (row.values["tokens"], row.values["loss"]) == (1e6, 4.0)
+
+
+def test_the_settings_beside_a_run_that_is_alone_are_its_own(tmp_path: Path) -> None:
+    settings = {"n_params": 3e7, "train": {"global_batch_size": 250, "seq_len": 2000}}
+    yaml = "n_params: 6.0e+7\ntrain:\n  global_batch_size: 250\n  seq_len: 2000\n"
+    log = table("step,val_loss", "{s},{loss}")
+    found, notes = read(
+        tmp_path,
+        {"a/config.json": json.dumps(settings), "a/metrics.csv": log, "b/metrics.csv": log,
+         "b/hparams.yaml": yaml, "two/x.csv": log, "two/y.csv": log, "two/config.yaml": yaml},
+    )  # fmt: skip
+    told = [(row.values.get("params"), row.values.get("tokens")) for row in found.rows]
+    assert told == [(3e7, 1e9), (6e7, 1e9), (None, None), (None, None)]
+    assert notes["settings_beside"].endswith("and 1 more are those of the run beside it")
