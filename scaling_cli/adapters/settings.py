@@ -17,15 +17,15 @@ _NAME = re.compile(r"[\w.\-]+")
 
 
 # How trainers call the file of a run's settings, the likeliest first.
-_NAMES = ("config", "hparams", "hyperparameters", "params", "args", "training_args", "settings")
-_SUFFIXES = (".json", ".yaml", ".yml")
+_NAMES = ("config", "hparams", "hyperparameters", "params", "args")
+_SUFFIXES = (".json", ".yaml")
 _FILES = tuple(f"{name}{suffix}" for name in _NAMES for suffix in _SUFFIXES)
 _LARGEST = 1 << 20  # bytes
 
 
 def files_beside(path: Path) -> list[Path]:
-    """The files that may hold the settings of a log."""
-    return [found for name in _FILES if (found := path.with_name(name)).is_file()]
+    """The files that may hold the settings of a log, whether they are there or not."""
+    return [path.with_name(name) for name in _FILES]
 
 
 def beside(log: Path, alone: bool) -> tuple[str, dict[str, Any]]:
@@ -34,7 +34,7 @@ def beside(log: Path, alone: bool) -> tuple[str, dict[str, Any]]:
     for path in files_beside(log):
         if not alone and (log.name, path.name) != ("metrics.csv", "hparams.yaml"):
             continue
-        if path.stat().st_size > _LARGEST:
+        if not path.is_file() or path.stat().st_size > _LARGEST:
             continue
         text = read_bytes(path, path.as_posix()).decode("utf-8", "replace")
         if path.suffix == ".json":
