@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench fuzz faults clean docs reproduction wheel-check
+.PHONY: demo test lint bench fuzz faults odd clean docs reproduction wheel-check
 
 demo: .venv/core
 	$(BIN)/scalefit demo
@@ -28,11 +28,17 @@ fuzz: .venv/dev
 	$(BIN)/python -m tests.fuzz $(or $(FUZZ),--count 2500)
 	$(BIN)/python -m tests.adapters.fuzz_sources
 
-# Three writers of one store, killed at random moments, and commands that are interrupted: about
-# ten minutes.
+# Every law on every odd table: about an hour. ODD="--law chinchilla" is seconds.
+odd: .venv/dev
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.fitting.odd $(ODD)
+
+# Three writers of one store, killed at random moments; commands that are interrupted; single bits
+# flipped; two writers in S3 whose answers go astray: about twenty minutes.
 faults: .venv/dev
 	$(BIN)/python -m tests.store.faults $(or $(KILLS),200)
 	$(BIN)/python -m tests.store.interrupts $(or $(INTERRUPTS),200)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.store.flips $(or $(FLIPS),1000)
+	$(BIN)/python -m tests.store.answers $(or $(ANSWERS),200)
 
 # The wheel and the source distribution, built clean; the installed wheel runs the demo and the tests
 # of the command line without the checkout: two minutes.
