@@ -190,15 +190,20 @@ class Subject:
             raise Undecided(f"`{expression}`: {error.what}") from None
         number = as_number(np.broadcast_to(value, 1).tolist()[0])
         if number is None or not math.isfinite(number):
-            if self._is_damaged(expression):
+            if number is not None and self._is_damaged(expression, number):
                 raise Unjudged(f"`{expression}` is no finite number at the run's end")
             raise Undecided(f"`{expression}` is no number in this run")
         return number
 
-    def _is_damaged(self, expression: str) -> bool:
-        """Whether something in it was logged, and is no finite number at the run's final point."""
-        logged = [self.record.final.get(name, 0.0) for name in parse(expression).names]
-        return not all(math.isfinite(value) for value in logged)
+    def _is_damaged(self, expression: str, number: float) -> bool:
+        """Whether it is no finite number though the run lacks nothing of it: something in it was
+        logged and is none at the final point, or all are numbers and none comes of them."""
+        names = parse(expression).names
+        logged = [self.record.final.get(name, 0.0) for name in names]
+        if math.isinf(number) or not all(map(math.isfinite, logged)):
+            return True
+        values = [as_number(np.broadcast_to(self._look_up(n), 1).tolist()[0]) for n in names]
+        return all(value is not None and math.isfinite(value) for value in values)
 
     def _look_up(self, name: str) -> Any:
         return float(self.step) if name == "steps" else self.row.look_up(name)

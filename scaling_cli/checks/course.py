@@ -17,6 +17,10 @@ POINTS = 8  # the last ones, of which most have to be outside: one bad row is no
 def judge(run: Subject, settings: Settings) -> Finding:
     bench = run.bench
     known = bench.curve_fit(settings["fit"]) if settings["fit"] else None
+    if not np.isfinite(run.series("loss").values).any():
+        raise Unjudged("no logged loss is a finite number")
+    if not np.isfinite(run.series("lr").values).all():
+        raise Unjudged("a logged learning rate is no finite number")
     upto = int(settings["share"] * run.step)
     try:
         curve, predicted = ask(
