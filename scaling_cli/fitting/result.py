@@ -547,6 +547,8 @@ class Fit(Shown):
         samples = np.array(drawn)
         enough = np.mean(np.isfinite(samples), axis=0) >= self.level
         enough &= ~np.array([name in self._rests_on_unknown for name in found])
+        if not enough.any():
+            return found
         low, high = self.interval(np.where(np.isfinite(samples), samples, np.nan)[:, enough])
         ends = iter(zip(low.tolist(), high.tolist(), strict=True))
         return {
