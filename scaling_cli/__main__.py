@@ -10,6 +10,10 @@ INTERRUPTED = 130
 def main() -> None:
     """The `scalefit` command."""
     signal(SIGINT, lambda *_: os._exit(INTERRUPTED))
+    from scaling_cli.workers import THREADS
+
+    for name in THREADS:  # matrices of a few columns: more threads took four times the CPU time
+        os.environ.setdefault(name, "1")
     from scaling_cli.cli.common import interrupt
     from scaling_cli.cli.entry import main
 

@@ -105,7 +105,7 @@ ALLOWED = {
     "cli": SHARED
     | {"drawing", "suggest", "checks", "fitting", "laws", "planning", "project", "report"}
     | {"watching"},
-    "__main__": {"cli"},
+    "__main__": {"cli", "workers"},
     "__init__": {
         "api",
         "architecture",
