@@ -73,4 +73,4 @@ def test_a_procedure_of_stages_takes_no_weights() -> None:
 
 
 def test_the_documents_hold_the_table_of_options() -> None:
-    assert as_flags(accepts.table(), "`") in (ROOT / "docs" / "forecasts.md").read_text()
+    assert as_flags(accepts.table(), "`") in (ROOT / "docs" / "fits.md").read_text()
