@@ -242,6 +242,32 @@ def _by_names(path: Path) -> Points:
     return {key: arrays(found) for key, found in points.items()}
 
 
+def mixed(folder: Path) -> tuple[Path, Path]:
+    """A folder of 300 logs of 200 steps, and one of these among 1,700 files of other kinds."""
+    at = [(step, 5 - step / 1000) for step in range(10, 2010, 10)]
+    logs = {
+        "csv": "step,loss\n" + "".join(f"{step},{loss}\n" for step, loss in at),
+        "jsonl": "".join(f'{{"step": {step}, "loss": {loss}}}\n' for step, loss in at),
+        "log": "".join(f"step {step}/2000 | loss: {loss}\n" for step, loss in at),
+    }
+    others = {
+        "py": "import os\nstep, loss = 1, 2\n" * 40,
+        "yaml": "a: 1\nb: 2\n" * 40,
+        "md": "# notes\n\nstep 1: loss was fine\n" * 40,
+        "txt": "lorem ipsum dolor\n" * 90,
+        "bin": "\0\1" * 2000,
+    }
+    held = {"": (100, logs)}
+    for name, kinds in (("alone", held), ("among", held | {"x": (340, others)})):
+        for mark, (count, texts) in kinds.items():
+            for suffix, text in texts.items():
+                for i in range(count):
+                    path = folder / name / f"folder{i % 20}" / f"{mark}{suffix}{i}.{suffix}"
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_text(text)
+    return folder / "alone", folder / "among"
+
+
 def standard_library(path: Path) -> Points:
     points: dict[str, list[tuple[int, float]]] = {}
     with path.open("rb") as file:
@@ -309,6 +335,10 @@ def run() -> str:
         spent = seconds(partial(by_pattern, home, pattern), partial(by_names, home), ours(home))
         what = f"console, {LOGS} logs of 2,000 steps behind a script"
         rows += lines(what, pattern.groups * LOGS * 2000, spent, *peers)
+        alone, among = mixed(folder / "mixed")
+        spent = seconds(ours(among), ours(alone))
+        what = "300 logs of 200 steps"
+        rows += lines(what, 60_000, spent, "scalefit, the logs among 1,700 other files")
     return "\n".join([*rows, "", folders.rows()])
 
 
