@@ -26,8 +26,8 @@ AT_BOUND = 1e-6  # of a coordinate, or of the range between two bounds if that i
 LITTLE = 0.8  # of the spread of the targets: what a fit leaves over that explains little of it
 OUTLIER = 6.0  # noise scales
 MAX_FAILED_RESAMPLES = 0.05
-# Share of resamples without which there is no interval. Of five parameters on 5, 6 and 7 runs 3, 31
-# and 57 % give a fit, and their 90 % intervals cover 2, 54 and 78 %.
+# Share of resamples without which there is no interval. Of five parameters 3, 31 and 57 % of draws
+# of 5, 6 and 7 runs give a fit, and intervals by these alone cover 2, 54 and 78 %, not 90.
 LEAST_FOUND = 0.5
 WIDE = 10.0  # ratio of an interval's bounds above which a parameter is not identified
 LISTED = 5

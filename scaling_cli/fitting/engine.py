@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from scaling_cli.fitting import accepts, folds, plateaus, split
+from scaling_cli.fitting import accepts, diagnostics, folds, plateaus, split
 from scaling_cli.fitting.assembly import Draws, Optimum, Problem, assemble
 from scaling_cli.fitting.problem import Design, FitOptions, Frame
 from scaling_cli.fitting.record import Record
-from scaling_cli.fitting.resampling import determined, resampled
+from scaling_cli.fitting.resampling import determined, resampled, weighed
 from scaling_cli.fitting.result import PAPER, Fit
-from scaling_cli.fitting.solver import SAME_OPTIMUM, solve
+from scaling_cli.fitting.solver import SAME_OPTIMUM, Solution, solve
 from scaling_cli.fitting.split import Split
 from scaling_cli.fitting.starts import fit_starts
 from scaling_cli.fitting.surface import Surface
@@ -24,6 +24,7 @@ from scaling_cli.records import Floats
 from scaling_cli.table import Table
 
 STARTS = 16  # on 60 random ladders, 16 screened starts held the best known optimum every time
+UNENDED = {"not_converged", "resamples_failed"}  # warnings of a law that runs away along a valley
 HARD_STARTS = 48  # for laws that bend: fewer miss it
 
 
@@ -49,7 +50,17 @@ def fit(
         return _staged(design.law.paper.staged, problem, surface)
     surface, solution = fit_starts(surface, starts(surface))
     line = split.of_one_line(design, surface, solution)
-    solution = line.held(surface) if line else solution
+    fitted = _fitted(problem, surface, line.held(surface) if line else solution, line)
+    severe = {note.code for note in fitted.severe_notes}
+    if line or not UNENDED & severe:
+        return fitted
+    power = split.of_power(surface, solution)
+    return _fitted(problem, surface, power.held(surface), power) if power else fitted
+
+
+def _fitted(problem: Problem, surface: Surface, solution: Solution, held: Split | None) -> Fit:
+    """The fit at the best of these optima, with its resamples and record."""
+    design, frame = problem.design, problem.frame
     written = np.isfinite(frame.raw(surface, solution.theta)).all(axis=1)
     if written.any():  # an exponent that ran away leaves an amplitude that is no number
         solution = solution.take(np.flatnonzero(written))
@@ -62,9 +73,8 @@ def fit(
     there = solution.objective <= value * (1 + SAME_OPTIMUM)
     starts_met = (float(np.mean(there)), len(there))
     converged = bool(solution.converged[there].any())
-    draws, record = _resamples(problem, surface, theta, line)
-    held = line.names if line else {}
-    optimum = Optimum(surface, theta, converged, starts_met, held=held)
+    draws, record = _resamples(problem, surface, theta, held)
+    optimum = Optimum(surface, theta, converged, starts_met, held=held.names if held else {})
     fitted = assemble(problem, optimum, draws)
     if not len(fitted.draws):
         return fitted
@@ -73,16 +83,19 @@ def fit(
 
 
 def _resamples(
-    problem: Problem, surface: Surface, theta: Floats, line: Split | None
+    problem: Problem, surface: Surface, theta: Floats, held: Split | None
 ) -> tuple[Draws, Record | None]:
     """The refits of resampled runs and the record of the folds: problems over the same rows, which
-    are solved together from the optimum `theta` [free]; those of runs on one `line` each with a
-    split of its own."""
+    are solved together from the optimum `theta` [free], each about a draw of what is `held`."""
     design, options = problem.design, problem.options
     random = np.random.default_rng(options.seed)
     weights = resampled(design.rows, options.resamples, random)
-    free = line.free if line else len(theta)
+    free = held.free if held else len(theta)
     enough = determined(weights, free)
+    left_out = np.sum(~enough) > diagnostics.MAX_FAILED_RESAMPLES * len(enough)
+    if left_out and free < design.rows.n_runs:
+        weights = weighed(design.rows, options.resamples, random)
+        enough = determined(weights, free)
     short = int(np.sum(~enough))
     if not enough.any():
         return Draws(np.empty((0, len(theta))), options.resamples, short), None
@@ -92,7 +105,7 @@ def _resamples(
     below = folds.planned(design, free, options.seed)
     weights = np.concatenate([weights, below.weights])
     starts = np.repeat(theta[None], len(weights), axis=0)
-    prior = line.drawn(random, len(weights)) if line else prior and prior.followed(len(below))
+    prior = held.drawn(random, len(weights)) if held else prior and prior.followed(len(below))
     found = solve(surface, weights, starts, prior)
     refits, cut = found.take(np.arange(count)), found.take(np.arange(count, len(weights)))
     draws = Draws(refits.theta[refits.converged], options.resamples, short)

@@ -10,7 +10,7 @@ as open as the split is where a law's curvature makes it count.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,9 +27,11 @@ from scaling_cli.records import Floats
 # Standard deviations of the logs of the amplitudes' ratio, of the exponents' and of the power that
 # resamples are drawn by, and the share of it that each is held to what was drawn for it.
 AMPLITUDES, EXPONENTS, POWER = 1.0, 0.3, 0.2
+POWER_ALONE = 0.4  # of a power that runs of many sizes and ratios do not tell
 HELD = 0.2
 FLOOR = float(np.log(4.0))  # of an amplitude: floors of language models are .6 to .8 of the loss
 LITTLE = 0.02  # of the target: a term that is the same for all runs, so that the floor holds it
+LEAST_NOISE = 8e-4  # losses are logged to three or four digits; a fit through all runs shows none
 STARTS = 8
 
 Sum = tuple[Mapping[str, float], float, float]  # weights of parameters' logs, middle and deviation
@@ -67,7 +69,18 @@ class Split:
 def of_one_line(design: Design, surface: Surface, found: Solution) -> Split | None:
     """None where the runs part in params and tokens, or the law has no two terms to split. `found`
     are the optima with a free split."""
-    sums = [item for item in _open(design, surface.law) if set(item[0]) <= set(surface.free)]
+    return _held(_open(design, surface.law), surface, found)
+
+
+def of_power(surface: Surface, found: Solution) -> Split | None:
+    """The outer power of a law that has one: few runs, or noisy ones, do not tell it from the
+    floor, and it runs away. None where there is none."""
+    power = surface.law.form.power if surface.law.form else None
+    return _held([({power or "": 1.0}, 0.0, POWER_ALONE)], surface, found)
+
+
+def _held(sums: Sequence[Sum], surface: Surface, found: Solution) -> Split | None:
+    sums = [item for item in sums if set(item[0]) <= set(surface.free)]
     if not sums:
         return None
     along = np.array([[by.get(name, 0.0) for name in surface.free] for by, _, _ in sums])
@@ -76,7 +89,8 @@ def of_one_line(design: Design, surface: Surface, found: Solution) -> Split | No
     names = {name: width for by, _, width in sums for name in by}
     residuals = surface.residuals(found.theta[found.best()][None])[0]
     free = len(surface.free) - len(sums)
-    return Split(along, middle, deviation, names, noise_of(residuals, free), free)
+    noise = max(LEAST_NOISE, noise_of(residuals, free))
+    return Split(along, middle, deviation, names, noise, free)
 
 
 def _open(design: Design, law: Law) -> list[Sum]:

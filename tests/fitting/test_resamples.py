@@ -7,7 +7,7 @@ import pytest
 
 from scaling_cli.fitting.engine import fit
 from scaling_cli.fitting.problem import FitOptions
-from scaling_cli.fitting.resampling import resampled
+from scaling_cli.fitting.resampling import resampled, weighed
 from scaling_cli.laws import get_law
 from scaling_cli.table import Table
 
@@ -29,16 +29,26 @@ def ladder(runs: int, rows: int) -> Table:
     return Table.from_columns({"params": params, "tokens": tokens, "loss": loss}, ids)
 
 
-@pytest.mark.parametrize("runs", [7, 8])
-def test_resamples_with_fewer_distinct_rows_than_parameters_are_left_out(runs: int) -> None:
+@pytest.mark.parametrize("runs", [6, 7, 8])
+def test_few_runs_are_weighed_anew_where_draws_would_leave_too_many_out(runs: int) -> None:
     rows = ladder(runs, runs)
     drawn = resampled(rows, COUNT, np.random.default_rng(0))
     short = sum(len(set(np.flatnonzero(item))) < FREE for item in drawn)
-    assert 0.1 * COUNT < short < 0.5 * COUNT
+    assert short > 0.1 * COUNT
+    weights = weighed(rows, COUNT, np.random.default_rng(0))
+    assert np.min(weights) > 0
+    np.testing.assert_allclose(weights.mean(axis=1), 1.0)
     fitted = fit(LAW, rows, FitOptions(resamples=COUNT))
-    assert 0 < len(fitted.draws) <= COUNT - short
+    assert len(fitted.draws) > 0.95 * COUNT
+    assert "resamples_failed" not in {item.code for item in fitted.notes}
+    assert "few_runs" in {item.code for item in fitted.notes}
+
+
+def test_runs_as_many_as_parameters_carry_no_interval() -> None:
+    fitted = fit(LAW, ladder(FREE, FREE), FitOptions(resamples=COUNT))
+    assert not len(fitted.draws)
     (note,) = (item for item in fitted.notes if item.code == "resamples_failed")
-    assert f"{short / COUNT:.0%} hold fewer distinct rows" in note.message
+    assert "hold fewer distinct rows" in note.message
 
 
 def test_no_resample_of_sixteen_runs_is_short() -> None:
