@@ -63,7 +63,7 @@ def join_sessions(read: Sequence[_Read], notes: list[Note]) -> list[_Read]:
     replaced: dict[int, _Read | None] = {}
     for group in groups.values():
         alone = len({source for source, _ in group}) == len(group) > 1
-        if not alone:
+        if not alone or not (_all_ranks(group) or any(_begins_late(run) for _, run in group)):
             continue
         ranks = _ranks(group)
         parts = [ranks] if ranks else _chains(group)
@@ -79,19 +79,33 @@ def join_sessions(read: Sequence[_Read], notes: list[Note]) -> list[_Read]:
 def _ranks(group: Sequence[_Read]) -> list[_Read]:
     """The files of a group whose names say ranks, and which log the same steps."""
     by_name = sorted(group, key=lambda each: PurePath(each[0]).name)
-    if not all(_RANK.search(PurePath(source).stem) for source, _ in by_name):
+    if not _all_ranks(by_name):
         return []
     first = _axis(by_name[0][1])
     same = all(np.array_equal(_axis(run), first) for _, run in by_name[1:])
     return by_name if same else []
 
 
+def _all_ranks(group: Sequence[_Read]) -> bool:
+    return all(_RANK.search(PurePath(source).stem) for source, _ in group)
+
+
+def _begins_late(run: Run) -> bool:
+    """Whether no metric of a run begins where one that is logged from the start would."""
+    return all(
+        len(steps := series.steps) > 1 and steps[0] > _LATE * (steps[1] - steps[0])
+        for series in run.series.values()
+        if len(series.steps) > 1
+    )
+
+
 def _chains(group: Sequence[_Read]) -> list[list[_Read]]:
     """The files in chains, each of which goes on with the one before and with no other."""
-    ordered = sorted(group, key=lambda each: int(_axis(each[1])[0]))
+    ordered = sorted(group, key=lambda each: min(int(s.steps[0]) for s in each[1].series.values()))
     chains = [[each] for each in ordered[:1]]
     for each in ordered[1:]:
-        before = [chain for chain in chains if _goes_on(chain[-1][1], each[1])]
+        late = _begins_late(each[1])
+        before = [chain for chain in chains if late and _goes_on(chain[-1][1], each[1])]
         if len(before) == 1:
             before[0].append(each)
         else:
