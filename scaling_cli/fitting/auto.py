@@ -456,6 +456,11 @@ def resample(
     """
     if count <= 0:
         return np.empty((0, len(NAMES)))
+    if not np.isfinite(belief.doubted).all():
+        raise FitError(
+            "the values of the runs are too large or too small to be weighed",
+            "See that params, tokens and the target are in their units, by `[columns]`.",
+        )
     random = np.random.default_rng(seed)
     bounds = np.round(np.cumsum(belief.doubted) * count).astype(int)
     widths = np.repeat(np.arange(len(bounds)), np.diff(bounds, prepend=0))
