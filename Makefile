@@ -7,10 +7,10 @@ BIN := .venv/bin
 demo: .venv/core
 	$(BIN)/scalefit demo
 
-test: .venv/dev lint
-	$(BIN)/pytest
-
 # BLAS on one thread: the matrices are small, and threads would only wait for each other.
+test: .venv/dev lint
+	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest
+
 bench: .venv/dev
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.run $(BENCH)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import math
 import os
@@ -218,6 +217,8 @@ def as_finite(value: Any, place: str, low: float = -math.inf, high: float = math
 
 def digest_of(document: Mapping[str, Any], draws: NDArray[np.float64]) -> str:
     """A hash of all of a document but of its own `digest`; of `draws` as numbers."""
+    import hashlib  # 2 ms that an answer by a paper does not need
+
     rest = {name: part for name, part in document.items() if name not in ("digest", "draws")}
     digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode())
     digest.update(draws.astype("<f8", order="C", copy=False).tobytes())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,11 +13,8 @@ from scaling_cli.compute import SIX_ND, Accounting
 from scaling_cli.documents import finite
 from scaling_cli.errors import InputError
 from scaling_cli.fitting import shares
-from scaling_cli.fitting.basis import Basis
-from scaling_cli.fitting.explored import Explored
 from scaling_cli.fitting.objective import OBJECTIVES
 from scaling_cli.fitting.procedures import AUTO
-from scaling_cli.fitting.record import Record
 from scaling_cli.fitting.student import FEW, over_normal
 from scaling_cli.fitting.targets import LANGUAGE, is_share
 from scaling_cli.laws import Law, Published, get_law
@@ -25,6 +22,11 @@ from scaling_cli.notes import Note
 from scaling_cli.quantities import share
 from scaling_cli.records import Floats
 from scaling_cli.shown import Shown
+
+if TYPE_CHECKING:
+    from scaling_cli.fitting.basis import Basis
+    from scaling_cli.fitting.explored import Explored
+    from scaling_cli.fitting.record import Record
 
 AT_END = 1e-6  # of a share, from 0 and 1: there it ends because it may go no further
 ROBUST, PAPER = PROCEDURES = (

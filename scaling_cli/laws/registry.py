@@ -6,6 +6,7 @@ a module with `LAWS`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -105,7 +106,10 @@ def get_law(law_id: str) -> Law:
 
 def get_published(name: str) -> tuple[Law, Published]:
     """The published coefficients of this name, with the law that they belong to."""
-    known = {item.name: (law, item) for law in laws().values() for item in law.published}
+    own = _published_of(LAWS)
+    if name in own:  # looking for other packages takes a fifth of the time of such an answer
+        return own[name]
+    known = _published_of(laws())
     if name in known:
         return known[name]
     for law in laws().values():
@@ -119,6 +123,10 @@ def get_published(name: str) -> tuple[Law, Published]:
     raise InputError(
         f"there are no published coefficients named '{name}'", f"{hint}`scalefit laws` lists them."
     )
+
+
+def _published_of(laws: Mapping[str, Law]) -> dict[str, tuple[Law, Published]]:
+    return {item.name: (law, item) for law in laws.values() for item in law.published}
 
 
 def published_rules(name: str | None = None) -> list[tuple[Law, Published]]:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
-from scaling_cli.compute import SIX_ND
+from scaling_cli.compute import SIX_ND, Accounting
 from scaling_cli.errors import InputError
 from scaling_cli.fitting.result import Fit, Prediction, predict_published
 from scaling_cli.laws import Law, Published
 
 if TYPE_CHECKING:
-    from scaling_cli.planning.budget import Constraints, Line
+    from scaling_cli.planning.budget import Constraints
     from scaling_cli.planning.splits import Allocation
 
 MOST_POINTS = 10_000
@@ -43,7 +43,7 @@ class Grid:
             raise InputError(f"more than {MOST_POINTS} points are asked for", "Ask for fewer.")
 
     def points(
-        self, law: Law, names: Mapping[str, str], line: Callable[[float], Line],
+        self, law: Law, names: Mapping[str, str], compute: Accounting,
         split: Callable[[float, Constraints], Allocation],
     ) -> list[dict[str, float]]:  # fmt: skip
         """By a law whose variables are the columns `names`: columns by name, one set a point."""
@@ -52,9 +52,11 @@ class Grid:
         if self.flops and "flops" in read:
             return [fixed | {"flops": flops} for flops in self.flops]
         if self.flops and self.params:
+            from scaling_cli.planning.budget import Line
+
             pairs = product(self.params, self.flops)
             return [
-                fixed | {"params": n, "tokens": float(line(c).tokens(n)), "flops": c}
+                fixed | {"params": n, "tokens": float(Line(c, compute).tokens(n)), "flops": c}
                 for n, c in pairs
             ]
         if self.flops:
@@ -73,28 +75,24 @@ class Grid:
 
     def of_fit(self, fitted: Fit, quantiles: Sequence[float] = ()) -> list[Prediction]:
         """What a fit predicts at each point."""
-        from scaling_cli.planning.budget import Line
-        from scaling_cli.planning.splits import allocate_fit
 
-        asked = self.points(
-            fitted.law,
-            fitted.columns,
-            lambda flops: Line(flops, fitted.compute),
-            lambda flops, held: allocate_fit(fitted, flops, held),
-        )
+        def split(flops: float, constraints: Constraints) -> Allocation:
+            from scaling_cli.planning.splits import allocate_fit
+
+            return allocate_fit(fitted, flops, constraints)
+
+        asked = self.points(fitted.law, fitted.columns, fitted.compute, split)
         return [_with_flops(fitted.predict(point, quantiles), point) for point in asked]
 
     def of_published(self, law: Law, entry: Published) -> list[Prediction]:
         """The same by a paper's coefficients."""
-        from scaling_cli.planning.budget import Line
-        from scaling_cli.planning.splits import allocate_published
 
-        asked = self.points(
-            law,
-            {},
-            lambda flops: Line(flops, SIX_ND),
-            lambda flops, held: allocate_published(law, entry, flops, held),
-        )
+        def split(flops: float, constraints: Constraints) -> Allocation:
+            from scaling_cli.planning.splits import allocate_published
+
+            return allocate_published(law, entry, flops, constraints)
+
+        asked = self.points(law, {}, SIX_ND, split)
         return [_with_flops(predict_published(law, entry, point), point) for point in asked]
 
 
