@@ -43,6 +43,7 @@ HOSTS = ("wandb.ai", "wandb.io", "forge.coreweave.com")
 # The client's pages: 100 is the most that pays, as configs come along. A page that the server does
 # not manage is asked for again in halves.
 PAGE, SMALLEST_PAGE = 100, 12
+END_SECONDS = 5.0  # for the client to end
 CALL_SECONDS = 30.0  # for a page of the list; the client tries again by itself within it
 # For one run. The client would try a broken history for a quarter of an hour, and the time limit
 # that it takes is not for histories.
@@ -487,7 +488,25 @@ def _client(place: _Place) -> Iterator[_Client]:
                 yield _Client(_connected(wandb, place), Path(folder), own)
             finally:
                 if own:
-                    wandb.teardown()
+                    _end(wandb, wandb_setup)
+
+
+def _end(wandb: Any, wandb_setup: Any) -> None:
+    """End the client's service, by force where it does not end: it was seen to wait for ever behind
+    a server that is away, and the command with it."""
+    service = getattr(getattr(wandb_setup.singleton(), "_connection", None), "_proc", None)
+    process = getattr(service, "_process", None)
+    watch = threading.Timer(END_SECONDS, process.kill) if process else None
+    if watch:
+        watch.daemon = True
+        watch.start()
+    try:
+        wandb.teardown()
+    except SystemExit:  # by the exit code of the service, which is no answer of ours
+        pass
+    finally:
+        if watch:
+            watch.cancel()
 
 
 def _connected(wandb: Any, place: _Place) -> Any:

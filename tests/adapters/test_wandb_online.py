@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -392,3 +393,12 @@ def test_the_step_that_define_metric_declared_is_the_step(server: Server, export
     rows = finals(list(runs.values())).rows
     tokens = {run_id: row.values.get("tokens") for run_id, row in zip(runs, rows, strict=True)}
     assert tokens == {"r": 50 * 39 * 8 * 16, "plain": None}
+
+
+def test_a_client_that_does_not_end_holds_up_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wandb_online, "END_SECONDS", 0.05)
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    service = SimpleNamespace(_proc=SimpleNamespace(_process=process))
+    setup = SimpleNamespace(singleton=lambda: SimpleNamespace(_connection=service))
+    wandb_online._end(SimpleNamespace(teardown=lambda: sys.exit(process.wait())), setup)
+    assert process.returncode
