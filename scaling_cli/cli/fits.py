@@ -13,6 +13,7 @@ from scaling_cli.cli.common import (
     answer,
     command,
     say,
+    say_notes,
 )
 
 fits = typer.Typer(invoke_without_command=True, add_completion=False)
@@ -51,6 +52,7 @@ def listing(
             for item in saved
         ]
     }
+    say_notes(project.store.fits.lost(saved))
     answer(as_json, document, lambda: [saved_table(saved, answering)])
 
 

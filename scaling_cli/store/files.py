@@ -7,6 +7,7 @@ import errno
 import inspect
 import io
 import os
+import stat
 import time
 import uuid
 from abc import ABC, abstractmethod
@@ -116,7 +117,11 @@ class LocalFiles(Files):
 
     def sizes(self, folder: str) -> dict[str, int]:
         finished = set(self.names(folder))
-        return {n: status.st_size for n, status in self._statuses(folder) if n in finished}
+        return {
+            name: status.st_size
+            for name, status in self._statuses(folder)
+            if name in finished and stat.S_ISREG(status.st_mode)
+        }
 
     def _statuses(self, folder: str) -> Iterator[tuple[str, os.stat_result]]:
         for name in self._listed(folder):

@@ -6,8 +6,9 @@ clock decides, and what an entry says holds for the store as it is at that numbe
 The log can show that it is whole. Every entry ends with a digest of itself, names the digest of the
 entry before it, and says its own number: none can be changed, left out or exchanged. The name of
 the head, `<n>.<digest of entry n>.head`, says how long the log is at least: it is written after
-entry n, so a writer that dies in between leaves it one behind, and never ahead. That there is a log
-at all is said beside it: BEGUN is written after the first entry.
+entry n, so a writer that dies in between leaves it one behind, and never ahead. A second one stands
+in the folder of the checkpoints, so that who loses the end of the log with its head is found out.
+That there is a log at all is said beside it: BEGUN is written after the first entry.
 """
 
 from __future__ import annotations
@@ -250,7 +251,8 @@ class Log:
     def state(self) -> State:
         """All entries folded, from the newest checkpoint that can be read."""
         state = State()
-        for number in reversed(self.checkpoints()):
+        names = self._beside()  # before the entries: a head never goes beyond them
+        for number in reversed(_numbers([name for name in names if name.endswith(".json")])):
             try:
                 entry = self.checkpoint(number)
                 with _understood(self.files.path(_name(number, CHECKPOINTS))):
@@ -260,7 +262,19 @@ class Log:
                 state = State()
                 continue  # the entries say the same, slower
             break
-        return self.after(state)
+        state = self.after(state)
+        self._check_end(state, _heads([name for name in names if name.endswith(HEAD)]))
+        return state
+
+    def _check_end(self, state: State, heads: dict[int, str]) -> None:
+        """DamagedError where the log ends before a head that stands beside its checkpoints."""
+        number = max(heads, default=0)
+        if number > state.number:
+            error = f"a head in {CHECKPOINTS} says that there are {number}"
+            raise DamagedError(self.files.path(_name(state.number + 1)), error, "is lost")
+        if number == state.number and state.digest not in (None, heads.get(number)):
+            path = self.files.path(_name(number))
+            raise DamagedError(path, f"it is not the commit that the head in {CHECKPOINTS} names")
 
     def after(self, state: State) -> State:
         """The state with the entries that have come since."""
@@ -295,9 +309,10 @@ class Log:
     def numbers(self) -> list[int]:
         return _numbers(self.files.names(FOLDER, ".json"))
 
-    def heads(self) -> dict[int, str]:
+    def heads(self, folder: str = FOLDER) -> dict[int, str]:
         """Number -> digest of that entry, as the names of the heads say."""
-        return _heads(self.files.names(FOLDER, HEAD))
+        names = self._beside() if folder == CHECKPOINTS else self.files.names(folder)
+        return _heads([name for name in names if name.endswith(HEAD)])
 
     def _listed(self) -> tuple[list[int], dict[int, str]]:
         """The numbers of the entries, and the heads; DamagedError where a head goes beyond."""
@@ -327,7 +342,14 @@ class Log:
             raise DamagedError(path, "it is not the commit that the log's head names")
 
     def checkpoints(self) -> list[int]:
-        return _numbers(self.files.names(CHECKPOINTS, ".json"))
+        return _numbers([name for name in self._beside() if name.endswith(".json")])
+
+    def _beside(self) -> list[str]:
+        """What lies beside the log; nothing where that is no folder: the entries say the same."""
+        try:
+            return self.files.names(CHECKPOINTS)
+        except UnreachableError:
+            return []
 
     def contents(self, numbers: Sequence[int]) -> list[bytes]:
         return self.files.read([_name(number) for number in numbers])
@@ -422,12 +444,13 @@ class Log:
         try:
             if number == 1:
                 self.files.create(BEGUN, seal({"format": FORMAT}))
-            before = self.files.names(FOLDER, HEAD)
             digest = digest_of(content)
-            self.files.create(f"{FOLDER}/{number:012}.{digest}{HEAD}", f"{digest}\n".encode())
-            for name in before:
-                if int(stem(name)) < number:
-                    self.files.remove(f"{FOLDER}/{name}")
+            for folder in (FOLDER, CHECKPOINTS):
+                before = self.files.names(folder, HEAD)
+                self.files.create(f"{folder}/{number:012}.{digest}{HEAD}", f"{digest}\n".encode())
+                for name in before:
+                    if int(stem(name)) < number:
+                        self.files.remove(f"{folder}/{name}")
         except UnreachableError:
             return
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from scaling_cli.errors import InputError
+from scaling_cli.notes import Note
 from scaling_cli.spelling import near
 from scaling_cli.store.digests import digest_of
 from scaling_cli.store.files import GoneError
@@ -83,6 +84,16 @@ class SavedFits:
                 parts = (line["id"], number, line["file"], line["digest"], line["about"])
                 found.append(SavedFit(*parts, given))
         return found
+
+    def lost(self, fits: Sequence[SavedFit]) -> list[Note]:
+        """A note of each fit whose file is not there; whether it holds what was saved is seen when
+        it is read."""
+        there = self.store.files.sizes(FITS)
+        return [
+            Note.of("fit_damaged", f"{fit.fit_id}: {self.store.files.path(fit.file)} is not there.")
+            for fit in fits
+            if fit.file.rpartition("/")[2] not in there
+        ]
 
     def find(self, text: str) -> list[SavedFit]:
         """The fits of this name, or the one of this id."""

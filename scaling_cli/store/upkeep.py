@@ -20,6 +20,7 @@ from scaling_cli.store.digests import digest_of
 from scaling_cli.store.files import GoneError
 from scaling_cli.store.log import (
     BEGUN,
+    CHECKPOINTS,
     FOLDER,
     HEAD,
     MANIFESTS,
@@ -123,12 +124,17 @@ class _Check:
         self.problems: list[Note] = []
 
     def problem(self, code: str, message: str) -> None:
-        self.problems.append(Note.of(code, message, "severe"))
+        note = Note.of(code, message, "severe")
+        if note not in self.problems:  # as two heads may say it
+            self.problems.append(note)
 
     def log(self) -> State:
         """The log folded without the help of checkpoints, which have to say the same."""
         log = self.store.log
-        heads = log.heads()  # before the entries: a head never goes beyond them
+        self._reachable(CHECKPOINTS)
+        heads = {  # before the entries: a head never goes beyond them
+            folder: log.heads(folder) for folder in (FOLDER, CHECKPOINTS)
+        }
         checkpoints = log.checkpoints()
         state = State()
         folded: dict[int, State] = {}
@@ -145,12 +151,19 @@ class _Check:
                 state.number, state.digest = number, digests[number]
             if number in checkpoints:
                 folded[number] = state.copied()
-        self._beginning(state.number or max(heads, default=0))
-        for number, digest in heads.items():
-            self._head(number, digest, digests, state.number)
+        self._beginning(state.number or max(heads[FOLDER], default=0))
+        for folder, named in heads.items():
+            for number, digest in named.items():
+                self._head(folder, number, digest, digests, state.number)
         for number in checkpoints:
             self._checkpoint(number, folded.get(number))
         return state
+
+    def _reachable(self, folder: str) -> None:
+        try:
+            self.store.files.names(folder)
+        except UnreachableError as error:
+            self.problem("checkpoint_damaged", error.what)
 
     def _beginning(self, last: int) -> None:
         if not self.store.log.has_begun():
@@ -170,12 +183,13 @@ class _Check:
             except UnreachableError as error:
                 self.problem("commit_damaged", error.what)
 
-    def _head(self, number: int, digest: str, digests: dict[int, str], last: int) -> None:
-        name = f"{FOLDER}/{number:012}.{digest}{HEAD}"
+    def _head(
+        self, folder: str, number: int, digest: str, digests: dict[int, str], last: int
+    ) -> None:
+        name = f"{folder}/{number:012}.{digest}{HEAD}"
         if number > last:
-            self.problem(
-                "commit_missing", f"{FOLDER} ends at commit {last}, and its head says {number}"
-            )
+            message = f"{FOLDER} ends at commit {last}, and a head says that there are {number}"
+            self.problem("commit_missing", message)
         elif digests.get(number) != digest:
             self.problem("commit_damaged", f"commit {number} is not the one that its head names")
         try:

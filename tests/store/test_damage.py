@@ -131,6 +131,19 @@ def edit_commit(folder: Path) -> None:
     path.write_bytes(seal(entry))
 
 
+def lose_end(folder: Path) -> None:
+    """The last commit, with the head that stands beside it."""
+    for path in (folder / "_log").glob("000000000006.*"):
+        path.unlink()
+
+
+def fold_fit(folder: Path) -> None:
+    """A folder in the place of a fit."""
+    path = min((folder / "fits").iterdir())
+    path.unlink()
+    path.mkdir()
+
+
 def put_back(folder: Path) -> None:
     """The last commit as one of an older format, which had no digests."""
     old = {"format": 2, "segments": []}
@@ -139,6 +152,7 @@ def put_back(folder: Path) -> None:
 
 CHANGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "the last commit is lost": (lose(6), "commit_missing"),
+    "the last commit is lost with its head": (lose_end, "commit_missing"),
     "a middle commit is lost": (lose(5), "commit_missing"),
     "the first commit is lost": (lose(1), "commit_missing"),
     "all commits are lost": (empty, "commit_missing"),
@@ -148,6 +162,7 @@ CHANGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "two files of runs are exchanged": (swap("runs/*"), "segment_damaged"),
     "a fit is edited": (edit_fit, "fit_damaged"),
     "two fits are exchanged": (swap("fits/*"), "fit_damaged"),
+    "a folder is in the place of a fit": (fold_fit, "fit_damaged"),
     "the last commit is edited": (edit_commit, "commit_damaged"),
     "the last commit is of an older format": (put_back, "commit_damaged"),
 }
@@ -171,13 +186,23 @@ def test_what_is_lost_exchanged_or_edited_is_found(store: Store, what: str) -> N
 def test_what_no_version_names_is_passed_over(store: Store) -> None:
     """A checkpoint that cannot be read, and files beside the commits."""
     before = [answer() for answer in answers(store)]
-    (path,) = Path(store.location, "_checkpoints").iterdir()
+    (path,) = Path(store.location, "_checkpoints").glob("*.json")
     path.unlink()
     path.mkdir()
     for name in ("\u00b2.json", f"{10**30}.json", "1.json", "x.head", f"{'9' * 13}.0.head"):
         Path(store.location, "_log", name).write_text("x")
     assert [answer() for answer in answers(store)] == before
     assert {problem.code for problem in store.verify().problems} == {"checkpoint_damaged"}
+    shutil.rmtree(path.parent)
+    path.parent.write_text("no folder")
+    assert [answer() for answer in answers(store)] == before
+    assert {problem.code for problem in store.verify().problems} == {"checkpoint_damaged"}
+
+
+def test_a_list_says_which_fit_is_lost(store: Store) -> None:
+    fold_fit(Path(store.location))
+    shown = CliRunner().invoke(app, ["fits", "--store", store.location])
+    assert (shown.exit_code, shown.stderr.count("[fit_damaged]")) == (0, 1)
 
 
 def test_the_only_commit_is_lost(tmp_path: Path) -> None:
@@ -237,8 +262,8 @@ def test_a_head_is_never_ahead_of_a_reader(store: Store, monkeypatch: pytest.Mon
 
 
 def test_a_writer_that_died_before_its_head_is_no_damage(store: Store) -> None:
-    (head,) = Path(store.location, "_log").glob("*.head")
-    head.unlink()
+    for head in Path(store.location).glob("_*/*.head"):
+        head.unlink()
     assert store.verify().problems == ()
     put(store, "h")
     assert len(store.log.heads()) == 1
