@@ -6,24 +6,19 @@ from dataclasses import replace
 
 import numpy as np
 
+from scaling_cli.fitting.grid import ROUNDS, clamped_solve, grid_starts
 from scaling_cli.fitting.solver import (
     SAME_OPTIMUM,
     Solution,
     objective_values,
     rough,
     solve,
-    solve_symmetric,
 )
 from scaling_cli.fitting.surface import Surface
 from scaling_cli.records import Floats
 
 CANDIDATES = 2048  # screened by objective; a screen costs about as much as one iteration
 FEWER_CANDIDATES = 256  # where the law holds its bends at their starting values
-GRID = 24  # exponents of each of two terms; 32 led to the same optimum on 150 ladders
-COARSE_GRID = 12  # the same where cells are also needed for floors and outer powers
-POWERS = 6
-FLOORS = np.array([0.03, 0.3, 0.6, 0.8, 0.92, 0.98])  # of the smallest target
-BLOCK = 4  # cells by exponent of which one is taken
 SCREENED = 4  # cells screened by the objective for each start
 GRID_STARTS = 8  # on 20 random ladders all 8 ended in the best known optimum
 MANY_ROWS = 600  # beyond it a law of no closed form seeks its starts on fewer
@@ -33,7 +28,6 @@ POLISHED = 16  # of the starts of a law that bends
 AGAIN = 8  # of 12 starts about an optimum; 4 of them miss two of the three optima that 12 find
 MANY_SIZES = 6  # twice a curve's numbers: through four, one optimum forecast 1e5 times the loss
 ALIKE = 0.9  # 1 is noise; 60 surfaces with nothing but noise about them have 0.91 to 1.4
-ROUNDS = 3  # of reweighting towards the median when amplitudes are solved for
 
 
 def halton(count: int, dimensions: int) -> Floats:
@@ -142,7 +136,11 @@ def _missed_alike(sizes: Floats, along: Floats, missed: Floats) -> bool:
 def candidate_starts(surface: Surface, count: int) -> Floats:
     """The `count` best of the screened starts [count, free], best first."""
     if surface.form and surface.form.separable:
-        return _best(surface, _grid(surface, SCREENED * count), count)
+        return _best(
+            surface,
+            grid_starts(surface, SCREENED * count, _typical(surface), _units(surface)),
+            count,
+        )
     return _best(surface, _cover(surface), count)
 
 
@@ -198,91 +196,6 @@ def _cover(surface: Surface) -> Floats:
     return surface.encode({name: values[name][:, 0] for name in surface.free})
 
 
-def _grid(surface: Surface, count: int) -> Floats:
-    """A power sum's best cells on a grid of exponents, amplitudes eliminated [<= count, free].
-
-    Rows enter all cells with the same weights, so that the cells' normal equations are a few
-    products of matrices. One cell is taken of each block of neighbours: starts that lie apart.
-    """
-    law, target, form = surface.law, surface.target, surface.form
-    assert form
-    typical = _typical(surface)
-    powers, floors = np.ones(1), np.zeros(1)
-    linear = [term.name for term in form.terms]
-    if form.power:
-        item = law.parameter(form.power)
-        powers = np.geomspace(item.low, item.high, POWERS)
-        if form.floor:
-            floors = FLOORS * float(np.min(target))
-    elif form.floor:
-        linear = [*linear, form.floor]
-    per_term = (GRID if len(powers) == 1 else COARSE_GRID) if len(form.terms) > 1 else GRID**2
-    power, floor = (item.ravel()[:, None] for item in np.meshgrid(powers, floors, indexing="ij"))
-    raised = (target - floor) ** (1 / power)  # what the monomials add up to [settings, rows]
-    relative = power * raised ** (power - 1) / _units(surface)
-
-    exponents, bases = [], []
-    for term in form.terms:
-        ((column, name),) = term.exponents.items()
-        item = law.parameter(name)
-        exponents.append(np.geomspace(item.low, item.high, per_term))
-        bases.append(np.exp(-exponents[-1][:, None] * form.logs[column]))
-    settings, terms, size = len(raised), len(bases), len(linear)
-    shape = (settings, *[per_term] * terms)
-    robust = np.ones(len(target))
-    for _ in range(ROUNDS):
-        weights = relative**2 * robust
-        gram = np.empty((*shape, size, size))
-        right = np.empty((*shape, size))
-
-        def spread(values: Floats, term: int) -> Floats:
-            """[settings, per_term] of one term, to every cell."""
-            axes = [1] * terms
-            axes[term] = per_term
-            return values.reshape(settings, *axes)
-
-        for i, basis in enumerate(bases):
-            gram[..., i, i] = spread(weights @ (basis**2).T, i)
-            right[..., i] = spread((weights * raised) @ basis.T, i)
-            if size > terms:
-                gram[..., i, terms] = gram[..., terms, i] = spread(weights @ basis.T, i)
-        if terms == 2:
-            crossed = np.matmul(weights[:, None, :] * bases[0], bases[1].T)
-            gram[..., 0, 1] = gram[..., 1, 0] = crossed
-        if size > terms:
-            gram[..., terms, terms] = np.sum(weights, axis=1).reshape(-1, *[1] * terms)
-            right[..., terms] = np.sum(weights * raised, axis=1).reshape(-1, *[1] * terms)
-        flat, side = gram.reshape(-1, size, size), right.reshape(-1, size)
-        amplitudes = _clamped_solve(flat, side, 1e-3 * typical)
-        misfit = np.einsum("bi,bi->b", amplitudes, np.einsum("bij,bj->bi", flat, amplitudes))
-        misfit -= 2 * np.einsum("bi,bi->b", amplitudes, side)
-        total = np.sum(weights * raised**2, axis=1)
-        misfit = misfit.reshape(shape) + total.reshape(-1, *[1] * terms)
-        best = np.unravel_index(int(np.argmin(misfit)), shape)
-        fitted = amplitudes.reshape(*shape, size)[best]
-        made = sum(fitted[i] * bases[i][best[1 + i]] for i in range(terms))
-        made = made + (fitted[terms] if size > terms else 0.0)
-        residual = np.abs(relative[best[0]] * (made - raised[best[0]]))
-        robust = 1.0 / np.maximum(residual, np.median(residual) + 1e-12)
-        robust /= np.mean(robust)
-
-    cells = np.argsort(misfit, axis=None, kind="stable")
-    where = np.stack(np.unravel_index(cells, shape))
-    blocks = np.ravel_multi_index(
-        tuple(np.concatenate([where[:1], where[1:] // BLOCK])), (settings, *[per_term] * terms)
-    )
-    _, first = np.unique(blocks, return_index=True)
-    chosen = np.sort(first)[:count]
-    values = dict(zip(linear, amplitudes[cells[chosen]].T, strict=True))
-    for i, term in enumerate(form.terms):
-        values[next(iter(term.exponents.values()))] = exponents[i][where[1 + i, chosen]]
-    if form.power:
-        values[form.power] = power[where[0, chosen], 0]
-        if form.floor:
-            values[form.floor] = floor[where[0, chosen], 0]
-    return surface.encode(values)
-
-
 def amplitudes(
     surface: Surface, values: dict[str, Floats], names: list[str], floor: Floats | float
 ) -> dict[str, Floats]:
@@ -306,37 +219,8 @@ def amplitudes(
             weighted = basis * weights[:, None, :]
             gram = np.matmul(weighted, basis.transpose(0, 2, 1))
             right = np.matmul(weighted, wanted[:, :, None])[:, :, 0]
-            amplitudes = _clamped_solve(gram, right, floor)
+            amplitudes = clamped_solve(gram, right, floor)
             residual = np.abs(np.einsum("bi,bir->br", amplitudes, basis) - wanted)
             scale = np.median(residual, axis=1, keepdims=True) + 1e-12
             weights = 1.0 / np.maximum(residual, scale)
     return {name: amplitudes[:, i : i + 1] for i, name in enumerate(names)}
-
-
-def _clamped_solve(gram: Floats, right: Floats, floor: Floats | float) -> Floats:
-    """Solve each normal system with every unknown at least its `floor`, clamping the worst in
-    turn."""
-    batch, size = right.shape
-    floor = np.broadcast_to(np.asarray(floor, dtype=float), (size,))
-    solution = np.where(np.isfinite(floor), floor, 0.0) * np.ones((batch, 1))
-    left = np.flatnonzero(np.isfinite(gram).all(axis=(1, 2)) & np.isfinite(right).all(axis=1))
-    system, side = gram[left], right[left]
-    diagonal = np.einsum("bii->bi", system)
-    diagonal += 1e-10 * np.sum(diagonal, axis=1, keepdims=True)
-    clamped = np.zeros((len(left), size), dtype=bool)
-    while len(left):
-        found = solve_symmetric(system, side)
-        solution[left] = found
-        over = np.where(clamped | np.isinf(floor), np.inf, found - floor)
-        worst = np.argmin(over, axis=1)
-        below = np.flatnonzero(over[np.arange(len(left)), worst] < 0)
-        left, worst, clamped = left[below], worst[below], clamped[below]
-        system, side = system[below], side[below]
-        rows = np.arange(len(left))
-        side -= floor[worst][:, None] * system[rows, :, worst]
-        system[rows, :, worst] = system[rows, worst, :] = 0.0
-        system[rows, worst, worst] = 1.0
-        side[rows, worst] = floor[worst]
-        clamped[rows, worst] = True
-    lifted: Floats = np.fmax(solution, floor)
-    return lifted
