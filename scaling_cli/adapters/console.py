@@ -471,66 +471,71 @@ class _Log:
         settings: list[tuple[int, str, int | float | str]],
         notes: Sequence[Note],
     ) -> Run:
-        notes = list(notes)
         points, placed, far = self._points(part)
         config = {key: value for number, key, value in settings if part.first <= number < part.end}
         if part.total is not None:
             config[TOTAL] = part.total
+        if self.form.by_epoch:
+            config["step_is"] = "epoch"
+        points, counted_down = _counters(points)
+        points, changed = self._in_nats(points)
+        notes = [
+            *notes,
+            *self._placing_notes(part, placed, far),
+            *counted_down,
+            *changed,
+            *self._reading_notes(),
+            *part.notes,
+            *self._text_notes(),
+        ]
+        return make_run(NAME, run_id, source, config, points, notes)
+
+    def _placing_notes(self, part: Session, placed: dict[str, str], far: int) -> Iterator[Note]:
+        """Of lines without a step: those taken at a neighbour's, and those too far from one."""
         if placed:
-            told = ", ".join(sorted(placed))
-            notes.append(
-                Note.of(
-                    "no_step_lines",
-                    f"lines without a step hold {told}; they are taken at the"
-                    f" step that is printed {self._side(placed)}",
-                )
+            names = ", ".join(sorted(placed))
+            yield Note.of(
+                "no_step_lines",
+                f"lines without a step hold {names}; they are taken at the step that is printed"
+                f" {self._side(placed)}",
             )
         if far:
-            notes.append(
-                Note.of(
-                    "far_from_a_step",
-                    f"{counted(far, 'line')} without a step lie more than {self._near(part)} lines"
-                    " from one, or where a run was cut off, and are left out",
-                )
+            yield Note.of(
+                "far_from_a_step",
+                f"{counted(far, 'line')} without a step lie more than {self._near(part)} lines"
+                " from one, or where a run was cut off, and are left out",
             )
-        points, more = _counters(points)
-        notes += more
-        points, more = self._in_nats(points)
-        notes += more
+
+    def _reading_notes(self) -> Iterator[Note]:
+        """What the form itself does not hold."""
         message = (
             f"read as what {self.form.name} prints, whose numbers are rounded; see docs/sources.md"
         )
         if self.coarse:
             message += f" ({', '.join(sorted(self.coarse))} by a unit)"
-        notes.append(Note.of("rounded", message))
+        yield Note.of("rounded", message)
         if self.form.by_epoch:
-            notes.append(
-                Note.of(
-                    "step_counts_rows", "no line has a step: what counts as its step is the epoch"
-                )
+            yield Note.of(
+                "step_counts_rows", "no line has a step: what counts as its step is the epoch"
             )
-            config["step_is"] = "epoch"
-        notes += part.notes
+
+    def _text_notes(self) -> Iterator[Note]:
+        """Numbers and lines that can be read in two ways, or not at all."""
         if self.commas:
-            told = ", ".join(
+            examples = ", ".join(
                 f"{key} as in {text.decode('utf-8', 'replace').strip()!r}"
                 for key, text in self.commas.items()
             )
-            notes.append(
-                Note.of(
-                    "decimal_comma",
-                    f"a comma may part thousands or decimals, so it is left out: {told}",
-                )
+            yield Note.of(
+                "decimal_comma",
+                f"a comma may part thousands or decimals, so it is left out: {examples}",
             )
         if len(self.lines.too_long):
-            notes.append(
-                Note.of(
-                    "long_lines",
-                    f"{counted(len(self.lines.too_long), 'line')} of more than {LONGEST} bytes left"
-                    " out",
-                )
+            yield Note.of(
+                "long_lines",
+                f"{counted(len(self.lines.too_long), 'line')} of more than {LONGEST} bytes left"
+                " out",
             )
-        return make_run(NAME, run_id, source, config, points, notes)
 
     def _side(self, placed: dict[str, str]) -> str:
         return "after them" if "before" in placed.values() else "before them"

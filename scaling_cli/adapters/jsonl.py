@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -432,39 +432,58 @@ def _columnar_runs(data: bytes, source: str, stem: str, mapping: Mapping) -> lis
     order, bounds = ids.grouped
     runs = []
     for code, run_id in enumerate(ids.names):
-        held = order[bounds[code] : bounds[code + 1]]
-        held = held[~is_config[held]]
-        named = [n for n in steps_named if columns[n].filled[held].any()]
-        step_name = next((n for n in named if columns[n].filled[held].all()), None)
-        steps = np.arange(1, len(held) + 1)
-        if step_name is None and len(held):
+        own = order[bounds[code] : bounds[code + 1]]
+        own = own[~is_config[own]]
+        counted_steps = _own_steps(columns, steps_named, own)
+        if counted_steps is None:
             return None
-        if step_name is not None:
-            told = columns[step_name]
-            if not told.numeric:
-                return None
-            steps = told.values[held]
-            if not np.all((steps == np.round(steps)) & (np.abs(steps) < _LARGEST_STEP)):
-                return None
-            steps = steps.astype(np.int64)
-            if bool((np.diff(steps) < 0).any()):
-                return None
-        logged, points = Logged(), {}
-        for key, column in columns.items():
-            here = column.filled[held]
-            if key == step_name or key in _ID_NAMES or not here.any():
-                continue
-            values = column.values[held[here]]
-            if column.kind == "text":
-                logged.texts[key] = set(values.tolist())
-                logged.written[key] = (steps[here].tolist(), values.tolist())
-            elif column.kind == "other":
-                logged.others[key] = None
-            else:
-                points[key] = steps[here], values.astype(np.float64)
-        own = config.get(code, {})
-        runs.append(_made(run_id, source, logged, own, step_name, len(held), points))
+        step_name, steps = counted_steps
+        logged, points = _logged(columns, {step_name, *_ID_NAMES}, own, steps)
+        settings = config.get(code, {})
+        runs.append(_made(run_id, source, logged, settings, step_name, len(own), points))
     return constants_to_config(runs)
+
+
+def _own_steps(
+    columns: dict[str, Column], names: Sequence[str], rows: NDArray[np.intp]
+) -> tuple[str | None, NDArray[np.int64]] | None:
+    """The name of the column that counts these rows of one run, and its steps; None where they are
+    no steps that rise, or some rows have none."""
+    named = [name for name in names if columns[name].filled[rows].any()]
+    name = next((name for name in named if columns[name].filled[rows].all()), None)
+    if name is None:
+        return None if len(rows) else (None, np.arange(1, 1))
+    column = columns[name]
+    if not column.numeric:
+        return None
+    steps = column.values[rows]
+    if not np.all((steps == np.round(steps)) & (np.abs(steps) < _LARGEST_STEP)):
+        return None
+    steps = steps.astype(np.int64)
+    return None if bool((np.diff(steps) < 0).any()) else (name, steps)
+
+
+def _logged(
+    columns: dict[str, Column],
+    left_out: Collection[str | None],
+    rows: NDArray[np.intp],
+    steps: NDArray[np.int64],
+) -> tuple[Logged, dict[str, tuple[NDArray[np.int64], Floats]]]:
+    """What these rows of one run hold beside `left_out`: words, and points by metric."""
+    logged, points = Logged(), {}
+    for key, column in columns.items():
+        there = column.filled[rows]
+        if key in left_out or not there.any():
+            continue
+        values = column.values[rows[there]]
+        if column.kind == "text":
+            logged.texts[key] = set(values.tolist())
+            logged.written[key] = (steps[there].tolist(), values.tolist())
+        elif column.kind == "other":
+            logged.others[key] = None
+        else:
+            points[key] = steps[there], values.astype(np.float64)
+    return logged, points
 
 
 def _columns(data: bytes) -> tuple[dict[str, Column], NDArray[np.bool_]] | None:

@@ -99,9 +99,7 @@ def assemble(problem: Problem, optimum: Optimum, draws: Draws) -> Fit:
     kept = np.arange(len(design.target)) if problem.kept is None else problem.kept
     target, predicted = design.target[kept], prediction[kept]
     missed = np.log(target) - np.log(predicted) if log else target - predicted
-    noise = optimum.noise
-    if noise is None:
-        noise = noise_of(missed, len(surface.free))
+    noise = noise_of(missed, len(surface.free)) if optimum.noise is None else optimum.noise
     quality = metrics(target, predicted, surface.weights)
     if not np.isfinite([noise, *quality.values()]).all():
         raise design.no_number()
@@ -143,10 +141,10 @@ def assemble(problem: Problem, optimum: Optimum, draws: Draws) -> Fit:
         unknown=unsure,
         explored=explored(law, {n: column[kept] for n, column in design.columns.items()}, notes),
     )
-    if not len(drawn):
-        return result
-    low, high = result.interval(drawn)
-    return result.with_notes(diagnostics.interval_notes(law, low, high, unsure))
+    if len(drawn):
+        ends = result.interval(drawn)
+        result = result.with_notes(diagnostics.interval_notes(law, *ends, unsure))
+    return result
 
 
 def _residual_notes(
@@ -244,14 +242,14 @@ def metrics(target: Floats, prediction: Floats, weights: Floats | None = None) -
     square = float(shares @ error**2)
     there = target != 0
     relative = np.abs(error[there] / scaled[there])
-    found = {
+    scores = {
         "r2": 1 - square / spread if spread > 0 else float(square == 0),
         "rmse": unit * float(np.sqrt(square)),
         "mape": float(shares[there] @ relative / np.sum(shares[there])) if there.any() else 0.0,
     }
     if weights is not None:
-        found["hardly_count"] = float(np.sum(weights < HARDLY * np.max(weights)))
-    return found
+        scores["hardly_count"] = float(np.sum(weights < HARDLY * np.max(weights)))
+    return scores
 
 
 def compute_of(rows: Table) -> tuple[Accounting, list[Note]]:
@@ -289,6 +287,6 @@ def domain(
     columns: Mapping[str, Floats], compute: Accounting = SIX_ND
 ) -> dict[str, tuple[float, float]]:
     """Smallest and largest value of each column, compute and ratio included."""
-    found = with_derived(columns, compute)
-    known = {name: values for name, values in found.items() if np.isfinite(values).all()}
+    derived = with_derived(columns, compute)
+    known = {name: values for name, values in derived.items() if np.isfinite(values).all()}
     return {name: (float(np.min(v)), float(np.max(v))) for name, v in known.items()}

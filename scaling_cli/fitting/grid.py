@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scaling_cli.fitting.powersum import Rows
 from scaling_cli.fitting.solver import solve_symmetric
 from scaling_cli.fitting.surface import Surface
 from scaling_cli.records import Floats
@@ -88,11 +89,11 @@ class _Cells:
         made = sum(fitted[i] * self.bases[i][best[1 + i]] for i in range(terms))
         made = made + (fitted[terms] if self.more else 0.0)
         residual = np.abs(self.relative[best[0]] * (made - self.raised[best[0]]))
-        robust = 1.0 / np.maximum(residual, np.median(residual) + 1e-12)
+        robust: Floats = 1.0 / np.maximum(residual, np.median(residual) + 1e-12)
         robust /= np.mean(robust)
         return robust
 
-    def apart(self, misfit: Floats, count: int) -> tuple[Floats, Floats]:
+    def apart(self, misfit: Floats, count: int) -> tuple[Rows, Rows]:
         """The best `count` cells, one of each block of neighbours: their places in the flat array
         of cells and along each axis [axes, cells]."""
         cells = np.argsort(misfit, axis=None, kind="stable")
@@ -145,7 +146,7 @@ def _cells(surface: Surface, units: Floats) -> _Cells:
 
 
 def _values(
-    surface: Surface, cells: _Cells, amplitudes: Floats, where: Floats
+    surface: Surface, cells: _Cells, amplitudes: Floats, where: Rows
 ) -> Iterator[tuple[str, Floats]]:
     """Each parameter's values [cells] at the cells that lie at `where` [axes, cells]."""
     form = surface.form

@@ -41,8 +41,8 @@ class Parts:
             mine[rows] = theirs
 
     def _sums(self) -> list[Floats]:
-        found = [self.total, self.raised, self.prediction]
-        return found if self.log_total is None else [*found, self.log_total]
+        sums = [self.total, self.raised, self.prediction]
+        return sums if self.log_total is None else [*sums, self.log_total]
 
 
 def chain(logs: Rows, free: Floats, exact: Floats, gradient: Floats, matrix: Floats) -> None:
@@ -55,6 +55,23 @@ def chain(logs: Rows, free: Floats, exact: Floats, gradient: Floats, matrix: Flo
     matrix *= slope[:, :, None] * slope[:, None, :]
     diagonal = np.einsum("bii->bi", matrix)
     diagonal += exact * np.where(logs, gradient, 0.0)
+
+
+# Each input's free parameters, with the columns whose logs, negated, multiply them.
+Designs = list[list[tuple[str, tuple[str, ...]]]]
+Features = dict[tuple[str, ...], int]  # the place of each product of columns' logs
+
+
+def _features(designs: Designs, pairs: list[tuple[int, int]]) -> Features:
+    features: Features = {}
+    for i, j in pairs:
+        for _, left in designs[i]:
+            for _, right in designs[j]:
+                features.setdefault(tuple(sorted(left + right)), len(features))
+    for design in designs:
+        for _, by in design:
+            features.setdefault(by, len(features))
+    return features
 
 
 class PowerSumModel:
@@ -79,38 +96,46 @@ class PowerSumModel:
             free == law.parameter_names
             and len(self.terms) == len(set(exponents)) == len(exponents) <= 2
         )
-        # Each input's free parameters, with the columns whose logs, negated, multiply them.
-        designs: list[list[tuple[str, tuple[str, ...]]]] = []
-        if self.floor:
-            designs.append([(self.floor, ())])
-        for term in self.terms:
-            by_columns = [(exponent, (column,)) for column, exponent in term.exponents.items()]
-            designs.append([(term.name, ()), *by_columns])
-        if self.power:
-            designs.append([(self.power, ())])
-        at = {name: i for i, name in enumerate(free)}
-        designs = [[(name, by) for name, by in design if name in at] for design in designs]
+        designs = self._designs(free)
         self.inputs, first = len(designs), 1 if self.floor else 0
         self.among = slice(first, first + len(self.terms))
         pairs = list(combinations_with_replacement(range(self.inputs), 2))
-
-        features: dict[tuple[str, ...], int] = {}
-        for i, j in pairs:
-            for _, left in designs[i]:
-                for _, right in designs[j]:
-                    features.setdefault(tuple(sorted(left + right)), len(features))
-        for _, by in [item for design in designs for item in design]:
-            features.setdefault(by, len(features))
+        features = _features(designs, pairs)
         # [rows, features]: products of the columns' logs, negated.
         self.features = np.ones((self.rows, len(features)))
         for names, place in features.items():
             for name in names:
                 self.features[:, place] *= -self.logs[name]
+        self.pairs = len(pairs)
+        self.to_gradient, self.to_matrix = self._assembled(designs, pairs, features, free)
+        # Coordinates that are the log of what enters linearly: the chain rule's second term.
+        monomials = {item.name for item in self.terms}
+        self.chained = np.array(
+            [name not in monomials and law.parameter(name).transform == "log" for name in free]
+        )
 
-        count = len(free)
+    def _designs(self, free: tuple[str, ...]) -> Designs:
+        designs: Designs = [[(self.floor, ())]] if self.floor else []
+        for term in self.terms:
+            by_columns = [(exponent, (column,)) for column, exponent in term.exponents.items()]
+            designs.append([(term.name, ()), *by_columns])
+        if self.power:
+            designs.append([(self.power, ())])
+        return [[(name, by) for name, by in design if name in free] for design in designs]
+
+    def _assembled(
+        self,
+        designs: Designs,
+        pairs: list[tuple[int, int]],
+        features: Features,
+        free: tuple[str, ...],
+    ) -> tuple[Floats, Floats]:
+        """What takes sums over rows of slopes times features to the gradient, and of the pairs'
+        products and second derivatives to the matrix."""
+        count, places = len(free), {name: i for i, name in enumerate(free)}
         # The matrix is summed from the pairs' products of slopes, from each monomial's own second
         # derivative, which is its slope, and from what it has together with the power.
-        last = self.among.stop
+        first, last = self.among.start, self.among.stop
         sources: list[tuple[int, int] | None] = [*pairs]
         sources += [(i, i) if first <= i < last else None for i in range(self.inputs)]
         if self.power:
@@ -119,23 +144,16 @@ class PowerSumModel:
         to_matrix = np.zeros((len(sources), len(features), count, count))
         for i, design in enumerate(designs):
             for name, by in design:
-                to_gradient[i, features[by], at[name]] += 1
+                to_gradient[i, features[by], places[name]] += 1
         for place, pair in enumerate(sources):
             i, j = pair or (0, 0)
             for name, left in designs[i] if pair else []:
                 for other, right in designs[j]:
                     to = to_matrix[place, features[tuple(sorted(left + right))]]
-                    to[at[name], at[other]] += 1
+                    to[places[name], places[other]] += 1
                     if i != j:
-                        to[at[other], at[name]] += 1
-        self.pairs = len(pairs)
-        self.to_gradient = to_gradient.reshape(-1, count)
-        self.to_matrix = to_matrix.reshape(-1, count * count)
-        # Coordinates that are the log of what enters linearly: the chain rule's second term.
-        monomials = {item.name for item in self.terms}
-        self.chained = np.array(
-            [name not in monomials and law.parameter(name).transform == "log" for name in free]
-        )
+                        to[places[other], places[name]] += 1
+        return to_gradient.reshape(-1, count), to_matrix.reshape(-1, count * count)
 
     def parts(self, values: Mapping[str, Floats], scratch: Scratch) -> Parts:
         """At parameters [batch, 1] on the columns."""
@@ -186,45 +204,13 @@ class PowerSumModel:
         bend = pull
         if np.count_nonzero(mix):
             bend = np.multiply(pull, exact, out=scratch("bend", shape))
-        # A product of two slopes has one weight among monomials, another with the floor or power.
-        with_floor = np.subtract(gauss, bend, out=scratch("with floor", shape))
-        among = with_power = with_floor
         inputs = at.inputs
-        inverse = inputs[0] if self.floor else scratch("inverse", shape)
-        np.divide(1.0, at.prediction, out=inverse)
-        if at.log_total is None:
-            inputs[self.among] *= inverse
-        else:
-            power = values[self.power or ""]
-            # The power's share of the prediction; the rest is the floor's.
-            share = np.multiply(at.raised, inverse, out=scratch("share", shape))
-            lifted = np.divide(bend, share, out=scratch("lifted", shape))
-            with_power = np.add(with_floor, lifted, out=scratch("with power", shape))
-            lifted /= power
-            among = np.subtract(with_power, lifted, out=lifted)
-            outer = np.divide(share, at.total, out=scratch("outer", shape))
-            outer *= power
-            inputs[self.among] *= outer
-            np.multiply(at.log_total, share, out=inputs[-1])
+        weights = self._slopes(at, values, gauss, bend, scratch)
 
         # What is summed: the slope of each input, and the product of each pair's.
         summed = scratch("summed", (self.inputs + self.pairs, *shape))
         np.multiply(pull, inputs, out=summed[: self.inputs])
-        left, place, last = scratch("left", shape), self.inputs, self.among.stop
-        if self.power:
-            by_power = np.multiply(with_power, inputs[-1], out=scratch("by power", shape))
-        for i, first in enumerate(inputs):
-            pairs = summed[place : place + self.inputs - i]
-            place += len(pairs)
-            if i == last:
-                np.multiply(by_power, first, out=pairs[0])
-            elif i < self.among.start:
-                np.multiply(np.multiply(with_floor, first, out=left), inputs, out=pairs)
-            else:
-                np.multiply(among, first, out=left)
-                np.multiply(left, inputs[i:last], out=pairs[: last - i])
-                if self.power:
-                    np.multiply(by_power, first, out=pairs[-1])
+        self._multiply_pairs(inputs, weights, summed[self.inputs :], scratch)
         sums = products(summed.reshape(-1, self.rows), self.features)
         sums = sums.reshape(len(summed), shape[0], -1).transpose(1, 0, 2)
         slopes = sums[:, : self.inputs]
@@ -237,3 +223,53 @@ class PowerSumModel:
         matrix = matrix.reshape(-1, *2 * gradient.shape[1:])
         chain(self.chained, free, exact, gradient, matrix)
         return gradient, matrix
+
+    def _slopes(
+        self, at: Parts, values: Mapping[str, Floats], gauss: Floats, bend: Floats, scratch: Scratch
+    ) -> tuple[Floats, Floats, Floats]:
+        """Turns the inputs into slopes of ln prediction; the weights [batch, rows] of a product of
+        two slopes: with the floor, with the power, and among monomials."""
+        shape, inputs = bend.shape, at.inputs
+        with_floor = np.subtract(gauss, bend, out=scratch("with floor", shape))
+        inverse = inputs[0] if self.floor else scratch("inverse", shape)
+        np.divide(1.0, at.prediction, out=inverse)
+        if at.log_total is None:
+            inputs[self.among] *= inverse
+            return with_floor, with_floor, with_floor
+        power = values[self.power or ""]
+        # The power's share of the prediction; the rest is the floor's.
+        share = np.multiply(at.raised, inverse, out=scratch("share", shape))
+        lifted = np.divide(bend, share, out=scratch("lifted", shape))
+        with_power = np.add(with_floor, lifted, out=scratch("with power", shape))
+        lifted /= power
+        among = np.subtract(with_power, lifted, out=lifted)
+        outer = np.divide(share, at.total, out=scratch("outer", shape))
+        outer *= power
+        inputs[self.among] *= outer
+        np.multiply(at.log_total, share, out=inputs[-1])
+        return with_floor, with_power, among
+
+    def _multiply_pairs(
+        self,
+        slopes: Floats,
+        weights: tuple[Floats, Floats, Floats],
+        pairs: Floats,
+        scratch: Scratch,
+    ) -> None:
+        """Fills `pairs` [pairs, batch, rows] with the weighted products of two slopes."""
+        with_floor, with_power, among = weights
+        left, place, last = scratch("left", among.shape), 0, self.among.stop
+        if self.power:
+            by_power = np.multiply(with_power, slopes[-1], out=scratch("by power", among.shape))
+        for i, first in enumerate(slopes):
+            here = pairs[place : place + self.inputs - i]
+            place += len(here)
+            if i == last:
+                np.multiply(by_power, first, out=here[0])
+            elif i < self.among.start:
+                np.multiply(np.multiply(with_floor, first, out=left), slopes, out=here)
+            else:
+                np.multiply(among, first, out=left)
+                np.multiply(left, slopes[i:last], out=here[: last - i])
+                if self.power:
+                    np.multiply(by_power, first, out=here[-1])

@@ -98,19 +98,31 @@ class CurvesModel:
         gradient = np.matmul(flat, slope.transpose(1, 0, 2).reshape(batch, -1, 1))[:, :, 0]
         matrix = np.matmul(flat, bent.transpose(0, 2, 1))
         if np.count_nonzero(exact):
-            second = [
-                (value, PLACES[curve], self.free[name], self.free[other])
-                for (curve, name, other), value in bends().items()
-                if name in self.free and other in self.free
-            ]
-            made = scratch("second", (len(second), batch, size))
-            for (value, *_), to in zip(second, made, strict=True):
-                to[:] = value
-            made *= slope[[curve for _, curve, _, _ in second]]
-            added = exact[:, 0] * np.sum(made, axis=2)
-            for (_, _, i, j), entry in zip(second, added, strict=True):
-                matrix[:, i, j] += entry
-                if i != j:
-                    matrix[:, j, i] += entry
+            self._bend(matrix, slope, exact, bends(), scratch)
         chain(self.logs, free, exact, gradient, matrix)
         return gradient, matrix
+
+    def _bend(
+        self,
+        matrix: Floats,
+        slope: Floats,
+        exact: Floats,
+        bends: Mapping[tuple[str, str, str], Floats],
+        scratch: Scratch,
+    ) -> None:
+        """Adds to the matrix `slope` [curves, batch, sizes] times the curves' second derivatives,
+        in the share `exact` [batch, 1]."""
+        second = [
+            (value, PLACES[curve], self.free[name], self.free[other])
+            for (curve, name, other), value in bends.items()
+            if name in self.free and other in self.free
+        ]
+        bent = scratch("second", (len(second), *slope.shape[1:]))
+        for (value, *_), row in zip(second, bent, strict=True):
+            row[:] = value
+        bent *= slope[[curve for _, curve, _, _ in second]]
+        added = exact[:, 0] * np.sum(bent, axis=2)
+        for (_, _, i, j), entry in zip(second, added, strict=True):
+            matrix[:, i, j] += entry
+            if i != j:
+                matrix[:, j, i] += entry

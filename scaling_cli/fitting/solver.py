@@ -168,14 +168,16 @@ def solve(
         theta = _solve_batch(wide, weights, theta, prior, limit, LOOSE_TOLERANCE).theta
     limit = np.full(len(theta), FEW_ITERATIONS if one_fit else MAX_ITERATIONS)
     damping = FIRST_DAMPING if one_fit else NEAR_DAMPING
-    found = _solve_batch(surface, weights, theta, prior, limit, first_damping=damping, race=one_fit)
+    solution = _solve_batch(
+        surface, weights, theta, prior, limit, first_damping=damping, race=one_fit
+    )
     if one_fit and to_the_end:
-        least = np.min(found.objective[found.converged], initial=np.inf)
-        left = np.flatnonzero(~found.converged & (found.objective < least))
+        least = np.min(solution.objective[solution.converged], initial=np.inf)
+        left = np.flatnonzero(~solution.converged & (solution.objective < least))
         weights = weights if len(weights) == 1 else weights[left]
         limit, prior = np.full(len(left), MAX_ITERATIONS), prior and prior.take(left)
-        found.put(left, _solve_batch(surface, weights, found.theta[left], prior, limit))
-    return found
+        solution.put(left, _solve_batch(surface, weights, solution.theta[left], prior, limit))
+    return solution
 
 
 def _distance(surface: Surface, starts: Floats) -> Floats:
@@ -211,44 +213,18 @@ def _solve_batch(
     that is done makes room for the next one, so that the arrays stay full.
     """
     theta = surface.inside(starts)
-    value = np.full(len(theta), np.inf)
-    converged = np.zeros(len(theta), dtype=bool)
-    damping = np.full(len(theta), first_damping)
+    descent = _Descent(surface, weights, prior, theta, first_damping, bends)
+    value, converged = descent.value, descent.converged
     nothing = EXACT * np.sum(weights, axis=1)
-    left, scratch = limit.copy(), Scratch()
-    queue = np.flatnonzero(limit)
+    left, queue = limit.copy(), np.flatnonzero(limit)
     active, queue = queue[:BATCH], queue[BATCH:]
     moved, predicted = theta[active], np.zeros(len(active))
-    size = max(1, PIECE_ELEMENTS[surface.model is not None] // weights.shape[1])
     with np.errstate(all="ignore"):
         while len(active):
-            count, free = moved.shape
-            gradient, matrix = np.empty((count, free)), np.empty((count, free, free))
-            for at in (slice(first, first + size) for first in range(0, count, size)):
-                here, chosen = _share(weights, active[at], scratch), active[at]
-                point = surface.at(moved[at], scratch)
-                pull = np.multiply(here, point.slope, out=scratch("pull", point.slope.shape))
-                held = prior and prior.take(chosen)
-                new, old, damp = _values(pull, point, held), value[chosen], damping[chosen]
-                better = new < old
-                (worse,) = (~better).nonzero()
-                if len(worse):
-                    point.put(worse, surface.at(theta[chosen[worse]]))
-                    pull[worse] = (here if len(here) == 1 else here[worse]) * point.slope[worse]
-                value[chosen], theta[chosen] = np.where(better, new, old), point.theta
-                gain = (old - new) / np.maximum(predicted[at], 1e-300)
-                damp = np.where(
-                    better & (gain > 0.25),
-                    np.where(damp < NO_DAMPING, 0.0, damp * np.where(gain > 0.75, 0.3, 0.5)),
-                    np.where(better, damp, np.maximum(4 * damp, NO_DAMPING)),
-                )
-                damp = damping[chosen] = np.where(np.isinf(old), first_damping, damp)
-                mix = np.minimum(damp, 1.0) if bends else np.ones(len(damp))
-                gradient[at], matrix[at] = _sums(surface, here, pull, point, mix, scratch)
-
-            damp, held = damping[active], prior and prior.take(active)
-            mix = np.minimum(damp, 1.0) if bends else np.ones(count)
-            step, predicted = _step(surface, theta[active], gradient, matrix, held, damp, mix)
+            gradient, matrix = descent.tried(active, moved, predicted)
+            damp, own_prior = descent.damping[active], prior and prior.take(active)
+            mix = descent.mix(damp)
+            step, predicted = _step(surface, theta[active], gradient, matrix, own_prior, damp, mix)
             exact = value[active] <= (nothing[active] if len(nothing) > 1 else nothing)
             small = exact | (predicted <= tolerance * value[active])
             small &= (damp <= 1.0) | exact
@@ -265,6 +241,68 @@ def _solve_batch(
                 moved = np.concatenate([moved[~done], theta[fresh]])
                 predicted = np.concatenate([predicted[~done], np.zeros(len(fresh))])
     return Solution(theta, value, converged)
+
+
+class _Descent:
+    """Problems on their way down: where each stands, what that is worth, how steps are damped."""
+
+    def __init__(
+        self,
+        surface: Surface,
+        weights: Floats,
+        prior: Prior | None,
+        theta: Floats,
+        first_damping: float,
+        bends: bool,
+    ) -> None:
+        self.surface, self.weights, self.prior = surface, weights, prior
+        self.theta, self.first_damping, self.bends = theta, first_damping, bends
+        self.value = np.full(len(theta), np.inf)
+        self.converged = np.zeros(len(theta), dtype=bool)
+        self.damping = np.full(len(theta), first_damping)
+        self.scratch = Scratch()
+        # Problems are tried in pieces whose arrays stay in the cache.
+        self.piece = max(1, PIECE_ELEMENTS[surface.model is not None] // weights.shape[1])
+
+    def mix(self, damping: Floats) -> Floats:
+        """The share [batch] of second derivatives that is left out."""
+        return np.minimum(damping, 1.0) if self.bends else np.ones(len(damping))
+
+    def tried(self, active: Rows, moved: Floats, predicted: Floats) -> tuple[Floats, Floats]:
+        """Gradient and matrix where each problem then stands: at `moved`, if that is better.
+
+        `predicted` [batch] is what the step should have gained; by what it did the damping goes
+        down or up.
+        """
+        count, free = moved.shape
+        gradient, matrix = np.empty((count, free)), np.empty((count, free, free))
+        for at in (slice(first, first + self.piece) for first in range(0, count, self.piece)):
+            self._try(active[at], moved[at], predicted[at], gradient[at], matrix[at])
+        return gradient, matrix
+
+    def _try(
+        self, chosen: Rows, moved: Floats, predicted: Floats, gradient: Floats, matrix: Floats
+    ) -> None:
+        surface, scratch = self.surface, self.scratch
+        here = _share(self.weights, chosen, scratch)
+        point = surface.at(moved, scratch)
+        pull = np.multiply(here, point.slope, out=scratch("pull", point.slope.shape))
+        new = _values(pull, point, self.prior and self.prior.take(chosen))
+        old, damp = self.value[chosen], self.damping[chosen]
+        better = new < old
+        (worse,) = (~better).nonzero()
+        if len(worse):
+            point.put(worse, surface.at(self.theta[chosen[worse]]))
+            pull[worse] = (here if len(here) == 1 else here[worse]) * point.slope[worse]
+        self.value[chosen], self.theta[chosen] = np.where(better, new, old), point.theta
+        gain = (old - new) / np.maximum(predicted, 1e-300)
+        damp = np.where(
+            better & (gain > 0.25),
+            np.where(damp < NO_DAMPING, 0.0, damp * np.where(gain > 0.75, 0.3, 0.5)),
+            np.where(better, damp, np.maximum(4 * damp, NO_DAMPING)),
+        )
+        damp = self.damping[chosen] = np.where(np.isinf(old), self.first_damping, damp)
+        gradient[:], matrix[:] = _sums(surface, here, pull, point, self.mix(damp), scratch)
 
 
 def decided(value: Floats, converged: Rows) -> bool:
