@@ -10,6 +10,7 @@ from scaling_cli.errors import InputError
 SUFFIXES = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}  # by the lower-case letter
 # Shares that an interval may have: resamples say nothing of the last permille.
 MIN_LEVEL, MAX_LEVEL = 0.5, 0.999
+MOST = 1e50  # no quantity is larger; products and powers of two such are still numbers
 LARGE_SHARE = 100.0  # from 10,000 % on a share is told by its power of ten
 _SCALES = (("T", 1e12), ("B", 1e9), ("M", 1e6), ("K", 1e3))
 _PLAIN = r"\d+(?:_\d+)*\.?\d*|\.\d+"
@@ -52,7 +53,7 @@ def parse_quantity(text: str, what: str = "a number") -> float:
         )
     if value is None:
         raise InputError(f"{what}: '{text}' is not a number", _WRITE)
-    if not math.isfinite(value):
+    if not abs(value) <= MOST:
         raise InputError(f"{what}: '{text}' is too large for a number", "Write it as 1e23.")
     return value
 
@@ -61,6 +62,8 @@ def parse_positive(text: str, what: str = "a number") -> float:
     value = parse_quantity(text, what)
     if value <= 0:
         raise InputError(f"{what}: {text} must be above zero", _WRITE)
+    if value < 1 / MOST:
+        raise InputError(f"{what}: '{text}' is too small for a number", _WRITE)
     return value
 
 

@@ -132,6 +132,7 @@ DEFAULT_PRIOR = "language"
 
 
 FORMATS = ("csv", "tsv", "md", "latex", "json")
+NAMES_ONE = ("published", "output")  # options that an empty text names nothing for
 
 
 @dataclass
@@ -235,6 +236,9 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
                 raise InputError(
                     f"--format {manner.format} is none", f"There are {', '.join(FORMATS)}."
                 )
+            for name in NAMES_ONE:
+                if kwargs.get(name) is not None and not str(kwargs[name]).strip():
+                    raise InputError(f"{flag(name)} is empty", "Name one, or leave it out.")
             return function(*args, **kwargs)
         except typer.Exit:  # a command's own exit code
             raise
@@ -519,7 +523,10 @@ def positives(texts: Sequence[str] | None, option: str) -> list[float]:
     """The numbers of an option that takes several."""
     from scaling_cli.quantities import parse_positive
 
-    return [parse_positive(text, option) for text in many(texts or [])]
+    values = [parse_positive(text, option) for text in many(texts or [])]
+    if texts and not values:
+        raise InputError(f"{option} is empty", "Give a number, or leave it out.")
+    return values
 
 
 def steps_of(text: str | None, option: str) -> int | None:

@@ -38,7 +38,7 @@ GpuHoursOption = Annotated[
 ]
 DeviceOption = Annotated[
     str | None,
-    typer.Option(help="A100, H100, H200, B200, MI300X, v5e, v5p or v6e.", metavar="NAME"),
+    typer.Option(help="A100, H100, H200, B200, GB200, MI300X, v5e, v5p or v6e.", metavar="NAME"),
 ]
 MfuOption = Annotated[
     str | None,

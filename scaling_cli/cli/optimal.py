@@ -23,8 +23,9 @@ from scaling_cli.cli.common import (
     check_level,
     command,
     draw,
-    many,
     one_of,
+    positive,
+    positives,
 )
 from scaling_cli.cli.figures import split_figure
 from scaling_cli.cli.limits import (
@@ -63,7 +64,7 @@ def optimal(
     unique_tokens: UniqueTokensOption = None,
     inference_tokens: InferenceTokensOption = None,
     target_loss: Annotated[
-        float | None,
+        str | None,
         typer.Option(help="Find the smallest budget that reaches it.", metavar="LOSS"),
     ] = None,
     at: AtOption = None,
@@ -91,18 +92,18 @@ def optimal(
     """
     from scaling_cli.fitting.result import Fit
     from scaling_cli.planning.target import splits_by_fits, splits_by_published
-    from scaling_cli.quantities import parse_positive
     from scaling_cli.report.origins import origins_json, with_origin
     from scaling_cli.report.plans import allocation_tables
 
     check_level(level)
     check_figure(output)
-    budgets = [parse_positive(text, "--budget") for text in many([*(budget or []), *(more or [])])]
+    budgets = positives([*(budget or []), *(more or [])], "--budget")
     one_of(budget=budgets or None, target_loss=target_loss, gpu_hours=gpu_hours)
+    loss = positive(target_loss, "--target-loss")
     trained_on = machine(store, config, published, device, mfu, devices, price, gpu_hours)
     hours = budget_of(trained_on, gpu_hours, inference_tokens)
     budgets += [] if hours is None else [hours]
-    if not budgets and target_loss is None:
+    if not budgets and loss is None:
         raise InputError("no budget is given", "Give --budget C, or --target-loss LOSS.")
     one_of(fit=fit, law=law, published=published)
     one_of(fit=fit, y=y, published=published)
@@ -112,13 +113,13 @@ def optimal(
     )
     fits: list[Fit] = []
     if published:
-        splits = splits_by_published(published, budgets, target_loss, asked)
+        splits = splits_by_published(published, budgets, loss, asked)
     else:
         from scaling_cli.project import open_project
 
         saved = open_project(store, config).saved.answering(fit, law, y, splits=True)
         fits = [item.at_level(level) for item in saved]
-        splits = splits_by_fits(fits, budgets, target_loss, asked)
+        splits = splits_by_fits(fits, budgets, loss, asked)
     if all(item.params is None for item in splits):
         reasons = dict.fromkeys(note.message for item in splits for note in item.notes)
         raise InputError(f"no split can be recommended: {' '.join(reasons)}")

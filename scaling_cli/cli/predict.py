@@ -107,6 +107,8 @@ def predict(
         raise InputError("--solve and --loss go together", "Write --solve params --loss 2.1.")
     one_of(solve=solve, published=published)
     shares = [_share(text) for text in many(quantiles or [])]
+    if quantiles is not None and not shares:
+        raise InputError("--quantiles is empty", "Give shares, as 0.05,0.5,0.95.")
     times = [parse_multiple(text, "--scale") for text in many(scale or [])]
     grid = Grid(
         positives(params, "--params"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -70,6 +71,8 @@ def simulate(
     one_of(law=law, published=published, fit=fit)
     if law is None and published is None and fit is None:
         raise InputError("nothing says what runs follow", "Give --published, --law or --fit.")
+    if output and Path(output).suffix != ".csv":
+        raise InputError(f"--output {output}: runs are written as .csv", "Name the file runs.csv.")
     check_folder(output)
     share = None if noise is None else _share(noise, "--noise")
     fitted = None if fit is None else load_fit(fit, open_project(store, config))

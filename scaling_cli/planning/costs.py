@@ -33,13 +33,18 @@ class Device:
     source: str
 
 
+TITAN = "as read by pytorch/torchtitan"  # its tools/utils.py names the vendor's page of each
+
 DEVICES: Mapping[str, Device] = {
     item.name.lower().removeprefix("tpu "): item
     for item in (
-        Device("A100", 312e12, "NVIDIA, by secondary accounts"),
-        Device("H100", 989e12, "NVIDIA, SXM, without sparsity, by secondary accounts"),
-        Device("H200", 989e12, "NVIDIA, SXM, without sparsity, by secondary accounts"),
-        Device("B200", 2250e12, "NVIDIA, without sparsity, by secondary accounts"),
+        Device("A100", 312e12, f"nvidia.com/en-us/data-center/a100, {TITAN}"),
+        Device("H100", 989e12, f"nvidia.com/en-us/data-center/h100, SXM, {TITAN}"),
+        Device("H200", 989e12, f"nvidia.com/en-us/data-center/h200, SXM, {TITAN}"),
+        # One chip at two powers, so that accounts differ: 2250e12 on a board of eight (1000 W),
+        # 2500e12 beside a Grace processor (1200 W).
+        Device("B200", 2250e12, f"NVIDIA's blackwell-datasheet-3384703, {TITAN}; at 1000 W"),
+        Device("GB200", 2500e12, "NVIDIA, by glennklockwood.com/garden/processors/B200; at 1200 W"),
         Device("MI300X", 1307e12, "AMD, without sparsity, by secondary accounts"),
         Device("TPU v5e", 197e12, "cloud.google.com/tpu/docs/v5e"),
         Device("TPU v5p", 459e12, "cloud.google.com/tpu/docs/v5p"),

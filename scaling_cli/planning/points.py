@@ -32,6 +32,12 @@ class Grid:
     further: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
+        sizes = {"params": self.params, "tokens": self.tokens, "flops": self.flops}
+        twice = [name for name, values in sizes.items() if values and name in (self.further or {})]
+        if twice:
+            raise InputError(f"{' and '.join(twice)} is given twice", "Give it once.")
+        if self.params and self.tokens and self.tokens_per_param is not None:
+            raise InputError("params, tokens and their ratio are one too many", "Give two of them.")
         if self.flops and self.tokens:
             raise InputError(
                 "tokens and flops are two ways to say how long a model is trained",

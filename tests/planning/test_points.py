@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import scaling_cli as scalefit
+from scaling_cli.cli import app
 from scaling_cli.errors import InputError
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import get_published
@@ -66,3 +68,35 @@ def test_quantiles_agree_with_the_interval_and_rise(fitted: Fit) -> None:
 def test_what_contradicts_itself_is_refused(asked: dict[str, Any], why: str) -> None:
     with pytest.raises(InputError, match=why):
         Grid(**asked)
+
+
+BAD = ("", "1e18,,2e18", "-1", "nan", "x", "1e300")
+LINES = {
+    "optimal --published epoch2024 --budget 1e23": (
+        "budget", "tokens-per-param", "max-params", "min-params", "max-tokens", "unique-tokens",
+        "inference-tokens", "target-loss", "at", "gpu-hours", "device", "mfu", "devices", "price",
+        "level", "output", "published",
+    ),
+    "plan --published epoch2024 --budget 1e23": ("budget", "scale", "max-params", "at", "level"),
+    "predict --published epoch2024 --params 7B --tokens 2T": (
+        "params", "tokens", "flops", "scale", "tokens-per-param", "quantiles", "at", "solve",
+        "loss", "level", "published",
+    ),
+    "design --published epoch2024 --spend 1e21 --target 1e24": ("spend", "target", "noise"),
+    "simulate --published epoch2024 --design none.csv --noise 0.005": (
+        "design", "target", "effect", "repeats", "output",
+    ),
+    "recipes --budgets 1e23": ("budgets", "tokens-per-param", "level"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "option"), [(a, b) for a, many in LINES.items() for b in many])
+def test_bad_values_of_every_option_get_one_message(line: str, option: str) -> None:
+    command, *words = line.split()
+    given = dict(zip(words[::2], words[1::2], strict=True))
+    for bad in BAD:
+        values = [word for pair in (given | {f"--{option}": bad}).items() for word in pair]
+        result = CliRunner().invoke(app, [command, *values])
+        assert result.exit_code == 2, (option, bad, result.stdout)
+        assert result.stderr.count("Error") == 1, (option, bad, result.stderr)
+        assert "unexpectedly" not in result.stderr
