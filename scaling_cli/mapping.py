@@ -17,7 +17,7 @@ from scaling_cli.notes import Note
 from scaling_cli.spelling import near, spelled_like
 
 _RUN_KEYS = ("id", "group", "final", "where")
-_FINAL = re.compile(r"last|min|mean:[1-9]\d*")
+FINAL = re.compile(r"last|min|mean:[1-9]\d*")
 
 
 MOST_BYTES = 4 << 20  # of a mapping file, which people write
@@ -141,7 +141,7 @@ def _mapping(path: str, document: dict[str, Any]) -> Mapping:
             f"{path}: [run] group is not a list of names", 'Write group = ["config.recipe"].'
         )
     final = run.get("final", "last")
-    if not isinstance(final, str) or not _FINAL.fullmatch(final):
+    if not isinstance(final, str) or not FINAL.fullmatch(final):
         raise InputError(
             f"{path}: [run] final = {final!r} is not a point of a history",
             'Write "last", "min" or "mean:K" with K the number of last points.',

@@ -98,13 +98,14 @@ ALLOWED = {
     "saved": SHARED | {"fitting", "mapping", "store", "table"},
     "watching": SHARED | {"checks", "project"},
     "drawing": {"errors", "quantities", "records", "text"},
+    "schema": {"checks", "columns", "errors", "mapping", "spelling"},
     "report": SHARED
     | {"drawing"}
     | {"ending", "in_full", "checks", "training", "fitting", "ingest", "laws", "mapping"}
-    | {"observe", "outcome", "table", "planning", "project", "store", "watching"},
+    | {"observe", "outcome", "schema", "table", "planning", "project", "store", "watching"},
     "cli": SHARED
     | {"drawing", "suggest", "checks", "fitting", "laws", "planning", "project", "report"}
-    | {"watching"},
+    | {"schema", "watching"},
     "__main__": {"cli", "workers"},
     "__init__": {
         "api",

@@ -31,7 +31,7 @@ from scaling_cli.version import VERSION
 COMMANDS = (
     "init", "ingest", "runs", "show", "laws", "fit", "fits", "compare", "predict", "optimal",
     "plan", "design", "simulate", "recipes", "crossing", "equivalent", "slope", "hparams",
-    "curve", "schedule", "check", "watch", "report", "explain", "demo", "store",
+    "curve", "schedule", "check", "watch", "report", "explain", "schema", "demo", "store",
 )  # fmt: skip
 GROUPS = {"fits", "runs", "store"}  # with commands of their own
 # Of the click that this typer brings, be it its own or the package.

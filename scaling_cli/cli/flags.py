@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 # The arguments that the library's texts may name.
 ARGUMENTS = {
-    "again", "along", "as_format", "at", "bounds", "by", "checkpoints", "config", "cut", "filter",
-    "finals", "fit", "fix", "flops", "formula", "holdout", "law", "level", "meta", "objective",
-    "once", "output", "params", "procedure", "published", "ranges", "reach", "run", "schedule",
-    "select", "shape", "shared", "solve", "steps", "store", "sweep", "tag", "then", "tie", "tokens",
-    "warmup", "weights", "where", "workers", "x", "y",
+    "again", "along", "as_format", "at", "bounds", "by", "checkpoints", "config", "cut",
+    "dry_run", "filter", "finals", "fit", "fix", "flops", "formula", "holdout", "law", "level",
+    "meta", "objective", "once", "output", "params", "procedure", "published", "ranges",
+    "reach", "run", "schedule", "select", "shape", "shared", "solve", "steps", "store", "sweep",
+    "tag", "then", "tie", "tokens", "warmup", "weights", "where", "workers", "x", "y",
 }  # fmt: skip
 # Those whose flag is not their own name with dashes.
 FLAGS = {"as_format": "--as", "bounds": "--bound", "ranges": "--range"}

@@ -8,6 +8,7 @@ from scaling_cli.glossary import WORDS
 from scaling_cli.laws import LAWS, Law, Published
 from scaling_cli.notes import SECTIONS, Kind
 from scaling_cli.report.laws import example, meaning
+from scaling_cli.schema.page import json_page
 
 INTRODUCTION = """\
 # Laws
@@ -96,4 +97,9 @@ def glossary_page() -> str:
     return GLOSSARY + "".join(f"| {word} | {meaning} |\n" for word, meaning in WORDS.items())
 
 
-PAGES = {"laws.md": page, "warnings.md": warnings_page, "glossary.md": glossary_page}
+PAGES = {
+    "laws.md": page,
+    "warnings.md": warnings_page,
+    "glossary.md": glossary_page,
+    "json.md": json_page,
+}

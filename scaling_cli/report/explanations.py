@@ -83,3 +83,9 @@ def _others() -> Iterator[Explanation]:
         yield Explanation("check", rule.name, rule.title + (f". {settings}" if settings else ""))
     for column in COLUMNS.values():
         yield Explanation("column", column.name, f"{column.meaning} ({column.unit})")
+
+
+def schemas_table(names: list[str]) -> Listing:
+    """What has a JSON Schema."""
+    rows = tuple(("scalefit schema " + name,) for name in names)
+    return Listing("JSON Schemas", ("command that prints it",), rows)

@@ -21,6 +21,7 @@ from typer.testing import CliRunner, Result
 from scaling_cli.cli import app
 from scaling_cli.store import open_store
 from scaling_cli.text import whole
+from tests.schemas import complaints
 
 TERMINAL = (
     "\x1b]52;c;cm0=\x07\x1b[2J\x1b]8;;http://e.test\x1b\\\x9b31m\x7f\r\u202e\u2066\u200b\u2028"
@@ -70,6 +71,7 @@ LINES: dict[str, list[str]] = {
     "watch": ["watch", "{run}", "--poll", "0.05", "--idle", "0.1"],
     "report": ["report"],
     "explain": ["explain"],
+    "schema": ["schema"],
     "demo": ["demo"],
     "store verify": ["store", "verify"],
     "store compact": ["store", "compact"],
@@ -98,6 +100,7 @@ REFUSED = [
     ["ingest", "{source}", "--as", "{bad}"],
     ["report", "-o", "{bad}.xyz"],
     ["explain", "{bad}"],
+    ["schema", "{bad}"],
     ["check", "{bad}"],
     ["{bad}"],
     ["runs", "{bad}"],
@@ -218,7 +221,9 @@ def test_nothing_hostile_reaches_a_reader(
     assert_clean(stdout)
     assert_clean(result.stderr, commands_allowed=name == "check")
     if output == "--json":
-        whole_json(json.loads(result.stdout))
+        document = json.loads(result.stdout)
+        whole_json(document)
+        assert not complaints(name, document)
     elif name in ("init", "watch"):
         pass  # a file of TOML, and lines, whatever the format
     elif output == "md":
@@ -242,7 +247,7 @@ def test_errors_show_what_they_refuse(
             assert_clean(result.stderr)
             if output == "--json":
                 error = json.loads(result.stdout)["error"]
-                assert {"code", "message", "mend"} == error.keys()
+                assert not complaints("error", {"error": error})
                 whole_json(error)
 
 
