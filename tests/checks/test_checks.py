@@ -314,3 +314,33 @@ def test_course_finds_a_run_that_has_left_it(tmp_path: Path) -> None:
     failed = checked(tmp_path / "store", tmp_path, text, "worse", code=1)[0]
     assert failed["observed"] > failed["details"]["high"]
     assert "above" in failed["message"]
+
+
+def test_collapse_finds_a_run_that_leaves_the_curve_of_its_ladder(
+    store: Path, tmp_path: Path
+) -> None:
+    done = np.linspace(0.01, 1, 100)
+    sizes = {"small": 1e6, "middle": 3e6, "large": 1e7, "ill": 3e7, "on its way": 3e7}
+    for name, params in sizes.items():
+        loss = (2 + 400 / params**0.34) * (1 + 0.3 * (1 - done) / (0.1 + done))
+        loss *= 1 + np.where((name == "ill") & (done > 0.8), 0.04, 0.0)
+        lines: list[dict[str, Any]] = [
+            {"run_id": name, "config": {"params": params, "total_steps": 100, "loss": 0.0}}
+        ]
+        logged = 60 if name == "on its way" else 100
+        lines += [
+            {"step": i + 1, "tokens": 20 * params * done[i], "loss": float(loss[i])}
+            for i in range(logged)
+        ]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    ladder = tmp_path / "ladder"
+    run("ingest", *sorted(tmp_path.glob("*.jsonl")), "--store", ladder)
+    config = tmp_path / "scalefit.toml"
+    config.write_text('[[check]]\nrule = "collapse"\nrun = ["small", "middle", "large"]\n')
+    asked = ("check", "--store", ladder, "--config", config, "--json")
+    found = {item["run"]: item for item in json.loads(run(*asked, code=1).stdout)["checks"]}
+    status = {name: item["status"] for name, item in found.items()}
+    assert status == dict.fromkeys(sizes, "pass") | {"ill": "fail"}
+    assert found["ill"]["observed"] == pytest.approx(0.04, abs=0.005)
+    end = 2 + 400 / 3e7**0.34
+    assert found["on its way"]["details"]["end"] == pytest.approx(end, rel=0.01)

@@ -100,6 +100,7 @@ DAMAGED = {
     "limit": 'rule = "limit"\nmax = 5',
     "band": 'rule = "band"\nfit = "ladder.fit.json"',
     "course": 'rule = "course"',
+    "collapse": 'rule = "collapse"\nrun = ["r2-10", "r3-10"]',
     "reference": 'rule = "reference"\nrun = "r2-10"',
     "schedule": 'rule = "schedule"\nspec = "constant:peak=1e-3,warmup=0,total=120"',
     "planned": 'rule = "planned"\ntokens = "none"',
