@@ -21,7 +21,7 @@ title = "Designs of ladders"
 TRUTHS = int(os.environ.get("DESIGN_TRUTHS", "200"))
 NOISE, RESAMPLES = 0.005, 300
 PILOT = 12
-SPEND, TARGET = 1e20, 1e22
+SPEND, TARGET = 1e20, float(os.environ.get("DESIGN_TARGET", "1e22"))
 HOW = """\
 A truth of three families (Chinchilla's, the same with a power, Farseer's), 12 runs of 1e17 to 3e18
 FLOPs with .5 % noise, and 1e20 FLOPs to spend on further runs, to tell of 1e22. `auto` is fitted to

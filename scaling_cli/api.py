@@ -45,6 +45,7 @@ from scaling_cli.planning.simulate import REPEATS, Simulation, Truth
 from scaling_cli.planning.simulate import simulate as make_runs
 from scaling_cli.planning.splits import Allocation, published_for
 from scaling_cli.planning.target import splits_by_fits, splits_by_published
+from scaling_cli.planning.trials import TRIALS
 from scaling_cli.project import Project
 from scaling_cli.quantities import parse_multiple, parse_positive, parse_quantity
 from scaling_cli.records import Run, Series
@@ -438,14 +439,16 @@ def design(
     target: Number,
     *,
     noise: float = DEFAULT_NOISE,
+    trials: int = TRIALS,
 ) -> Designs:
     """Which runs to train for `spend` FLOPs, so that most is known of the loss at `target` FLOPs,
     beside an isoFLOP grid and a ladder at one ratio. By a fit, by several laws fitted to the same
-    runs, or by laws drawn about a paper's, where a run has a relative `noise`."""
+    runs, or by laws drawn about a paper's, where a run has a relative `noise`. Each design is tried
+    on `trials` simulated experiments."""
     whole = _positive(spend, "spend"), _positive(target, "target")
     if isinstance(fit, str):
-        return design_for_published(*get_published(fit), *whole, noise)
-    return design_for_fits(of_one_recipe(_fits(fit)[0], None), *whole)
+        return design_for_published(*get_published(fit), *whole, noise, trials)
+    return design_for_fits(of_one_recipe(_fits(fit)[0], None), *whole, trials)
 
 
 def simulate(

@@ -47,6 +47,9 @@ def design(
         str | None,
         typer.Option(help="Of one run's loss, relative, without a fit; 0.005.", metavar="X"),
     ] = None,
+    trials: Annotated[
+        int, typer.Option(help="Simulated experiments that each is tried on.", min=0, max=1000)
+    ] = 6,
     fit: FitOption = None,
     law: LawOption = None,
     y: TargetOption = None,
@@ -57,10 +60,10 @@ def design(
 ) -> None:
     """Say which small runs to train next.
 
-    Those that tell most of the loss at the target for the spend, beside an isoFLOP grid and a
-    ladder at one ratio.
+    Of several designs for the spend the one after which the interval at the target is narrowest,
+    by refits to simulated experiments, beside an isoFLOP grid and a ladder at one ratio.
 
-    Example: scalefit design --spend 1e21 --target 1e24 --published epoch2024
+    Example: scalefit design --spend 1e21 --target 1e24 --published epoch2024 --trials 2
     """
     from scaling_cli.fitting.result import Fit
     from scaling_cli.laws import get_published
@@ -89,13 +92,13 @@ def design(
     fits: list[Fit] = []
     if published:
         deviation = positive(noise, "--noise") or DEFAULT_NOISE
-        proposal = design_for_published(*get_published(published), *whole, deviation)
+        proposal = design_for_published(*get_published(published), *whole, deviation, trials)
     else:
         from scaling_cli.project import open_project
 
         saved = open_project(store, config).saved.answering(fit, law, y)
         fits = of_one_recipe(saved, recipe)
-        proposal = design_for_fits(fits, *whole)
+        proposal = design_for_fits(fits, *whole, trials)
     document = proposal.to_json() | {"origin": origins_json(fits)}
     if output:
         suffix = Path(output).suffix

@@ -126,8 +126,8 @@ OUTPUTS: dict[str, list[str]] = {
     "init": ["init", "ladder.csv", "-o", "{}.toml"],
     "export": ["store", "export", "{}.csv"],
     "simulate": ["simulate", "--published", "epoch2024", "--design", "x.csv", "-o", "{}.csv"],
-    "design": ["design", "--spend", "1e21", "--target", "1e23", "--published", "epoch2024", "-o",
-               "{}.sh"],
+    "design": ["design", "--spend", "1e21", "--target", "1e23", "--published", "epoch2024",
+               "--trials", "0", "-o", "{}.sh"],
     "curve": ["curve", "--run", "r0", "-o", "{}.svg"],
 }  # fmt: skip
 

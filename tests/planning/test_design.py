@@ -17,19 +17,47 @@ from scaling_cli.errors import InputError
 from scaling_cli.laws import get_published
 from scaling_cli.planning.beliefs import Belief, Outlook, Runs
 from scaling_cli.planning.design import design_for_published, drawn_about
+from scaling_cli.planning.trials import Worlds, standing_for
 
 LAW, ENTRY = get_published("epoch2024")
 
 
 @pytest.mark.parametrize("name", ["epoch2024", "hoffmann2022"])
 def test_the_design_costs_its_spend_and_beats_the_usual_two(name: str) -> None:
-    found = scalefit.design(name, 1e21, "1e24")
+    found = scalefit.design(name, 1e21, "1e24", trials=0)
     for design in found.all:
         assert design.spend == pytest.approx(1e21, rel=1e-6)
         assert np.sum([row["flops"] for row in design.rows()]) == pytest.approx(1e21, rel=1e-6)
     widths = [item.half_width for item in found.all]
     assert widths[0] == min(widths)
     assert widths[0] < 0.95 * widths[1]
+
+
+def test_the_design_is_the_narrowest_of_those_tried() -> None:
+    found = design_for_published(LAW, ENTRY, 1e21, 1e24, trials=1)
+    widths = [item.half_width for item in found.all]
+    assert widths[0] == min(widths)
+    values = drawn_about(LAW, ENTRY, {"params": 1e9, "tokens": 2e10})
+    belief = Belief(((LAW, values),), 0.005, 0.008, {}, SIX_ND)
+    aim = Runs.one(found.target.params or 0, found.target.tokens or 0)
+    first, again = (Worlds(belief, aim, None, count=1) for _ in range(2))
+    assert first.half_width(found.chosen.runs) == again.half_width(found.chosen.runs)
+
+
+def test_runs_that_stand_for_a_fit_reach_as_far_as_its_own() -> None:
+    random = np.random.default_rng(0)
+    params = 10 ** random.uniform(7, 9, 12)
+    tokens = params * 10 ** random.uniform(0.7, 2, 12)
+    loss = LAW.predict(**ENTRY.values, params=params, tokens=tokens)
+    runs = {"params": params, "tokens": tokens, "loss": loss}
+    fitted = scalefit.fit("chinchilla", runs, bootstrap=0)
+    likely = standing_for(fitted)
+    assert likely is not None
+    assert len(likely) == 12
+    flops = 6 * likely.params * likely.tokens
+    low, high = fitted.domain["flops"]
+    assert (flops > low).all()
+    assert (flops < high).all()
 
 
 def test_a_fit_knows_more_after_the_design_than_before() -> None:
@@ -41,7 +69,7 @@ def test_a_fit_knows_more_after_the_design_than_before() -> None:
     loss = loss * np.exp(0.005 * random.standard_normal(16))
     runs = {"params": params, "tokens": tokens, "loss": loss}
     fitted = scalefit.fit("auto", runs, bootstrap=200)
-    found = scalefit.design(fitted, 1e20, 1e22)
+    found = scalefit.design(fitted, 1e20, 1e22, trials=0)
     assert found.before is not None
     assert found.chosen.half_width < 0.8 * found.before
     answer = scalefit.predict(fitted, flops=1e22)
@@ -60,7 +88,7 @@ def test_exponents_are_drawn_with_the_terms_held_at_the_centre() -> None:
 
 
 def test_equal_runs_are_told_by_their_seed() -> None:
-    rows = design_for_published(LAW, ENTRY, 1e21, 1e24).chosen.rows()
+    rows = design_for_published(LAW, ENTRY, 1e21, 1e24, trials=0).chosen.rows()
     keys = [(row["params"], row["tokens"], row["seed"]) for row in rows]
     assert len(set(keys)) == len(keys)
 
@@ -79,7 +107,17 @@ def test_adding_any_run_never_adds_doubt_about_the_law() -> None:
 @pytest.mark.parametrize("suffix", ["csv", "json", "yaml", "sh"])
 def test_what_is_written_holds_the_runs(suffix: str, tmp_path: Path) -> None:
     file = tmp_path / f"d.{suffix}"
-    line = ["design", "--spend", "1e21", "--target", "1e24", "--published", "epoch2024"]
+    line = [
+        "design",
+        "--spend",
+        "1e21",
+        "--target",
+        "1e24",
+        "--published",
+        "epoch2024",
+        "--trials",
+        "0",
+    ]
     result = CliRunner().invoke(app, [*line, "-o", str(file), "--json"])
     assert result.exit_code == 0, result.stderr
     runs = json.loads(result.stdout)["design"]["runs"]
