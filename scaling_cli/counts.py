@@ -23,7 +23,10 @@ _MODEL = _FILLING | {"model", "size", "info", "trainable", "learnable"}
 _UNITS = {
     "thousand": "k", "kilo": "k", "million": "m", "mega": "m", "mtoken": "m", "mparam": "m",
     "billion": "b", "bn": "b", "giga": "g", "btoken": "b", "gtoken": "g", "trillion": "t",
+    "bparam": "b", "gparam": "g", "ttoken": "t", "ktoken": "k", "kparam": "k", "mil": "m",
 }  # fmt: skip
+_NOUNS = {"params": _PARAMS | {"size"}, "tokens": _TOKENS}
+_KINDS = {"params": _MODEL, "tokens": _SEEN}
 
 
 @lru_cache(maxsize=1 << 14)
@@ -62,8 +65,23 @@ def is_of_all(name: str) -> bool:
     return bool(_words(name) & _WHOLE)
 
 
+def counts_in_units(column: str, name: str) -> bool:
+    """Whether a name is that of `params` or `tokens` in thousands, millions or the like."""
+    words = _words(name)
+    units = {word for word in words if _suffix(word) in SUFFIXES}
+    joined = any(column[:-1] in word for word in units)  # `mparams`
+    nouns = words & _NOUNS[column] - ({"size"} if "model" not in words else set())
+    known = _NOUNS[column] | _KINDS[column] | units
+    return bool(units) and words <= known and (bool(nouns) or joined)
+
+
 def unit_in(name: str) -> float:
     """What a name says that its numbers are in: 1e6 of `params_M` and `tokens (millions)`."""
-    words = (word if word in _UNITS else word.removesuffix("s") for word in sorted(_words(name)))
-    suffixes = (_UNITS.get(word, word) for word in words)
+    suffixes = map(_suffix, sorted(_words(name)))
     return next((SUFFIXES[suffix] for suffix in suffixes if suffix in SUFFIXES), 1.0)
+
+
+def _suffix(word: str) -> str:
+    """The letter of the unit that a word names, else the word."""
+    word = word if word in _UNITS else word.removesuffix("s")
+    return _UNITS.get(word, word)

@@ -3,9 +3,10 @@
 The format of a log tells nothing of that. In this order:
 
 1. The plan. A run ends at the steps that it was to take: the column `planned_steps` of the mapping,
-   or the config's `total_steps`, `max_steps` and the like, or its `num_train_epochs`. Where the
-   rate lies at its floor at a small share of it, the log counts something else (calls of `log`),
-   and the rate is believed.
+   or the config's `total_steps`, `max_steps` and the like, its `max_tokens` where tokens are
+   logged, its `max_duration` (`4800ba`), or its `num_train_epochs`. Where the rate lies at its
+   floor at a small share of it, the log counts something else (calls of `log`), and the rate is
+   believed.
 2. The learning rate. A schedule that falls and is still high has not come down: the run broke off.
    One that lies at its floor has.
 3. The logger's own state (running, crashed, finished), where it keeps one.
@@ -16,6 +17,7 @@ A history of which none of these says anything may have ended or not, and that i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,8 +30,9 @@ from scaling_cli.records import Floats, Run, Series
 from scaling_cli.spelling import spelled, unfiled
 from scaling_cli.steps import STEP_IS
 
-BY_PLAN, BY_RATE, BY_STATE, BY_TABLE, BY_NOTHING = (
+BY_PLAN, BY_EPOCHS, BY_RATE, BY_STATE, BY_TABLE, BY_NOTHING = (
     "steps of planned_steps",
+    "epochs",
     "lr",
     "status",
     "table",
@@ -56,11 +59,28 @@ TOTAL_KEYS = (
     "total_updates",
 )
 WHOLE_KEYS = ("training.steps", "train.steps", "trainer.steps")  # `steps` alone may be anything
-EPOCHS = "num_train_epochs"
+EPOCH_KEYS = ("num_train_epochs", "num_epochs", "n_epochs", "max_epochs", "epochs")
 EPOCH_NAMES = ("train/epoch", "epoch")
+TOKEN_KEYS = (
+    "max_tokens",
+    "max_train_tokens",
+    "max_training_tokens",
+    "num_train_tokens",
+    "train_tokens",
+    "training_tokens",
+    "total_train_tokens",
+    "total_training_tokens",
+    "target_tokens",
+    "token_budget",
+    "tokens_budget",
+)
+# Composer's and OLMo's: batches, tokens or epochs, or else steps.
+_DURATION = re.compile(r"\s*(\d[\d_]*\.?\d*(?:[eE]\+?\d+)?)\s*(ba|tok|T|ep|)\s*")
+DURATION = "max_duration"
 KEPT_STATE = ("wandb", "mlflow")  # adapters of loggers that say how a run ended
 STATE_NAMES = ("status", "state", "State", "Status")
 
+OVERSHOT = 1.05  # of the planned tokens: how far a run may go beyond them
 REACHED = 0.99  # of the plan: the last steps are often not logged
 CONTRADICTED = 0.2  # of the plan, below which a rate at its floor is believed before the plan
 FLOOR = 0.02  # of the peak: a rate below it has come down, whatever its slope
@@ -92,6 +112,8 @@ class Ending:
         reached, planned = count(self.reached), count(self.planned)
         if self.origin == BY_PLAN:
             return f"has taken {reached} of {planned} planned steps"
+        if self.origin == BY_EPOCHS:
+            return f"has not taken all of its planned epochs by step {reached}"
         if self.origin == BY_RATE and self.ended:
             return f"has brought its learning rate down by step {reached}"
         if self.origin == BY_RATE:
@@ -118,20 +140,72 @@ def planned_steps(config: Mapping[str, Any]) -> tuple[float, str] | None:
     for key in WHOLE_KEYS:
         if _is_count(config.get(key)):
             return float(config[key]), key
+    return _duration(config, ("ba", ""))
+
+
+def _duration(config: Mapping[str, Any], units: tuple[str, ...]) -> tuple[float, str] | None:
+    """What a config's `max_duration` says in one of the units, and its key."""
+    for key, value in config.items():
+        if key.rpartition(".")[2] == DURATION:
+            told = _DURATION.fullmatch(value if isinstance(value, str) else f"{value}")
+            if told is not None and told[2] in units and _is_count(float(told[1])):
+                return float(told[1]), key
+    return None
+
+
+def planned_by_tokens(
+    config: Mapping[str, Any], tokens: Any, reached: float
+) -> tuple[float, str] | None:
+    """The steps that the tokens a config plans take, from the tokens that were logged."""
+    series = None if tokens is None else tokens.values
+    if not isinstance(series, Series) or not reached or f"config.{DURATION}" in tokens.origin:
+        return None
+    seen = float(series.values[-1]) * reached / max(float(series.steps[-1]), 1.0)
+    plans = [
+        (float(value), key)
+        for name in TOKEN_KEYS
+        for key, value in config.items()
+        if key.rpartition(".")[2] == name and _is_count(value) and key not in tokens.origin
+    ]
+    plans += [plan for plan in (_duration(config, ("tok", "T")),) if plan is not None]
+    # What is less than was seen plans something else: an answer, or a batch.
+    for planned, key in plans:
+        if seen > 0 and planned * OVERSHOT >= seen:
+            return reached * planned / seen, key
     return None
 
 
 def planned_by_epochs(run: Run, reached: float) -> tuple[float, str] | None:
     """The steps of the epochs that a config plans, from the epochs that were logged."""
-    for key, value in run.config.items():
-        if key.rpartition(".")[2] != EPOCHS or not _is_count(value):
-            continue
-        for metric in EPOCH_NAMES:
-            series = run.series.get(metric)
+    for epochs, key in _epochs(run.config):
+        for series in _counted_epochs(run):
             # A whole number may count from zero: only shares of epochs are known to end at `value`.
-            if series is not None and np.any(series.values % 1) and series.values[-1] > 0:
-                return reached * float(value) / float(series.values[-1]), key
+            if np.any(series.values % 1) and series.values[-1] > 0:
+                return reached * epochs / float(series.values[-1]), key
     return None
+
+
+def _epochs(config: Mapping[str, Any]) -> Iterator[tuple[float, str]]:
+    """The epochs that a config plans, and their keys."""
+    for name in EPOCH_KEYS:
+        for key, value in config.items():
+            if key.rpartition(".")[2] == name and _is_count(value):
+                yield float(value), key
+    by_duration = _duration(config, ("ep",))
+    if by_duration is not None:
+        yield by_duration
+
+
+def _counted_epochs(run: Run) -> Iterator[Series]:
+    named = (run.series.get(metric) for metric in EPOCH_NAMES)
+    yield from (series for series in named if series is not None and len(series.values))
+
+
+def _lacks_epochs(run: Run) -> bool:
+    """Whether whole epochs are missing of the planned ones, counted from one or from zero."""
+    planned = next((epochs for epochs, _ in _epochs(run.config)), None)
+    ends = [float(series.values[-1]) for series in _counted_epochs(run)]
+    return planned is not None and bool(ends) and max(ends) < planned - 1
 
 
 def ending(run: Run, columns: Mapping[str, Any], reached: float | None) -> tuple[Ending, str]:
@@ -153,6 +227,8 @@ def ending(run: Run, columns: Mapping[str, Any], reached: float | None) -> tuple
             made, origin = Ending(None, None, reached, BY_NOTHING), ""
         elif near or not (verdict and reached < CONTRADICTED * steps):
             return _replaced(made, near, BY_PLAN), origin
+    if steps is None and STEP_IS not in run.config and _lacks_epochs(run) and not verdict:
+        return _replaced(made, False, BY_EPOCHS), origin
     if verdict is not None:
         return _replaced(made, verdict, BY_RATE), origin
     if run.status != "finished":
@@ -178,6 +254,9 @@ def _plan(run: Run, columns: Mapping[str, Any], reached: float) -> tuple[float, 
     planned = _planned_in_lines(run)
     if planned is not None:
         return planned
+    planned = planned_by_tokens(run.config, columns.get("tokens"), reached)
+    if planned is not None:
+        return planned[0], f"steps by tokens of config.{planned[1]}"
     planned = planned_by_epochs(run, reached)
     return None if planned is None else (planned[0], f"steps by epochs of config.{planned[1]}")
 

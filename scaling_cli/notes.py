@@ -461,6 +461,18 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             'Say its unit: `[columns] tokens = "tokens * 1e9"`.',
         ),
         _warning(
+            "params_offered",
+            "The run has no params by a known name, and something in it may be them: a count in"
+            " millions, say, or one without embeddings. It is not read.",
+            "Take the line that is offered into the mapping, if it is what is meant.",
+        ),
+        _warning(
+            "tokens_offered",
+            "The run has no tokens by a known name, and something in it may be them, in millions,"
+            " say. It is not read.",
+            "Take the line that is offered into the mapping, if it is what is meant.",
+        ),
+        _warning(
             "tokens_batch_unclear",
             "Tokens were computed from step, batch and sequence length, and a setting suggests a"
             " further factor (devices, gradient accumulation) that is not in them.",

@@ -22,6 +22,7 @@ from scaling_cli.mapping import Mapping
 from scaling_cli.quantities import count, counted, number
 from scaling_cli.records import Run
 from scaling_cli.resolve import Final, finals
+from scaling_cli.resolve.offers import in_ones, of_a_transformer
 from scaling_cli.sources import Sources
 from scaling_cli.text import visible, whole
 
@@ -54,8 +55,6 @@ SUPPLY = {
     "lr": ("no name looks like it. Log it (`lr`) with the loss.",),
     PLANNED: ("no name looks like it. Log it in the config (`max_steps`).",),
 }
-LAYERS = ("n_layer", "n_layers", "num_layers", "num_hidden_layers", "depth")
-WIDTHS = ("n_embd", "d_model", "hidden_size", "width", "dim")
 GROUP_NAMES = re.compile(r"recipe|data|mix|optim|arch|variant|family|group|schedule|tokeni[sz]er")
 SPLIT_NAMES = re.compile(r"split|phase|purpose|role|holdout|held")
 SPLIT_VALUES = re.compile(r"hold.?out|held.?out|test|valid|target|train|fit|ladder", re.IGNORECASE)
@@ -149,7 +148,9 @@ def _column(
         and name.numbers
     ]
     for name in others[:LISTED]:
-        yield f"# {column} = {_text(name.origin)}  # {_described(name, len(runs))}"
+        text = in_ones(name.origin) if column in ("params", "tokens") else name.origin
+        text = name.origin if text.strip("`") == name.origin else text  # it is that very name
+        yield f"# {column} = {_text(text)}  # {_described(name, len(runs))}"
     if len(others) > LISTED:
         yield f"#   and {len(others) - LISTED} more names like it"
     if not origins and others:
@@ -175,12 +176,10 @@ def _supply(column: str, names: Dict[str, _Name]) -> Iterator[str]:
     yield f"MISSING: {SUPPLY[column][0]}"
     yield from SUPPLY[column][1:]
     if column == "params":
-        ends = {origin.rpartition(".")[2]: origin for origin in names}
-        layers = next((ends[name] for name in LAYERS if name in ends), "")
-        width = next((ends[name] for name in WIDTHS if name in ends), "")
-        if layers and width:
+        shape = of_a_transformer(list(names))
+        if shape:
             yield "The config has layers and width; of a plain transformer, without embeddings:"
-            yield f"params = {_text(f'12 * {layers} * {width}**2')}"
+            yield f"params = {_text(shape)}"
 
 
 def _further(rows: Sequence[Final], names: Dict[str, _Name]) -> Iterator[str]:

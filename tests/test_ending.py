@@ -96,7 +96,28 @@ def test_epochs_are_a_plan_where_shares_of_them_are_logged() -> None:
     shares = replace(item, series={**item.series, "train/epoch": Series(steps, steps / 500)})
     assert (judge(shares).ended, judge(shares).planned) == (False, pytest.approx(2000))
     counted = replace(item, series={**item.series, "epoch": Series(steps, steps // 500 + 0.0)})
-    assert judge(counted).ended is None
+    # Counted from zero or from one, a whole epoch is missing: no more can be said.
+    assert (judge(counted).ended, judge(counted).planned) == (False, None)
+    assert judge(replace(counted, config={"num_train_epochs": 3})).ended is None
+
+
+@pytest.mark.parametrize(
+    ("plan", "planned"),
+    [
+        ({"max_tokens": 1_000_000}, 2000),
+        ({"train.token_budget": 1_000_000}, 2000),
+        ({"max_tokens": 512}, None),  # those of an answer
+        ({"max_duration": "2000ba"}, 2000),
+        ({"trainer.max_duration": "1e6tok"}, 2000),
+        ({"max_duration": 2000}, 2000),
+    ],
+)
+def test_tokens_or_a_duration_are_a_plan(plan: dict[str, Any], planned: float | None) -> None:
+    item = run(1100, **plan)
+    steps = item.series["val/loss"].steps
+    item = replace(item, series={**item.series, "tokens": Series(steps, steps * 500.0)})
+    assert judge(item).planned == (None if planned is None else pytest.approx(planned))
+    assert judge(item).ended is (None if planned is None else False)
 
 
 def test_the_mapping_says_the_plan() -> None:

@@ -28,6 +28,7 @@ from scaling_cli.quantities import count
 from scaling_cli.records import Run, Series
 from scaling_cli.resolve.choices import choices, has_numbers, losses
 from scaling_cli.resolve.column import Column, Resolved, is_linear, quoted, sample
+from scaling_cli.resolve.offers import offers
 from scaling_cli.resolve.seen import TokensSeen
 from scaling_cli.spelling import spelled, unfiled
 from scaling_cli.steps import CALLS, on_own_step, own_rank, unmarked
@@ -113,7 +114,8 @@ class Resolver:
         columns = {name: column for name, column in found.items() if column is not None}
         asked = questioned(tuple(self.mapping.columns))
         chosen = choices(self.run, columns, self.mapping.columns)
-        notes = (*asked, *self.notes, *self.doubts.values(), *chosen)
+        offered = offers(self.run, columns)
+        notes = (*asked, *self.notes, *self.doubts.values(), *chosen, *offered)
         return Resolved(columns, self.unknown, notes, frozenset(self.refused))
 
     def column(self, name: str) -> Column | None:

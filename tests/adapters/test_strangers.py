@@ -11,6 +11,7 @@ import pytest
 from scaling_cli.adapters.reading import read_sources
 from scaling_cli.ending import ENDED, PLANNED
 from scaling_cli.errors import InputError
+from scaling_cli.mapping import Mapping
 from scaling_cli.resolve import Finals, finals
 
 STEPS = range(100, 2001, 100)
@@ -100,6 +101,33 @@ def test_params_without_embeddings_are_kept_beside_the_total(tmp_path: Path) -> 
     values = found.rows[0].values
     assert (values["params"], values["params_non_embedding"]) == (1.3e8, 9e7)
     assert "N is config.num_parameters" in notes["params_chosen"]
+
+
+@pytest.mark.parametrize(
+    ("config", "code", "offered"),
+    [
+        ({"params_M": 30}, "params_offered", "config.params_M * 1e6"),
+        ({"model size (B)": 0.03}, "params_offered", "`config.model size (B)` * 1e9"),
+        ({"non_embedding_params": 3e7}, "params_offered", "config.non_embedding_params"),
+        (
+            {"n_layer": 6, "n_embd": 512},
+            "params_offered",
+            "12 * config.n_layer * config.n_embd**2",
+        ),
+        ({"tokens (B)": 0.6}, "tokens_offered", "`config.tokens (B)` * 1e9"),
+    ],
+)
+def test_what_may_be_a_missing_count_is_offered_and_works(
+    tmp_path: Path, config: dict[str, float], code: str, offered: str
+) -> None:
+    rows = [{"step": s, "val_loss": 5 - s / 1000} for s in STEPS]
+    text = "".join(json.dumps(row) + "\n" for row in [{"config": config}, *rows])
+    found, notes = read(tmp_path, {"run.jsonl": text})
+    column = code.removesuffix("_offered")
+    assert column not in found.rows[0].values
+    assert f'[columns] {column} = "{offered}"' in notes[code]
+    runs = read_sources(tmp_path).runs
+    assert column in finals(runs, Mapping(columns={column: offered})).rows[0].values
 
 
 def test_utf_16_among_the_files_of_a_folder_is_named(tmp_path: Path) -> None:
