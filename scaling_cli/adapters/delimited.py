@@ -13,7 +13,8 @@ from typing import Any
 from scaling_cli.adapters.base import BY_COLUMNS, Adapter
 from scaling_cli.adapters.files import download_of, read_bytes, stem_of, suffix_of, utf16
 from scaling_cli.adapters.settings import files_beside
-from scaling_cli.adapters.shapes import Column, RawTable, text_column
+from scaling_cli.adapters.shapes import runs_of
+from scaling_cli.adapters.tables import Column, RawTable, text_column
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
@@ -54,7 +55,7 @@ def read(path: Path, source: str, mapping: Mapping) -> Iterator[Run]:
         table.stem, metric = download_of(path)
         table.arrays[metric] = table.arrays.pop("Value")
         del table.arrays["Wall time"]
-    yield from table.runs(mapping)
+    yield from runs_of(table, mapping)
 
 
 def _fields(line: str, delimiter: str) -> list[str]:

@@ -30,7 +30,8 @@ from scaling_cli.adapters.building import (
 )
 from scaling_cli.adapters.files import read_bytes, stem_of, suffix_of, utf16
 from scaling_cli.adapters.settings import files_beside
-from scaling_cli.adapters.shapes import TIME, Column, Labels, one_array, typed_column
+from scaling_cli.adapters.tables import Column, Labels, one_array, typed_column
+from scaling_cli.adapters.unnamed import TIME
 from scaling_cli.errors import InputError
 from scaling_cli.expressions import as_number
 from scaling_cli.losses import is_loss

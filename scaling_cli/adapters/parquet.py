@@ -16,7 +16,8 @@ import numpy as np
 from scaling_cli.adapters.base import BY_SIGNATURE, Adapter
 from scaling_cli.adapters.building import make_run, whole_steps
 from scaling_cli.adapters.files import Found, read_bytes, stem_of, suffix_of
-from scaling_cli.adapters.shapes import RawTable, one_array, typed_column
+from scaling_cli.adapters.shapes import runs_of
+from scaling_cli.adapters.tables import RawTable, one_array, typed_column
 from scaling_cli.errors import InputError
 from scaling_cli.notes import Note
 
@@ -78,7 +79,7 @@ def _runs(parts: Sequence[Found], mapping: Mapping) -> Iterator[Run]:
     if not table.num_rows:
         raise InputError(f"{source} has no rows", "Give a table with a row a point.")
     made = RawTable(NAME, source, stem_of(parts[0].path), arrays, table.num_rows, typed_column)
-    yield from _neptune(made) if set(arrays) >= _NEPTUNE else made.runs(mapping)
+    yield from _neptune(made) if set(arrays) >= _NEPTUNE else runs_of(made, mapping)
 
 
 def _load(found: Found) -> Any:
