@@ -7,7 +7,7 @@ or groups a list. A question about one point gives one answer, about a vector of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict, Unpack, overload
+from typing import Any, TypedDict, TypeVar, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,10 +46,11 @@ from scaling_cli.planning.simulate import simulate as make_runs
 from scaling_cli.planning.splits import Allocation, published_for
 from scaling_cli.planning.target import splits_by_fits, splits_by_published
 from scaling_cli.planning.trials import TRIALS
+from scaling_cli.plotting import figure_of
 from scaling_cli.project import Project
 from scaling_cli.quantities import parse_multiple, parse_positive, parse_quantity
 from scaling_cli.records import Run, Series
-from scaling_cli.shown import Results
+from scaling_cli.shown import Beside, Results, Shown
 from scaling_cli.table import Table
 from scaling_cli.training.ask import predict_rest
 from scaling_cli.training.assessed import assess
@@ -57,6 +58,7 @@ from scaling_cli.training.curve import Curve, curve_of
 from scaling_cli.training.forecast import Forecast
 from scaling_cli.training.plan import SchedulePlan, plan_schedule
 
+S = TypeVar("S", bound=Shown)
 Number = float | str
 Vector = list[float] | list[str] | tuple[float, ...] | NDArray[Any]
 Names = str | Sequence[str]
@@ -168,14 +170,18 @@ def fit(
         _no_columns(columns)
         keys = None if by is None else _names(by)
         results = data.fit(asked, keys, where, holdout, options, workers=workers)
+        beside = Beside(lambda: data.observations(where))
     else:
         keys = _names(by or ())
-        fitted, unseen = grouped.hold_out(_rows(data, columns, where), keys, holdout)
+        rows = _rows(data, columns, where)
+        beside = Beside(rows)
+        fitted, unseen = grouped.hold_out(rows, keys, holdout)
         parts = grouped.parts(fitted, unseen, keys)
         chosen = grouped.chosen_procedures(asked)
         results = grouped.fit_parts(chosen, {True: parts, False: parts}, options, workers)
     fits = Fits(item for item in results if isinstance(item, Fit))
     fits.failed = tuple(item for item in results if isinstance(item, FailedFit))
+    fits.put_beside(beside)
     return fits[0] if isinstance(law, str) and by is None and len(fits) == 1 else fits
 
 
@@ -256,6 +262,7 @@ def predict(
     ratio = _perhaps(tokens_per_param, "tokens_per_param")
     grids = [_grid(point, ratio) for point in points]
     if isinstance(fit, str):
+        fits: list[Fit] = []
         law, entry = get_published(fit)
         predictions = [item for grid in grids for item in grid.of_published(law, entry)]
     else:
@@ -263,7 +270,14 @@ def predict(
         alone = alone and one
         asked = [(each.at_level(level), grid) for each in fits for grid in grids]
         predictions = [item for each, grid in asked for item in grid.of_fit(each, quantiles)]
-    return predictions[0] if alone else Results(predictions)
+    return _answer(predictions, alone, fits)
+
+
+def _answer(results: Sequence[S], alone: bool, fits: Sequence[Fit]) -> S | Results[S]:
+    """What was asked: one result, or a list; beside it the fits and their runs, for its figure."""
+    answer = results[0] if alone else Results(results)
+    answer.put_beside(Beside(fits[0].beside.data if fits else None, tuple(fits)))
+    return answer
 
 
 def _grid(point: dict[str, float], ratio: float | None) -> Grid:
@@ -331,13 +345,14 @@ def optimal(
     points, alone = _points({} if budget is None else {"budget": budget})
     budgets = [point["budget"] for point in points if point]
     if isinstance(fit, str):
+        fits: list[Fit] = []
         splits = splits_by_published(fit, budgets, target_loss, asked)
     else:
         fits, one = _fits(fit)
         alone = alone and one
         at_level = [each.at_level(level) for each in fits]
         splits = splits_by_fits(at_level, budgets, target_loss, asked)
-    return splits[0] if alone else Results(splits)
+    return _answer(splits, alone, fits)
 
 
 def plan(
@@ -377,7 +392,9 @@ def plan(
     fitted = fit.at_level(level)
     if flops is None:
         flops = scaled(fitted, parse_multiple(str(scale), "scale"))
-    return memo_of_fit(fitted, flops, asked).trained_on(machine)
+    memo = memo_of_fit(fitted, flops, asked).trained_on(machine)
+    memo.put_beside(Beside(fit.beside.data, (fit,)))
+    return memo
 
 
 def _constraints(
@@ -527,7 +544,6 @@ def plot(
     the runs to show beside it, as `fit` takes them, and of a split or a plan `fit` what it is by.
     """
     from scaling_cli.drawing.plots import on_axes
-    from scaling_cli.plotting import figure_of
 
     if isinstance(data, Project):
         _no_columns(columns)
@@ -564,10 +580,12 @@ def curve(
     """
     if isinstance(data, Project):
         asked = (where, law, None, schedule, steps, params, upto, level)
-        return data.curve(str(run), *asked)[1]
+        shown, predicted, _ = data.curve(str(run), *asked)
+        predicted.put_beside(Beside(shown))
+        return predicted
     others = [_curve_of(item, f"run {i}") for i, item in enumerate(data or (), 1)]
     known = assess(law, others) if law else None
-    return predict_rest(
+    shown, predicted = predict_rest(
         _curve_of(run, "run"),
         others,
         schedule=schedule,
@@ -576,7 +594,9 @@ def curve(
         upto=upto,
         level=level,
         known=known,
-    )[1]
+    )
+    predicted.put_beside(Beside(shown))
+    return predicted
 
 
 def schedule(

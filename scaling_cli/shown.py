@@ -1,19 +1,61 @@
-"""Results that show themselves: as rows, as a table of a notebook, as a data frame."""
+"""Results that show themselves: as rows, as a card of a notebook, as a figure, as a
+data frame."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from scaling_cli.errors import ScalefitError, install
 from scaling_cli.quantities import number
 from scaling_cli.text import html
 
+if TYPE_CHECKING:
+    from scaling_cli.drawing.figure import Figure
+
 T = TypeVar("T", bound="Shown")
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a figure shows beside a result: what it rests on (a table of runs, the curve of a run;
+    or how to read it, when a figure is drawn) and the fits that gave it."""
+
+    data: Any = None
+    fits: tuple[Any, ...] = ()
+
+    def read(self) -> Any:
+        return self.data() if callable(self.data) else self.data
 
 
 class Shown:
     """What has rows: each a mapping of names to numbers, texts or None."""
+
+    beside = Beside()
+
+    def put_beside(self, beside: Beside) -> None:
+        """Keep what its figure is to show; it is no part of the result, and not pickled with it."""
+        object.__setattr__(self, "beside", beside)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Its fields alone: what was derived of them is derived again."""
+        names = [item.name for item in fields(self)] if is_dataclass(self) else list(vars(self))
+        return {name: vars(self)[name] for name in names if name != "beside"}
+
+    def figure(self) -> Figure | None:
+        """The result as a figure, made with what was put beside it; None where it has none."""
+        return draw(self, self.beside) if draw else None
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draw it on matplotlib `axes`, new ones if none are given, and return them. ScalefitError
+        where it has no figure or matplotlib is not installed."""
+        from scaling_cli.drawing.plots import on_axes
+
+        figure = self.figure()
+        if figure is None:
+            raise ScalefitError(f"there is no figure of this {type(self).__name__}")
+        return on_axes(figure, axes)
 
     def rows(self) -> list[dict[str, Any]]:
         """The numbers of the result, a row each."""
@@ -37,6 +79,12 @@ class Shown:
         return pandas.DataFrame(self.rows())
 
     def _repr_html_(self) -> str:
+        from scaling_cli.drawing.card import card
+
+        figure = self.figure()
+        return card(figure, self._table()) if figure else self._table()
+
+    def _table(self) -> str:
         rows = self.rows()
         names = list(dict.fromkeys(name for row in rows for name in row))
         head = "".join(f"<th>{html(name)}</th>" for name in names)
@@ -50,11 +98,20 @@ class Shown:
         return f"{table}<ul>{remarks}</ul>" if remarks else table
 
 
+# How any result is drawn: set by the room that knows them all, which none of theirs may import.
+draw: Callable[[Shown, Beside], Figure | None] | None = None
+
+
 class Results(list[T], Shown):
     """Several results of one kind, in a list."""
 
     def __init__(self, results: Iterable[T] = ()) -> None:
         super().__init__(results)
+
+    def put_beside(self, beside: Beside) -> None:
+        super().put_beside(beside)
+        for result in self:
+            result.put_beside(beside)
 
     def rows(self) -> list[dict[str, Any]]:
         return [row for result in self for row in result.rows()]

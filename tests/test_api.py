@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -252,6 +253,7 @@ def test_results_show_themselves(fitted: scalefit.Fit, samples: scalefit.Project
         page = result._repr_html_()
         assert page.count("<tr>") == len(frame) + 1
         assert all(f"<th>{name}</th>" in page for name in frame.columns)
+    assert all('class="scalefit-card"' in result._repr_html_() for result in shown[:5])
     parameters = fitted.to_frame().set_index("parameter")
     assert parameters.loc["alpha", "value"] == fitted.values["alpha"]
     assert "<li>warning [extrapolation]" in scalefit.optimal(fitted, [1e26])._repr_html_()
@@ -262,6 +264,23 @@ def test_text_of_a_result_is_no_markup() -> None:
     page = scalefit.fit("chinchilla", data, by="recipe", bootstrap=0)._repr_html_()
     assert "&lt;b&gt;x" in page
     assert "<b>" not in page
+
+
+def test_results_draw_themselves(fitted: scalefit.Fit) -> None:
+    """Axes in, axes out; a result that was pickled has no runs beside it, and is the same."""
+    figure = pytest.importorskip("matplotlib.figure").Figure
+    axes = figure().subplots()
+    data = ladder() | {"recipe": ["<i>a</i>", "b"] * 18}
+    fits = scalefit.fit("chinchilla", data, by="recipe", bootstrap=0)
+    for result in (fits, fitted, scalefit.predict(fitted, params=7e9, tokens=2e12)):
+        assert result.plot(axes) is axes
+    assert len(fits[0].figure().series[0].x) == len(fits[1].figure().series[0].x) == 18
+    assert "<i>" not in fits._repr_html_()
+    again = pickle.loads(pickle.dumps(fitted))  # noqa: S301 - our own
+    assert again.to_document() == fitted.to_document()
+    assert again.figure().series[0].mark == "band"  # no points
+    with pytest.raises(scalefit.ScalefitError, match="no figure of this"):
+        scalefit.slope(fitted).plot()
 
 
 def test_the_verbs_have_real_signatures() -> None:

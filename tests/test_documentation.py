@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import json
 import re
 import shlex
 from pathlib import Path
@@ -17,6 +15,7 @@ from scaling_cli.adapters.registry import adapters, services
 from scaling_cli.checks import rules
 from scaling_cli.cli import app
 from tests.places import ROOT
+from tools import notebook
 
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
@@ -50,29 +49,14 @@ def test_commands_and_python_run_in_order(
         exec(compile(code, page.name, "exec"), names)  # noqa: S102 - our own document
 
 
-NOTEBOOK = ROOT / "docs" / "notebook.ipynb"
-
-
-def test_the_notebook_runs_and_shows_tables(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_notebook_runs_and_shows_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib").use("agg")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sample_runs").symlink_to(ROOT / "sample_runs")
-    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
-    names: dict[str, Any] = {}
-    shown = []
-    for cell in cells:
-        if cell["cell_type"] != "code":
-            continue
-        tree = ast.parse("".join(cell["source"]))
-        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
-        exec(compile(tree, NOTEBOOK.name, "exec"), names)  # noqa: S102 - our own document
-        if isinstance(last, ast.Expr):
-            value = ast.Expression(last.value)
-            result = eval(compile(value, NOTEBOOK.name, "eval"), names)  # noqa: S307
-            shown.append(result._repr_html_())
-    assert len(shown) == 6
-    assert all("<table>" in page and "<td>" in page for page in shown)
+    shown = [value._repr_html_() for _, _, value in notebook.run() if value is not None]
+    assert len(shown) == 9
+    assert all("<table>" in card and "<td>" in card for card in shown)
+    assert sum('class="scalefit-card"' in card for card in shown) == 7  # all but two tables
 
 
 def test_readme_shows_the_whole_way() -> None:

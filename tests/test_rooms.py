@@ -60,7 +60,7 @@ ALLOWED = {
     "steps": {"columns", "notes", "records", "spelling"},
     "expressions": {"errors", "quantities"},
     "spelling": set(),
-    "shown": {"errors", "quantities", "text"},
+    "shown": {"drawing", "errors", "quantities", "text"},
     "mapping": SHARED | {"expressions"},
     "names": SHARED | {"expressions"},
     "ending": SHARED,
@@ -94,7 +94,16 @@ ALLOWED = {
     "api": SHARED
     | {"drawing", "fitting", "frames", "grouped", "laws", "planning", "plotting", "project"}
     | {"table", "training"},
-    "plotting": {"drawing", "errors", "fitting", "planning", "report", "table", "training"},
+    "plotting": {
+        "drawing",
+        "errors",
+        "fitting",
+        "planning",
+        "report",
+        "shown",
+        "table",
+        "training",
+    },
     "saved": SHARED | {"fitting", "mapping", "store", "table"},
     "watching": SHARED | {"checks", "project"},
     "drawing": {"errors", "quantities", "records", "text"},

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from importlib.resources import files
 
 from scaling_cli.drawing.figure import Figure, Series, ticks
 from scaling_cli.text import html
@@ -19,14 +20,21 @@ COLOURS = 8  # that a page declares, as --c0 to --c7
 _PLOT = f'x="{LEFT}" y="{TOP}" width="{WIDTH - LEFT - RIGHT}" height="{HEIGHT - TOP - BOTTOM}"'
 
 
-def to_svg(figure: Figure) -> str:
-    """The image with its title, axes and data; what a point says stands in `data-say`."""
-    return "\n".join(_Drawing(figure).parts())
+def to_svg(figure: Figure, tips: bool = False) -> str:
+    """The image with its title, axes and data. What a point says stands in `data-say`, for the
+    script of a page; with `tips` in its title, which needs none."""
+    return "\n".join(_Drawing(figure, tips).parts())
+
+
+def figure_css() -> str:
+    """The styles that the images and their legends need."""
+    return (files("scaling_cli.drawing") / "figure.css").read_text(encoding="utf-8")
 
 
 class _Drawing:
-    def __init__(self, figure: Figure) -> None:
+    def __init__(self, figure: Figure, tips: bool) -> None:
         self.figure = figure
+        self.tips = tips
         (self.left, self.right), (self.bottom, self.top) = figure.limits()
 
     def across(self, place: float) -> float:
@@ -122,10 +130,8 @@ class _Drawing:
             spot = self.at(x, y)
             if spot:
                 said = html(self.said(item, i))
-                yield (
-                    f'<path class="{seen} {style}" d="{_shape(item.colour, *spot)}"'
-                    f' data-say="{said}"/>'
-                )
+                tip = f"><title>{said}</title></path>" if self.tips else f' data-say="{said}"/>'
+                yield f'<path class="{seen} {style}" d="{_shape(item.colour, *spot)}"{tip}'
 
     def said(self, item: Series, i: int) -> str:
         axes = self.figure.x, self.figure.y

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scaling_cli.compute import SIX_ND, Accounting
 from scaling_cli.drawing.figure import PARAMS, TOKENS, Axis, Figure, Series
 from scaling_cli.quantities import count, percent, share
 from scaling_cli.report.figures import (
@@ -21,7 +22,7 @@ from scaling_cli.report.listing import group_name
 
 if TYPE_CHECKING:
     from scaling_cli.fitting.backtest import Comparison
-    from scaling_cli.fitting.result import Fit
+    from scaling_cli.fitting.result import Fit, Prediction
     from scaling_cli.planning.recipes import SideBySide
     from scaling_cli.planning.splits import Allocation
     from scaling_cli.table import Table
@@ -93,6 +94,61 @@ def splits_figure(table: Table, fits: Sequence[Fit], splits: Sequence[Allocation
     if whole is None:
         return None
     return _with_budgets(whole, splits)
+
+
+def predictions_figure(
+    table: Table, fits: Sequence[Fit], predictions: Sequence[Prediction]
+) -> Figure | None:
+    """Predictions among the runs of their fits, along compute or a law's one variable; alone where
+    the fits are not known, as of a paper's coefficients."""
+    whole = fits_figure(table, fits) if fits else None
+    axis = whole.x if whole else FLOPS
+    column = next((name for name, of in AXES.items() if of is axis), axis.label)
+    counted: dict[str | None, Accounting] = {fit.fit_id: fit.compute for fit in fits}
+    places = [_place(item, column, counted.get(item.fit_id, SIX_ND)) for item in predictions]
+    known = [(x, item) for x, item in zip(places, predictions, strict=True) if x is not None]
+    if not known:
+        return whole
+    bounds = [
+        (item.low, item.high)
+        if item.low is not None and item.high is not None
+        else (item.loss,) * 2
+        for _, item in known
+    ]
+    asked = Series(
+        "predicted",
+        "points",
+        [x for x, _ in known],
+        [item.loss for _, item in known],
+        [low for low, _ in bounds],
+        [high for _, high in bounds],
+        [_point_asked(item) for _, item in known],
+        colour=6,
+    )
+    if whole is not None:
+        return replace(whole, series=(*whole.series, asked))
+    first = known[0][1]
+    return Figure(
+        "predictions",
+        f"{first.target.capitalize()} against {axis.label}",
+        "Each point is a run that was asked about, with its interval where one is known.",
+        axis,
+        AXES.get(first.target, Axis(first.target)),
+        (asked,),
+    )
+
+
+def _place(item: Prediction, column: str, counted: Accounting) -> float | None:
+    """Where a prediction lies along a column; its compute as the fit counts it."""
+    if column in item.inputs or column != "flops":
+        return item.inputs.get(column)
+    params, tokens = item.inputs.get("params"), item.inputs.get("tokens")
+    return float(counted.flops(params, tokens)) if params and tokens else None
+
+
+def _point_asked(item: Prediction) -> str:
+    sizes = ", ".join(f"{count(value)} {name}" for name, value in item.inputs.items())
+    return f"{sizes}, {group_name(item.group)}" if item.group else sizes
 
 
 def _with_budgets(whole: Figure, splits: Sequence[Allocation]) -> Figure:

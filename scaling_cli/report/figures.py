@@ -58,12 +58,15 @@ def _slug(*words: str) -> str:
 
 
 def fitted_rows(table: Table, fit: Fit) -> Table:
-    """The runs that a fit rests on, of those that have its columns; all of them where it does not
-    say which."""
+    """The runs that a fit rests on, of those that have its columns; all of its group where it does
+    not say which."""
     basis = fit.rests_on
     if basis is not None:
         wanted = set(basis.runs)
         table = table.select([run in wanted for run in table.run_ids])
+    elif fit.group and fit.group.keys() <= {*table.columns, *table.labels.known()}:
+        groups = table.groups(list(fit.group))
+        table = next((rows for group, rows in groups if group == fit.group), table)
     names = [name for name in (*fit.law.variables, fit.target) if name in table.columns]
     finite = np.ones(len(table), dtype=bool)
     for name in names:

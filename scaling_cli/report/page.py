@@ -11,7 +11,7 @@ from importlib.resources import files
 
 from scaling_cli import text
 from scaling_cli.drawing.figure import Figure
-from scaling_cli.drawing.svg import legend, to_svg
+from scaling_cli.drawing.svg import figure_css, legend, to_svg
 from scaling_cli.notes import Note
 from scaling_cli.report.listing import Listing, note_text
 
@@ -28,7 +28,7 @@ def to_page(
         # what no page of ours needs is forbidden, should a text slip through
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\';'
         " style-src 'unsafe-inline'; script-src 'unsafe-inline'\">",
-        f"<title>{name}</title><style>{_part('page.css')}</style></head><body><main>",
+        f"<title>{name}</title><style>{figure_css()}{_part('page.css')}</style></head><body><main>",
         f"<h1>{name}</h1>",
     ]
     if summary:
