@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench fuzz faults odd clean docs reproduction wheel-check
+.PHONY: demo test lint bench fuzz faults odd clean docs site reproduction wheel-check
 
 demo: .venv/core
 	$(BIN)/scalefit demo
@@ -18,6 +18,11 @@ docs: .venv/dev
 	$(BIN)/python -m tools.pages
 	$(BIN)/python -m tools.architecture
 	$(BIN)/python -m tools.pictures
+
+# build/site/html: the documentation with a gallery and references, searched without a network.
+site: .venv/dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[site]'
+	$(BIN)/python -m tools.site
 
 reproduction: .venv/dev
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.reproduction

@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 from scaling_cli.adapters.registry import adapters, services
 from scaling_cli.checks import rules
 from scaling_cli.cli import app
+from tests.cli.test_hostile_text import LINES
 from tests.places import ROOT
-from tools import notebook
+from tools import notebook, site
 
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
@@ -57,6 +58,16 @@ def test_the_notebook_runs_and_shows_cards(tmp_path: Path, monkeypatch: pytest.M
     assert len(shown) == 9
     assert all("<table>" in card and "<td>" in card for card in shown)
     assert sum('class="scalefit-card"' in card for card in shown) == 7  # all but two tables
+
+
+def test_the_site_has_every_command_and_name() -> None:
+    """Its pages that declarations make; `make site` builds it, and fails on a link to nowhere."""
+    page = site.commands_page()
+    assert [name for name in LINES if f"## {name}\n" not in page] == []
+    names = site.python_page()
+    assert [name for name in ("fit", "plan", "Fit") if f"## {name}\n" not in names] == []
+    known = "[c](CONTRIBUTING.md) [n](docs/notebook.ipynb) [x](benchmarks/a.md) ![p](docs/p.svg)"
+    assert site.linked(known) == "[c](contributing.md) [n](gallery.md) x ![p](p.svg)"
 
 
 def test_readme_shows_the_whole_way() -> None:
