@@ -7,11 +7,13 @@ experts those count that a token is sent to.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from scaling_cli.errors import InputError
+from scaling_cli.spelling import last_part
 
 TRAINING = 3.0  # passes: one forward, and twice that backward
 PER_TOKEN = "exact_flops_per_token"  # as expressions of a mapping call it
@@ -159,8 +161,8 @@ class Architecture:
 
 def _settings(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """The settings by the last part of their names; those that stand higher come last and count."""
-    for key in sorted(config, key=lambda key: -key.count(".")):
-        name = key.rpartition(".")[2].replace("_", "").replace("-", "").lower()
+    for key in sorted(config, key=lambda key: -len(re.findall(r"[./]", key))):
+        name = last_part(key).replace("_", "").replace("-", "").lower()
         yield name, config[key]
 
 

@@ -27,7 +27,7 @@ import numpy as np
 from scaling_cli.notes import Note
 from scaling_cli.quantities import count
 from scaling_cli.records import Floats, Run, Series
-from scaling_cli.spelling import spelled, unfiled
+from scaling_cli.spelling import last_part, spelled, unfiled
 from scaling_cli.steps import STEP_IS
 
 BY_PLAN, BY_EPOCHS, BY_RATE, BY_STATE, BY_TABLE, BY_NOTHING = (
@@ -135,18 +135,18 @@ def planned_steps(config: Mapping[str, Any]) -> tuple[float, str] | None:
     """The steps that a config plans and its key, by the names that trainers use."""
     for name in TOTAL_KEYS:
         for key, value in config.items():
-            if key.rpartition(".")[2] == name and _is_count(value):
+            if last_part(key) == name and _is_count(value):
                 return float(value), key
-    for key in WHOLE_KEYS:
-        if _is_count(config.get(key)):
-            return float(config[key]), key
+    for key, value in config.items():
+        if key.replace("/", ".") in WHOLE_KEYS and _is_count(value):
+            return float(value), key
     return _duration(config, ("ba", ""))
 
 
 def _duration(config: Mapping[str, Any], units: tuple[str, ...]) -> tuple[float, str] | None:
     """What a config's `max_duration` says in one of the units, and its key."""
     for key, value in config.items():
-        if key.rpartition(".")[2] == DURATION:
+        if last_part(key) == DURATION:
             told = _DURATION.fullmatch(value if isinstance(value, str) else f"{value}")
             if told is not None and told[2] in units and _is_count(float(told[1])):
                 return float(told[1]), key
@@ -165,7 +165,7 @@ def planned_by_tokens(
         (float(value), key)
         for name in TOKEN_KEYS
         for key, value in config.items()
-        if key.rpartition(".")[2] == name and _is_count(value) and key not in tokens.origin
+        if last_part(key) == name and _is_count(value) and key not in tokens.origin
     ]
     plans += [plan for plan in (_duration(config, ("tok", "T")),) if plan is not None]
     # What is less than was seen plans something else: an answer, or a batch.
@@ -189,7 +189,7 @@ def _epochs(config: Mapping[str, Any]) -> Iterator[tuple[float, str]]:
     """The epochs that a config plans, and their keys."""
     for name in EPOCH_KEYS:
         for key, value in config.items():
-            if key.rpartition(".")[2] == name and _is_count(value):
+            if last_part(key) == name and _is_count(value):
                 yield float(value), key
     by_duration = _duration(config, ("ep",))
     if by_duration is not None:

@@ -11,6 +11,11 @@ LIKE = 0.6
 SLIP = 0.8  # `parms` and `param` for `params`, `token` for `tokens`; not `alpha` for `beta`
 
 
+def last_part(name: str) -> str:
+    """What follows the last dot or slash of a nested name: `training/max_iters` -> `max_iters`."""
+    return re.split(r"[./]", name)[-1]
+
+
 def near(name: str, names: Iterable[str], label: str = "Near names") -> str:
     """A sentence with the names that look like `name`, or nothing."""
     likely = near_names(name, names)
@@ -25,7 +30,7 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
 
 def spelled_like(name: str, names: Iterable[str]) -> list[str]:
     """Those of `names`, or of what they end in, that `name` may be a slip of the pen for."""
-    ends = {re.split(r"[./]", other)[-1]: other for other in names}
+    ends = {last_part(other): other for other in names}
     return [ends[end] for end in _close(name, ends, SLIP) if ends[end] != name]
 
 
@@ -33,7 +38,7 @@ def near_names(name: str, names: Iterable[str]) -> list[str]:
     """Those of `names` that look like `name` or end in it, the nearest first."""
     known = list(names)
     likely = _close(name, known, LIKE)
-    tail = re.split(r"[./]", name)[-1].lower()
+    tail = last_part(name).lower()
     ending = [k for k in dict.fromkeys(known) if tail and tail in re.split(r"[./]", k.lower())]
     return likely + [k for k in ending if k not in likely and k != name]
 

@@ -52,6 +52,7 @@ def judge(item: Run, mapping: Mapping | None = None) -> Ending:
         (run(1800, every=200, max_steps=2000), True, 2000),  # within one interval of the end
         (run(1100, **{"trainer.num_train_steps": 2000}), False, 2000),
         (run(1100, **{"training.steps": 2000}), False, 2000),
+        (run(1100, **{"training/max_iters": 2000}), False, 2000),
         (run(1100, max_steps=-1), None, None),  # Hugging Face's way of saying none
         (run(1100, steps=2000), None, None),  # may be anything
         # A logger's word counts where no plan is known, and less than the plan.

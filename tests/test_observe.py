@@ -174,6 +174,25 @@ def test_runs_without_a_loss_are_named_and_left_out(tmp_path: Path) -> None:
     assert ids(listed(store).table) == ["a", "b"]
 
 
+def test_a_size_that_was_logged_once_holds_to_the_end() -> None:
+    """Loggers of scripts write it at step 0, where no token has been seen: 6 N 0 is no compute."""
+    steps = np.arange(0, 1001, 100, dtype=np.int64)
+    once = Series(steps[:1], np.array([2e7]))
+    series = {"model/total_parameters": once, "loss": Series(steps, 5 - steps / 1000)}
+    config = {"training/batch_size": 16, "model/context_length": 256}
+    values = finals([Run("csv:a", "a", "a.csv", config=config, series=series)]).rows[0].values
+    assert values["flops"] == 6 * 2e7 * values["tokens"] == 6 * 2e7 * 1000 * 16 * 256
+
+
+def test_losses_of_parts_of_the_data_are_named_for_a_choice() -> None:
+    steps = np.arange(100, 1001, 100, dtype=np.int64)
+    parts = {f"eval/{part}/CrossEntropyLoss": Series(steps, 5 - steps / 1e3) for part in "ab"}
+    notes = finals([Run("csv:a", "a", "a.csv", series=parts)], strict=False).notes
+    (said,) = [note.message for note in notes if note.code == "no_loss"]
+    assert 'loss = "`eval/a/CrossEntropyLoss`"' in said
+    assert "eval/b/CrossEntropyLoss" in said
+
+
 def test_no_loss_in_any_run_is_an_error(tmp_path: Path) -> None:
     store = filled(tmp_path, run("a", [np.nan]), run("b", [np.nan]))
     with pytest.raises(InputError, match=r"All 2 runs have no loss, or NaN for it \(a, b\)"):

@@ -39,7 +39,7 @@ SHARED = {
 # room -> the rooms that it may import besides itself
 ALLOWED = {
     "arrow": set(),
-    "architecture": {"errors"},
+    "architecture": {"errors", "spelling"},
     "compute": {"records"},
     "errors": set(),
     "documents": {"errors", "text"},

@@ -20,6 +20,7 @@ from scaling_cli.counts import names_params, names_tokens
 from scaling_cli.errors import InputError
 from scaling_cli.expressions import as_number
 from scaling_cli.losses import is_loss
+from scaling_cli.spelling import last_part
 from scaling_cli.steps import CALLS, own_rank
 
 Row = dict[str, Any]
@@ -143,7 +144,7 @@ def _by_run(document: Row) -> list[Row]:
 def _result(document: Row) -> list[Row]:
     """The document as the row of a run, if it has a loss and a size."""
     flat = {key: value for key, value in flattened(document) if as_number(value) is not None}
-    ends = [key.rpartition(".")[2] for key in flat]
+    ends = [last_part(key) for key in flat]
     sized = any(names_params(key) or names_tokens(key, logged=False) for key in ends)
     return [document] if sized and any(map(is_loss, ends)) else []
 

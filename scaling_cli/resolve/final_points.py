@@ -12,11 +12,11 @@ import numpy as np
 from scaling_cli.columns import COLUMNS, names_score
 from scaling_cli.ending import ENDED, PLANNED, ending
 from scaling_cli.errors import InputError
-from scaling_cli.losses import is_held_out_measure, loss_from
+from scaling_cli.losses import is_held_out_measure, loss_from, of_parts
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note, gather
 from scaling_cli.records import Floats, Run, Series
-from scaling_cli.resolve.column import Resolved, is_linear, listed, sample
+from scaling_cli.resolve.column import Resolved, is_linear, listed, quoted, sample
 from scaling_cli.resolve.resolver import on_mapped_step, resolve
 from scaling_cli.spelling import near
 
@@ -55,7 +55,7 @@ def finals(runs: Sequence[Run], mapping: Mapping | None = None, strict: bool = T
     resolved = _resolve_all(runs, mapping)
     if strict:
         _check(runs, mapping, resolved)
-    notes = [tuple(_lacking(columns)) for columns in resolved]
+    notes = [tuple(_lacking(run, columns)) for run, columns in zip(runs, resolved, strict=True)]
     rows = tuple(
         _final(run, columns, mapping.final, (*columns.notes, *notes[i]))
         for i, (run, columns) in enumerate(zip(runs, resolved, strict=True))
@@ -163,12 +163,18 @@ def _too_small(values: Dict[str, float], origins: Dict[str, str]) -> Iterator[No
             yield Note.of("units_unlikely", message)
 
 
-def _lacking(columns: Resolved) -> Iterator[Note]:
+def _lacking(run: Run, columns: Resolved) -> Iterator[Note]:
     for name, names in columns.unknown.items():
         told = f"[columns] {name}: no {' and no '.join(names)}"
         yield Note.of("mapped_name_missing", told)
     if "loss" not in columns.columns and "loss" not in columns.unknown:
         message = "no column is known as the loss; a score is fitted by its own name: `y=NAME`"
+        parts = of_parts(run.series)
+        if parts:
+            message = (
+                f"no column is known as the loss, for each of these is of a part of the data:"
+                f' {listed(parts)}. To take one: [columns] loss = "{quoted(parts[0])}"'
+            )
         yield Note.of("no_loss", message)
 
 

@@ -11,6 +11,7 @@ from scaling_cli.notes import Note
 from scaling_cli.quantities import power
 from scaling_cli.records import Run
 from scaling_cli.resolve.column import Column, quoted
+from scaling_cli.spelling import last_part
 
 LAYERS = ("n_layer", "n_layers", "num_layers", "num_hidden_layers", "depth")
 WIDTHS = ("n_embd", "d_model", "hidden_size", "width", "dim")
@@ -70,7 +71,7 @@ def _quoted(name: str) -> str:
 def of_a_transformer(names: Sequence[str]) -> str:
     """The parameters of a plain transformer without its embeddings, where layers and width are
     known (Kaplan 2020, arXiv:2001.08361, equation 2.1)."""
-    ends = {name.rpartition(".")[2]: name for name in names}
+    ends = {last_part(name): name for name in names}
     layers = next((ends[name] for name in LAYERS if name in ends), "")
     width = next((ends[name] for name in WIDTHS if name in ends), "")
     return f"12 * {_quoted(layers)} * {_quoted(width)}**2" if layers and width else ""

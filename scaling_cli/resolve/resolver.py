@@ -30,7 +30,7 @@ from scaling_cli.resolve.choices import choices, has_numbers, losses
 from scaling_cli.resolve.column import Column, Resolved, is_linear, quoted, sample
 from scaling_cli.resolve.offers import offers
 from scaling_cli.resolve.seen import TokensSeen
-from scaling_cli.spelling import spelled, unfiled
+from scaling_cli.spelling import last_part, spelled, unfiled
 from scaling_cli.steps import CALLS, on_own_step, own_rank, unmarked
 
 # Config keys that may stand for these deep in a nested config (`model.n_params`); for the others
@@ -177,11 +177,15 @@ class Resolver:
                 columns[name] = column
         if missing:
             raise _Missing(*missing)
-        series = [c.values for c in columns.values() if isinstance(c.values, Series)]
+        series = {n: c.values for n, c in columns.items() if isinstance(c.values, Series)}
         if not series:
             value = parse(text).evaluate(lambda name: columns[name].values)
             return Column(text, np.asarray(value).item())
-        steps = min(series, key=lambda s: len(s.steps)).steps
+        lasting = [name for name, logged in series.items() if self.lasts(name, logged)]
+        if len(lasting) < len(series):
+            for name in lasting:
+                columns[name] = Column(name, float(series.pop(name).values[0]))
+        steps = min(series.values(), key=lambda s: len(s.steps)).steps
         inputs = {
             name: sample(c.values, steps, is_linear(name))
             if isinstance(c.values, Series)
@@ -201,6 +205,14 @@ class Resolver:
         if found is None and name == PER_TOKEN:
             return Column(name, Architecture.of_config(self.run.config).flops_per_token())
         return found
+
+    def lasts(self, name: str, series: Series) -> bool:
+        """Whether what was logged once holds of the whole run, not of that step alone: a size, or
+        what was logged as the run began."""
+        if len(series.steps) != 1 or is_linear(name):
+            return False
+        sized = names_params(name) or names_active_params(name)
+        return sized or bool(series.steps[0] == self.axis.steps[0])
 
     def logged(self, name: str) -> Column | None:
         if name not in self.run.series and self.is_step(name) and self.run.series:
@@ -389,7 +401,7 @@ class Resolver:
     @cached_property
     def numeric_ends(self) -> dict[str, str]:
         """The last part of each setting that is a number."""
-        return {key: key.rpartition(".")[2] for key in filter(self.numeric_key, self.run.config)}
+        return {key: last_part(key) for key in filter(self.numeric_key, self.run.config)}
 
     def by_words(self, name: str, held: Iterable[str], logged: bool) -> list[str]:
         """Those of the names whose words alone say that they are the column, beyond known names;

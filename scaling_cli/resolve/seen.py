@@ -14,7 +14,7 @@ from scaling_cli.expressions import as_number, parse
 from scaling_cli.notes import Note
 from scaling_cli.records import Series
 from scaling_cli.resolve.column import Column, quoted
-from scaling_cli.spelling import spelled
+from scaling_cli.spelling import last_part, spelled
 from scaling_cli.steps import AS_CALLED, STEP_IS, calls_beside
 
 if TYPE_CHECKING:
@@ -260,7 +260,8 @@ class TokensSeen:
         for key, value in self.config.items():
             if as_number(value) is None or isinstance(value, bool):
                 continue
-            folder, _, last = key.replace("/", ".").rpartition(".")
+            last = last_part(key)
+            folder = key[: -len(last)]
             if not _ELSEWHERE & set(spelled(folder).split()):
                 known.setdefault(spelled(last), []).append(key)
         return known
