@@ -21,11 +21,10 @@ from scaling_cli.fitting.result import (
     FailedFit,
     Fit,
     Prediction,
-    predict_published,
 )
 from scaling_cli.fitting.targets import LANGUAGE
 from scaling_cli.frames import columns_of, table_of
-from scaling_cli.laws import get_published, published_rules
+from scaling_cli.laws import get_published
 from scaling_cli.planning import contrasts
 from scaling_cli.planning.beliefs import Runs
 from scaling_cli.planning.budget import Constraints
@@ -38,6 +37,7 @@ from scaling_cli.planning.design import (
     design_for_published,
     of_one_recipe,
 )
+from scaling_cli.planning.hyperparameters import advise
 from scaling_cli.planning.memo import Memo, memo_of_fit, memo_of_published, scaled
 from scaling_cli.planning.points import Grid
 from scaling_cli.planning.recipes import SideBySide, side_by_side
@@ -519,15 +519,24 @@ def slope(first: Fit, second: Fit | None = None, *, theory: float | None = None)
 
 
 def hparams(
-    params: Number, tokens: Number, *, published: str | None = None, fit: Fit | None = None
+    params: Number,
+    tokens: Number,
+    *,
+    at: Mapping[str, Number] | None = None,
+    base: Mapping[str, Number] | None = None,
+    published: str | None = None,
+    fit: Fit | None = None,
 ) -> Results[Prediction]:
-    """The learning rate and the batch that rules give a run: those of every paper, of one
-    (`published`), or of a rule fitted to one's own runs. `params` are without embeddings."""
-    inputs = {"params": _positive(params, "params"), "tokens": _positive(tokens, "tokens")}
+    """The learning rate, the batch and the weight decay that rules give a run: those of every
+    paper, of one (`published`), or of a rule fitted to one's own runs. `params` are without
+    embeddings; `at` are other columns of the run (width, experts, a loss to be reached), and `base`
+    those of a tuned run whose settings are carried over too."""
+    run = {"params": _positive(params, "params"), "tokens": _positive(tokens, "tokens")}
+    run |= {name: _positive(value, name) for name, value in (at or {}).items()}
     if fit is not None:
-        return Results([fit.predict(inputs)])
-    rules = published_rules(published)
-    return Results(predict_published(rule, entry, inputs) for rule, entry in rules)
+        return Results([fit.predict(run)])
+    tuned = {name: _positive(value, name) for name, value in (base or {}).items()}
+    return Results(advise(run, tuned, published).values)
 
 
 def plot(

@@ -13,6 +13,7 @@ from scaling_cli.cli.common import (
     PublishedOption,
     StoreOption,
     answer,
+    assignments,
     command,
     one_of,
 )
@@ -24,6 +25,18 @@ def hparams(
         str, typer.Option("--params", help="Parameters without embeddings, e.g. 7B.", metavar="N")
     ],
     tokens: Annotated[str, typer.Option("--tokens", help="Training tokens, e.g. 2T.", metavar="D")],
+    at: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--at", help="Another column of the run, e.g. width=4096.", metavar="NAME=VALUE"
+        ),
+    ] = None,
+    base: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--base", help="Of a tuned run to carry over, e.g. lr=3e-3.", metavar="NAME=VALUE"
+        ),
+    ] = None,
     published: PublishedOption = None,
     law: Annotated[
         str | None,
@@ -33,23 +46,26 @@ def hparams(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """The learning rate and the batch that rules give a run.
+    """The learning rate, the batch and the weight decay that rules give a run.
 
     Without options the rules of every paper, side by side: they were found under different
-    schedules and batches, and differ. `fit --law steplaw` fits one to your own sweeps: to the rate
-    that was set, best for each size and amount of data. Where none was swept it is refused.
+    schedules and batches, and differ. With --base the settings of a tuned run are carried over
+    too: by width and depth (muP, CompleteP), and weight decay by AdamW's timescale. `fit --law
+    steplaw` fits a rule to your own sweeps: to the rate that was set, best for each size and amount
+    of data. Where none was swept it is refused.
 
     Example: scalefit hparams --params 1B --tokens 100B --published steplaw2025
     """
-    from scaling_cli.fitting.result import Fit, predict_published
-    from scaling_cli.laws import published_rules
+    from scaling_cli.fitting.result import Fit
+    from scaling_cli.planning.hyperparameters import advice_of, advise
     from scaling_cli.quantities import parse_positive
     from scaling_cli.report.origins import origins_json, with_origin
     from scaling_cli.report.plans import hparams_table
 
-    inputs = {
+    run = {
         "params": parse_positive(params, "--params"),
         "tokens": parse_positive(tokens, "--tokens"),
+        **assignments(at or (), "--at"),
     }
     one_of(published=published, law=law)
     fits: list[Fit] = []
@@ -57,12 +73,12 @@ def hparams(
         from scaling_cli.project import open_project
 
         fits = open_project(store, config).saved.newest(law)
-        predictions = [fit.predict(inputs) for fit in fits]
+        found = advice_of([fit.predict(run) for fit in fits])
     else:
-        rules = published_rules(published)
-        predictions = [predict_published(rule, entry, inputs) for rule, entry in rules]
+        found = advise(run, assignments(base or (), "--base"), published)
     document = {
-        "hparams": [{**item.to_json(), "value": item.loss} for item in predictions],
+        "hparams": [{**item.to_json(), "value": item.loss} for item in found.values],
+        "silent": list(found.silent),
         "origin": origins_json(fits),
     }
-    answer(as_json, document, lambda: with_origin([hparams_table(predictions)], fits))
+    answer(as_json, document, lambda: with_origin([hparams_table(found)], fits))

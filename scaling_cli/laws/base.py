@@ -120,7 +120,8 @@ PAPER = Evidence("paper")
 class Published:
     """Coefficients with the data and the unit that they belong to; names hold paper and year.
 
-    `no_optimum` says why no budget is to be split by them, where the paper or its runs do."""
+    `no_optimum` says why no budget is to be split by them, where the paper or its runs do. `ranges`
+    are the least and the largest of its columns among the runs behind it, where they are known."""
 
     name: str
     values: Mapping[str, float]
@@ -130,6 +131,7 @@ class Published:
     params: str = "total"
     evidence: Evidence = PAPER
     no_optimum: str = ""
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

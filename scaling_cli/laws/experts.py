@@ -242,7 +242,8 @@ LAWS = (
             coefficients(
                 "ludziejewski2025_lr", LUDZIEJEWSKI, "280 dense and routed models up to 5B params",
                 Evidence("paper", "eq. 8"), target="learning rate",
-                params="active, without embeddings", c=float(np.exp(8.39)), n=-0.81, e=-0.25,
+                params="active, without embeddings",
+                    ranges={"experts": (1.0, 64.0)}, c=float(np.exp(8.39)), n=-0.81, e=-0.25,
             ),
         ),
         caveats=(

@@ -6,6 +6,7 @@ but must take neither absolute values nor maxima.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -71,9 +72,10 @@ def coefficients(
     evidence: Evidence,
     target: str = "nats per token",
     params: str = "total",
+    ranges: Mapping[str, tuple[float, float]] | None = None,
     **values: Any,
 ) -> Published:
-    return Published(name, values, data, source, target, params, evidence)
+    return Published(name, values, data, source, target, params, evidence, ranges=ranges or {})
 
 
 def secondary(where: str = "") -> Evidence:

@@ -134,13 +134,13 @@ def published_rules(name: str | None = None) -> list[tuple[Law, Published]]:
     rules = [
         (law, item)
         for law in laws().values()
-        if law.family == hyperparameters.FAMILY
+        if law.target in hyperparameters.ASKED
         for item in law.published
     ]
     if name is None:
         return rules
     law, entry = get_published(name)
-    if law.family != hyperparameters.FAMILY:
+    if law.target not in hyperparameters.ASKED:
         known = ", ".join(item.name for _, item in rules)
         raise InputError(
             f"'{name}' is a set of {law.id}, no rule for hyperparameters", f"Choose one of {known}."

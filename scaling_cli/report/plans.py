@@ -11,16 +11,14 @@ from scaling_cli.quantities import count, measured, number, percent, power, shar
 from scaling_cli.report.listing import RANGES, Listing, group_name, span, span_of
 
 if TYPE_CHECKING:
-    from scaling_cli.fitting.result import Prediction
     from scaling_cli.planning.contrasts import Crossing, Equivalence, Slope
     from scaling_cli.planning.costs import Cost
+    from scaling_cli.planning.hyperparameters import Advice
     from scaling_cli.planning.splits import Allocation
 
 
-def hparams_table(predictions: Sequence[Prediction]) -> Listing:
+def hparams_table(advice: Advice) -> Listing:
     """One line a rule."""
-    from scaling_cli.laws import get_law
-
     rows = tuple(
         (
             item.target,
@@ -32,14 +30,11 @@ def hparams_table(predictions: Sequence[Prediction]) -> Listing:
                 else measured(item.loss, item.low, item.high)
             ),
         )
-        for item in sorted(predictions, key=lambda item: item.target, reverse=True)
+        for item in sorted(advice.values, key=lambda item: item.target, reverse=True)
     )
-    caveats = [
-        f"{item.name}: {text}" for item in predictions for text in get_law(item.name).caveats
-    ]
-    notes = [note for item in predictions for note in item.notes]
+    notes = dict.fromkeys(note for item in advice.values for note in item.notes)
     headers = ("hyperparameter", "rule", "from", "value", "interval")
-    lines: tuple[str | Note, ...] = (*dict.fromkeys(caveats), *dict.fromkeys(notes))
+    lines: tuple[str | Note, ...] = (*advice.caveats, *advice.silent, *notes)
     return Listing("Hyperparameters", headers, rows, left=3, lines=lines)
 
 

@@ -516,6 +516,7 @@ class Hparams(TypedDict):
     """`scalefit hparams`."""
 
     hparams: list[Rule]
+    silent: Annotated[list[str], "what rules that give nothing lack"]
     origin: list[Origin]
 
 

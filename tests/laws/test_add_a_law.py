@@ -79,6 +79,28 @@ def test_hparams_by_one_paper_and_by_all() -> None:
     assert run.invoke(app, [*asked, "--published", "bjorck2024"]).exit_code == 2
 
 
+def test_settings_of_a_tuned_run_are_carried_to_a_larger_one() -> None:
+    base = {"width": 256, "depth": 8, "lr": 6e-3, "weight_decay": 0.1, "adam_eps": 1e-8}
+    base |= {"params": 2e7, "tokens": 4e8, "batch_tokens": 1e5}
+    run = {"width": 4096, "depth": 32, "batch_tokens": 4e6}
+    asked = ["hparams", "--params", "2e9", "--tokens", "4e10", "--at", "experts=8"]
+    asked += [word for name, value in run.items() for word in ("--at", f"{name}={value}")]
+    asked += [word for name, value in base.items() for word in ("--base", f"{name}={value}")]
+    found = CliRunner().invoke(app, [*asked, "--json"])
+    assert found.exit_code == 0, found.stderr
+    document = json.loads(found.stdout)
+    values = {(item["law"], item["target"]): item["value"] for item in document["hparams"]}
+    assert values["mup", "lr"] == pytest.approx(6e-3 / 16)
+    assert values["completep", "residual_multiplier"] == pytest.approx(1 / 4)
+    assert values["completep", "weight_decay"] == pytest.approx(0.1 * 16)
+    assert values["completep", "adam_eps"] == pytest.approx(1e-8 / 64)
+    # the same tokens per param: 40 times the batch over 100 times the tokens
+    assert values["adamw_timescale", "weight_decay"] == pytest.approx(0.1 * 40 / 100)
+    assert "moe_lr needs params_active." in document["silent"]
+    notes = [note for item in document["hparams"] for note in item["warnings"]]
+    assert any("steplaw2025 was found at" in note["message"] for note in notes)
+
+
 def test_rules_are_of_settings_that_sweeps_are_read_for() -> None:
     of_rules = {law.target for law in laws.LAWS.values() if law.family == hyperparameters.FAMILY}
     assert of_rules <= set(hyperparameters.CALLED)
