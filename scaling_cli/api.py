@@ -300,6 +300,7 @@ def optimal(  # type: ignore[overload-overlap]
     inference_tokens: Number | None = ...,
     unique_tokens: Number | None = ...,
     at: Mapping[str, Number] | None = ...,
+    bounds: Mapping[str, tuple[float, float]] | None = ...,
     level: float | None = ...,
 ) -> Allocation: ...
 @overload
@@ -315,6 +316,7 @@ def optimal(
     inference_tokens: Number | None = ...,
     unique_tokens: Number | None = ...,
     at: Mapping[str, Number] | None = ...,
+    bounds: Mapping[str, tuple[float, float]] | None = ...,
     level: float | None = ...,
 ) -> Results[Allocation]: ...
 def optimal(
@@ -329,18 +331,27 @@ def optimal(
     inference_tokens: Number | None = None,
     unique_tokens: Number | None = None,
     at: Mapping[str, Number] | None = None,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
     level: float | None = None,
 ) -> Allocation | Results[Allocation]:
     """The split of a budget of FLOPs between parameters and tokens, or with `target_loss` the
     smallest budget that reaches it.
 
     `fit` is a fit, several, or the name of published coefficients. The others hold the split:
-    see `scaling_cli.planning.budget.Constraints`; `at` holds what else the law reads.
+    see `scaling_cli.planning.budget.Constraints`; `at` holds what else the law reads, and
+    `bounds` are limits of what it chooses.
     """
     if (budget is None) == (target_loss is None):
         raise InputError("a split is of one budget or of one loss", "Give budget or target_loss.")
     asked = _constraints(
-        tokens_per_param, min_params, max_params, max_tokens, inference_tokens, unique_tokens, at
+        tokens_per_param,
+        min_params,
+        max_params,
+        max_tokens,
+        inference_tokens,
+        unique_tokens,
+        at,
+        bounds,
     )
     points, alone = _points({} if budget is None else {"budget": budget})
     budgets = [point["budget"] for point in points if point]
@@ -369,6 +380,7 @@ def plan(
     inference_tokens: Number | None = None,
     unique_tokens: Number | None = None,
     at: Mapping[str, Number] | None = None,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
     level: float | None = None,
 ) -> Memo:
     """All that is to be known before a budget is signed for: the split, its record, the weakest
@@ -379,7 +391,14 @@ def plan(
     if gpu_hours is not None and machine is None:
         raise InputError("hours are of no device", "Give machine.")
     asked = _constraints(
-        tokens_per_param, min_params, max_params, max_tokens, inference_tokens, unique_tokens, at
+        tokens_per_param,
+        min_params,
+        max_params,
+        max_tokens,
+        inference_tokens,
+        unique_tokens,
+        at,
+        bounds,
     )
     flops = _perhaps(budget, "budget")
     if gpu_hours is not None and machine is not None:
@@ -405,6 +424,7 @@ def _constraints(
     inference_tokens: Number | None,
     unique_tokens: Number | None,
     at: Mapping[str, Number] | None,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
 ) -> Constraints:
     further = {name: _number(value, name) for name, value in (at or {}).items()}
     if unique_tokens is not None:
@@ -416,6 +436,7 @@ def _constraints(
         tokens_per_param=_perhaps(tokens_per_param, "tokens_per_param"),
         inference_tokens=_perhaps(inference_tokens, "inference_tokens") or 0.0,
         at=further,
+        limits=dict(bounds or {}),
     )
 
 

@@ -22,7 +22,7 @@ CHANGES = 1e-3  # a further term has to explain this share of what is left, or r
 class Accounting:
     """FLOPs of training per token, as a sum of `coefficient * params**power` over `terms`.
 
-    `name` is `6nd` or `measured`.
+    `name` is `6nd` or `measured`, or a law's own account in words.
     """
 
     name: str
@@ -59,6 +59,8 @@ class Accounting:
     def __str__(self) -> str:
         if self == SIX_ND:
             return "6 params tokens"
+        if self.name != "measured":
+            return self.name
         parts = (f"{factor:.3g} params**{power:.2g}" for factor, power in self.terms)
         return f"the runs' own FLOPs, {' + '.join(parts)} per token"
 

@@ -546,3 +546,20 @@ def assignments(texts: Sequence[str], option: str) -> dict[str, float]:
             raise InputError(f"{option} '{text}' is no NAME=VALUE", f"Write {option} E=1.69.")
         result[name.strip()] = parse_quantity(value, f"{option} {name.strip()}")
     return result
+
+
+def ranges(texts: list[str], option: str) -> dict[str, tuple[float, float]]:
+    """`NAME=LOW:HIGH` of an option -> ranges."""
+    from scaling_cli.quantities import parse_quantity
+
+    limits = {}
+    for text in texts:
+        name, equals, bounds = text.partition("=")
+        low, colon, high = bounds.partition(":")
+        if not (equals and colon):
+            raise InputError(f"{option} '{text}' is no NAME=LOW:HIGH", f"Write {option} a=0.1:1.")
+        pair = parse_quantity(low, f"{option} {name}"), parse_quantity(high, f"{option} {name}")
+        if not pair[0] < pair[1]:
+            raise InputError(f"{option} '{text}' is empty", "Give the lower bound first.")
+        limits[name.strip()] = pair
+    return limits

@@ -30,6 +30,7 @@ from scaling_cli.cli.common import (
     is_figure,
     many,
     names,
+    ranges,
     say,
     write_json,
 )
@@ -267,20 +268,3 @@ def fit(
         raise
     if output and not figure:
         write_json(output, fits_document(fits))
-
-
-def ranges(texts: list[str], option: str) -> dict[str, tuple[float, float]]:
-    """`NAME=LOW:HIGH` of an option -> ranges."""
-    from scaling_cli.quantities import parse_quantity
-
-    limits = {}
-    for text in texts:
-        name, equals, bounds = text.partition("=")
-        low, colon, high = bounds.partition(":")
-        if not (equals and colon):
-            raise InputError(f"{option} '{text}' is no NAME=LOW:HIGH", f"Write {option} a=0.1:1.")
-        pair = parse_quantity(low, f"{option} {name}"), parse_quantity(high, f"{option} {name}")
-        if not pair[0] < pair[1]:
-            raise InputError(f"{option} '{text}' is empty", "Give the lower bound first.")
-        limits[name.strip()] = pair
-    return limits

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scaling_cli.cli.common import assignments, one_of, positive
+from scaling_cli.cli.common import assignments, one_of, positive, ranges
 from scaling_cli.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ InferenceTokensOption = Annotated[
 AtOption = Annotated[
     list[str] | None,
     typer.Option("--at", help="Value of a law's further variable.", metavar="VAR=VALUE"),
+]
+LimitOption = Annotated[
+    list[str] | None,
+    typer.Option("--bound", help="Limits of what a law chooses.", metavar="VAR=LOW:HIGH"),
 ]
 GpuHoursOption = Annotated[
     str | None, typer.Option(help="The budget in hours of --device.", metavar="H")
@@ -109,6 +113,7 @@ def constraints(
     unique_tokens: str | None = None,
     inference_tokens: str | None = None,
     at: Sequence[str] | None = None,
+    bound: Sequence[str] | None = None,
 ) -> Constraints:
     """What the options of these names hold; InputError where they contradict each other."""
     from scaling_cli.planning.budget import Constraints
@@ -127,4 +132,5 @@ def constraints(
         tokens_per_param=positive(tokens_per_param, "--tokens-per-param"),
         inference_tokens=positive(inference_tokens, "--inference-tokens") or 0.0,
         at=further,
+        limits=ranges(list(bound or []), "--bound"),
     )

@@ -34,6 +34,7 @@ from scaling_cli.cli.limits import (
     DevicesOption,
     GpuHoursOption,
     InferenceTokensOption,
+    LimitOption,
     MaxParamsOption,
     MaxTokensOption,
     MfuOption,
@@ -68,6 +69,7 @@ def optimal(
         typer.Option(help="Find the smallest budget that reaches it.", metavar="LOSS"),
     ] = None,
     at: AtOption = None,
+    bound: LimitOption = None,
     gpu_hours: GpuHoursOption = None,
     device: DeviceOption = None,
     mfu: MfuOption = None,
@@ -109,7 +111,14 @@ def optimal(
     one_of(fit=fit, y=y, published=published)
     one_of(level=level, published=published)
     asked = constraints(
-        tokens_per_param, max_params, min_params, max_tokens, unique_tokens, inference_tokens, at
+        tokens_per_param,
+        max_params,
+        min_params,
+        max_tokens,
+        unique_tokens,
+        inference_tokens,
+        at,
+        bound,
     )
     fits: list[Fit] = []
     if published:

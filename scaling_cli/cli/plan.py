@@ -33,6 +33,7 @@ from scaling_cli.cli.limits import (
     DevicesOption,
     GpuHoursOption,
     InferenceTokensOption,
+    LimitOption,
     MaxParamsOption,
     MaxTokensOption,
     MfuOption,
@@ -64,6 +65,7 @@ def plan(
     unique_tokens: UniqueTokensOption = None,
     inference_tokens: InferenceTokensOption = None,
     at: AtOption = None,
+    bound: LimitOption = None,
     gpu_hours: GpuHoursOption = None,
     device: DeviceOption = None,
     mfu: MfuOption = None,
@@ -102,7 +104,14 @@ def plan(
     flops = positive(budget, "--budget") or budget_of(trained_on, gpu_hours, inference_tokens)
     times = None if scale is None else parse_multiple(scale, "--scale")
     asked = constraints(
-        tokens_per_param, max_params, min_params, max_tokens, unique_tokens, inference_tokens, at
+        tokens_per_param,
+        max_params,
+        min_params,
+        max_tokens,
+        unique_tokens,
+        inference_tokens,
+        at,
+        bound,
     )
     fits: list[Fit] = []
     if published and flops is not None:

@@ -181,6 +181,33 @@ class Curves:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """A column that whoever trains chooses, sought between `low` and `high`; the columns `also`
+    take its value unless they are held."""
+
+    column: str
+    low: float
+    high: float
+    also: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What is chosen beside the size of a model and its tokens, and what a training costs.
+
+    `size` is the column of the size. `per_token(values)` gives, from the other columns, FLOPs that
+    training on one token costs as (factor, power of the size) pairs; `cost` says so in words, with
+    where that is from. A law over shares (`Law.over`) divides what its held columns leave of 1.
+    """
+
+    free: tuple[Choice, ...] = ()
+    size: str = "params"
+    per_token: Callable[[Values], tuple[tuple[float, float], ...]] = lambda values: ((6.0, 1.0),)
+    cost: str = "6 a param and token"
+    shares: bool = False
+
+
+@dataclass(frozen=True)
 class PaperFit:
     """How the law's own paper fitted it: what it minimised, and by which `method`.
 
@@ -222,6 +249,8 @@ class Law:
 
     `plateaus` of a link are its lower one, the rise from there to the upper one and the steepness,
     by the names of their parameters.
+
+    `choices` says what is chosen beside params and tokens, and what that costs.
 
     `levels` are parameters that are values of the target, and lie where it does: between 0 and 1 as
     long as it does so.
@@ -267,6 +296,7 @@ class Law:
     monotone: bool = True
     plateaus: tuple[str, str, str] | None = None
     levels: tuple[str, ...] = ()
+    choices: Choices | None = None
 
     @property
     def name(self) -> str:
@@ -343,6 +373,16 @@ class Law:
             and log
             and not any(not isinstance(power, str) or power.startswith("-") for power in powers)
         )
+
+    @property
+    def free(self) -> tuple[Choice, ...]:
+        """What is chosen beside the size and the tokens."""
+        if self.choices is None:
+            return ()
+        if self.choices.shares:
+            names = [name for name in self.variables if name.startswith(self.over)]
+            return tuple(Choice(name, 0.0, 1.0) for name in names)
+        return self.choices.free
 
     @property
     def splits(self) -> bool:

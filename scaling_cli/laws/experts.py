@@ -6,7 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from scaling_cli.laws.base import Array, Evidence, Law, Parameter, Published, Source, Values
+from scaling_cli.laws.base import (
+    Array,
+    Choice,
+    Choices,
+    Evidence,
+    Law,
+    Parameter,
+    Published,
+    Source,
+    Values,
+)
 from scaling_cli.laws.parts import amplitude, coefficients, exponent, floor, refit, secondary
 
 CLARK = Source("Clark et al.", 2022, "2202.01169", "eq. 6 and 7")
@@ -109,6 +119,14 @@ def _routing(name: str, method: str, evidence: Evidence, *figures: float) -> Pub
     )  # fmt: skip
 
 
+def _granular_cost(values: Values) -> tuple[tuple[float, float], ...]:
+    """Of params = width**2 (8 experts + 4) layers, width = 64 layers."""
+    experts, shape = 64.0, 64.0
+    layer = 8 * experts + 4  # params in units of width**2
+    routed = 14 * experts * values["granularity"] * shape ** (-1 / 3) * layer ** (-2 / 3)
+    return ((72 / layer, 1.0), (routed, 2 / 3))
+
+
 GRANULAR_TEXT = Evidence("paper", "eq. 9")
 _REFIT = refit("of google-deepmind/scaling_laws_for_routing")
 _TABLE = Evidence("unconfirmed", "the paper's table 3")
@@ -185,6 +203,11 @@ LAWS = (
             "params are all parameters but the embeddings, of models of 64 experts.",
             "The paper prints two or three digits: its own table 2 is met within .8 %.",
         ),
+        choices=Choices(
+            (Choice("granularity", 1.0, 64.0),), per_token=_granular_cost,
+            cost="12 * 6 width**2 + 14 width experts granularity a layer and token, with 64 experts"
+            " and width = 64 layers; the shape read in the authors' code, 6 and 14 from memory",
+        ),
         family=FAMILY,
         evidence=GRANULAR_TEXT,
     ),
@@ -220,6 +243,10 @@ LAWS = (
             "Pin E_start and E_max by `fix=` where experts hardly vary.",
             "The coefficients that secondary accounts give make more experts worse at any size and"
             " tokens, so that a sign of them is wrong: none are listed.",
+        ),
+        choices=Choices(
+            (Choice("experts", 1.0, 64.0),), "params_active", cost="6 an active param and"
+            " token",
         ),
         family=FAMILY,
         domain={"params_active": (1e7, 3e9), "tokens": (1e9, 1e11), "experts": (1, 64)},
@@ -318,6 +345,11 @@ LAWS = (
         caveats=(
             "params are all parameters, sparsity the share of experts that a token leaves out.",
             "lam is the paper's lambda.",
+        ),
+        choices=Choices(
+            (Choice("sparsity", 0.0, 0.98),),
+            per_token=lambda values: ((6 * (1 - values["sparsity"]), 1.0),),
+            cost="6 an active param and token, of which there are (1 - sparsity) params",
         ),
         family=FAMILY,
         domain={"sparsity": (0.0, 0.98)},

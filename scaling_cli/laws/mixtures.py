@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling_cli.laws.base import Array, Evidence, Law, PaperFit, Parameter, Source
+from scaling_cli.laws.base import Array, Choices, Evidence, Law, PaperFit, Parameter, Source
 from scaling_cli.laws.parts import (
     amplitude,
     exponent,
@@ -344,6 +344,7 @@ def _mix_shukor(columns: tuple[str, ...]) -> Law:
         over=OVER,
         expand=_mix_shukor,
         caveats=SIMPLEX,
+        choices=Choices(shares=True),
         family=FAMILY,
         evidence=Evidence("paper", "eq. 2.4"),
     )  # fmt: skip
@@ -385,6 +386,7 @@ def _mix_shukor_joint(columns: tuple[str, ...]) -> Law:
             "The paper has gamma_A = 1 / q_A and C_i = A_i**q_A, and so for B: here A_i and B_i are"
             " amplitudes of a model of that domain alone.",
         ),
+        choices=Choices(shares=True),
         family=FAMILY,
         evidence=Evidence("paper", "eq. 2.5"),
     )  # fmt: skip

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from scaling_cli.laws.base import Array, Evidence, Law, Parameter, Published, Source
+from scaling_cli.laws.base import (
+    Array,
+    Choice,
+    Choices,
+    Evidence,
+    Law,
+    Parameter,
+    Published,
+    Source,
+)
 from scaling_cli.laws.parts import amplitude, coefficients, exponent, floor
 
 KUMAR = Source("Kumar et al.", 2024, "2411.04330", "eq. 2, 3 and 9")
@@ -94,6 +103,11 @@ LAWS = (
             "With g_D above g_N more data makes quantising worse: over-trained models suffer most.",
             "The paper's joint law has a further factor between the bits in training and after,"
             " which is left out here because its form is not confirmed.",
+        ),
+        choices=Choices(
+            (Choice("precision_bits", 2.0, 16.0, ("activation_bits", "cache_bits")),),
+            per_token=lambda values: ((6 * values["precision_bits"] / 16, 1.0),),
+            cost="6 a param and token at 16 bits, and in proportion to the bits (section 4)",
         ),
         family="precision",
         evidence=PAPER_TEXT,

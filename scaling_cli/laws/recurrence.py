@@ -6,7 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from scaling_cli.laws.base import Array, Evidence, Law, Parameter, Published, Source
+from scaling_cli.laws.base import (
+    Array,
+    Choice,
+    Choices,
+    Evidence,
+    Law,
+    Parameter,
+    Published,
+    Source,
+)
 from scaling_cli.laws.parts import (
     amplitude,
     coefficients,
@@ -22,6 +31,13 @@ PARCAE = Source("Parcae", 2026, "2604.12946")
 ISODEPTH = Source("Schwethelm et al.", 2026, "2604.21106")
 TTSPM = Source("Wang et al.", 2025, "2505.20522")
 MONKEYS = Source("Brown et al.", 2024, "2407.21787")
+LOOPS = Choices(
+    (Choice("recurrence", 1.0, 16.0),),
+    per_token=lambda values: (
+        (6.0, 1.0), (6 * (values["recurrence"] - 1) * values["params_recurrent"], 0.0)
+    ),
+    cost="6 a param of the unrolled model and token",
+)  # fmt: skip
 FAMILY = "streams, loops and tries"
 LEAST_GAIN = 0.01  # of a further try, below which they are said to have saturated
 
@@ -120,6 +136,7 @@ LAWS = (
             "Compute is proportional to the unrolled params times tokens: the paper finds"
             " recurrence ~ C**.40 and tokens ~ C**.78 at a fixed size.",
         ),
+        choices=LOOPS,
         family=FAMILY,
         evidence=Evidence("paper", "section 5.2"),
     ),
@@ -154,6 +171,7 @@ LAWS = (
         same_scale={"params_recurrent": "params"},
         domain={"params": (2e8, 1e10), "params_recurrent": (2e7, 1.9e8)},
         source=PARCAE,
+        choices=LOOPS,
         family=FAMILY,
         evidence=Evidence("paper", "eq. 4"),
     ),
@@ -172,6 +190,7 @@ LAWS = (
         same_scale={"params_recurrent": "params"},
         source=ISODEPTH,
         caveats=("The paper finds phi = .459 (.41 to .53), .65 with hyper-connections.",),
+        choices=LOOPS,
         family=FAMILY,
         domain={"params": (2e8, 1e10), "params_recurrent": (2e7, 1.9e8)},
         evidence=Evidence("paper", "eq. 3"),

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from scaling_cli.laws.base import Array, Evidence, Law, PaperFit, Parameter, PowerSum, Source
+from scaling_cli.laws.base import (
+    Array,
+    Choice,
+    Choices,
+    Evidence,
+    Law,
+    PaperFit,
+    Parameter,
+    PowerSum,
+    Source,
+)
 from scaling_cli.laws.parts import (
     amplitude,
     exponent,
@@ -122,6 +132,11 @@ LAWS = (
             " .33: its printed coefficients (a_2 = .67) are not for tokens. On tokens the same"
             " recipe gives a_1 = .440 and a_2 = 1.06.",
         ),
+        choices=Choices(
+            (Choice("params_vocab", 1e5, 1e11),), "params_non_embedding",
+            per_token=lambda values: ((6.0, 1.0), (6 * values["params_vocab"], 0.0)),
+            cost="6 a param and token, those of the vocabulary too",
+        ),
         family="teachers, shapes and tuning",
         evidence=repository("sail-sg/scaling-with-vocab, approach3_isoloss.py"),
     ),
@@ -205,6 +220,7 @@ LAWS = (
             "Lets runs off their best learning rate enter a fit. The paper has further penalties,"
             " for the shape, of the same kind, and a posterior over all constants.",
         ),
+        choices=Choices((Choice("lr", 1e-6, 1.0),)),
         family="teachers, shapes and tuning",
         evidence=secondary("; the penalty's square in the log is an assumption"),
     ),

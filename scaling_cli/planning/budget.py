@@ -27,7 +27,8 @@ class Constraints:
 
     `tokens_per_param` prescribes the ratio. With `inference_tokens` the budget also pays for
     serving that many tokens over the model's life, at the FLOPs of a forward pass each (Sardana et
-    al. 2024, 2401.00448, eq. 2). `at` holds what else the law reads, `unique_tokens` say.
+    al. 2024, 2401.00448, eq. 2). `at` holds what else the law reads, `unique_tokens` say;
+    `limits` bound what it chooses.
     """
 
     min_params: float | None = None
@@ -36,6 +37,7 @@ class Constraints:
     tokens_per_param: float | None = None
     inference_tokens: float = 0.0
     at: Mapping[str, float] = field(default_factory=dict)
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def without(self, names: Sequence[str]) -> Constraints:
         """These constraints less those of the names."""
@@ -147,8 +149,10 @@ def _lowest(
     law: Law, values: Mapping[str, Floats], line: Line, batch: int
 ) -> tuple[Floats, Floats]:
     def log_loss(x: Floats) -> Floats:
-        with np.errstate(all="ignore"):
-            predicted: Floats = np.log(losses(law, values, line, np.exp(x)))
+        predicted = losses(law, values, line, np.exp(x))
+        if not (predicted < 0).any():  # a loss that a baseline was taken from has no log
+            with np.errstate(all="ignore"):
+                predicted = np.log(predicted)
         return np.broadcast_to(predicted, (batch, len(x)))
 
     (least, lower), (most, upper) = line.allowed()
@@ -181,8 +185,9 @@ def _valleys(grid: Floats, loss: Floats) -> tuple[Floats, Floats]:
     lowest = np.argmin(np.where(valley, inner, np.inf), axis=1)
     rows = np.arange(len(loss))
     before, at, after = (loss[rows, lowest + shift] for shift in (0, 1, 2))
-    bend = before - 2 * at + after
-    shift = np.where(bend > 0, 0.5 * (before - after) / np.where(bend > 0, bend, 1), 0.0)
+    with np.errstate(invalid="ignore"):  # where the law overflows there is no valley
+        bend = before - 2 * at + after
+        shift = np.where(bend > 0, 0.5 * (before - after) / np.where(bend > 0, bend, 1), 0.0)
     place = grid[lowest + 1] + np.clip(shift, -1, 1) * (grid[1] - grid[0])
     some = valley.any(axis=1)
     return np.where(some, place, np.nan), np.where(some, at, np.inf)

@@ -24,6 +24,7 @@ from scaling_cli.planning.budget import (
     losses,
     optimum,
 )
+from scaling_cli.planning.choices import Settled, decided, drawn_ranges, settle
 from scaling_cli.records import Floats
 from scaling_cli.shown import Shown
 
@@ -54,6 +55,8 @@ class Allocation(Shown):
     parameters are trained on the same budget: how flat the optimum is.
     `binding` names the constraints that decide the split, and `cost_of_binding` is the relative
     rise of the loss that they bring over the split without them.
+    `choices` are the best values of what the law lets one choose beside them, `choices_range` their
+    bounds over the resamples and `choices_at_end` those at an end of what was searched.
     `decades_beyond` counts the decades of compute past the largest fitted run. `budget_range`
     bounds a budget that was asked for by its loss.
 
@@ -82,6 +85,10 @@ class Allocation(Shown):
     level: float | None = None
     compute: Accounting = SIX_ND
     constraints: Constraints = field(default=FREE)
+    choices: Mapping[str, float] = field(default_factory=dict)
+    choices_range: Mapping[str, Bounds] = field(default_factory=dict)
+    choices_at_end: tuple[str, ...] = ()
+    size: str = "params"  # the column that `params` holds
     target: str = "loss"  # what `loss` holds
     notes: tuple[Note, ...] = ()
 
@@ -119,7 +126,8 @@ class Allocation(Shown):
     def to_json(self) -> dict[str, Any]:
         def bounds(name: str, pair: Bounds | None) -> dict[str, float | None]:
             low, high = pair if pair else (None, None)
-            return {f"{name}_low": low, f"{name}_high": high}
+            before = f"{name}_" if name else ""
+            return {f"{before}low": low, f"{before}high": high}
 
         return {
             "fit_id": self.fit_id,
@@ -142,6 +150,15 @@ class Allocation(Shown):
             "open": list(self.open_ends),
             "binding": list(self.binding),
             "cost_of_binding": self.cost_of_binding,
+            "choices": {
+                name: {
+                    "value": value,
+                    **bounds("", self.choices_range.get(name)),
+                    "at_end": name in self.choices_at_end,
+                }
+                for name, value in self.choices.items()
+            },
+            "size": self.size,
             "decades_beyond": self.decades_beyond,
             "level": self.level,
             "compute": self.compute.to_json(),
@@ -149,8 +166,9 @@ class Allocation(Shown):
         }
 
 
-def check_law(law: Law, constraints: Constraints = FREE) -> None:
-    """Refuse a law that cannot split a budget, or that does not read what is held fixed."""
+def check_law(law: Law, constraints: Constraints = FREE, choosing: bool = False) -> None:
+    """Refuse a law that cannot split a budget, or that does not read what is held fixed; one with
+    choices where they cannot be made, unless the caller is `choosing`."""
     split = [name for name in constraints.at if name in ("params", "tokens", "flops")]
     if split:
         raise InputError(
@@ -163,6 +181,9 @@ def check_law(law: Law, constraints: Constraints = FREE) -> None:
             "a prescribed ratio leaves nothing to limit", "Give tokens_per_param, or limits."
         )
     free = set(law.variables) - set(constraints.at)
+    if choosing and law.choices:
+        _check_choices(law, constraints)
+        return
     if not law.splits and not (law.target == "loss" and free == {"params", "tokens"}):
         missing = free - {"params", "tokens"}
         if law.target == "loss" and {"params", "tokens"} <= free:
@@ -174,16 +195,37 @@ def check_law(law: Law, constraints: Constraints = FREE) -> None:
             f"law {law.id} is no function of params and tokens alone, so it cannot split a budget",
             "Use chinchilla, skaling, farseer or isoflop.",
         )
+    _check_read(law, constraints)
+    if constraints.limits:
+        raise InputError(f"law {law.id} chooses nothing to limit", "Hold a variable with `at=`.")
+    if constraints.inference_tokens and "params" not in law.variables:
+        raise InputError(
+            f"law {law.id} gives no loss, so it cannot weigh training against inference",
+            "Use a law of params and tokens.",
+        )
+
+
+def _check_read(law: Law, constraints: Constraints) -> None:
     unread = [name for name in constraints.at if name not in law.variables]
     if unread:
         raise InputError(
             f"law {law.id} reads no {' and no '.join(unread)}",
             "Use a law that does: `scalefit laws` lists what each reads.",
         )
-    if constraints.inference_tokens and "params" not in law.variables:
+
+
+def _check_choices(law: Law, constraints: Constraints) -> None:
+    assert law.choices is not None
+    _check_read(law, constraints)
+    if law.choices.size in constraints.at:
         raise InputError(
-            f"law {law.id} gives no loss, so it cannot weigh training against inference",
-            "Use a law of params and tokens.",
+            f"{law.choices.size} cannot be held: a split is of it", "Limit it by max_params."
+        )
+    missing = set(law.variables) - decided(law, constraints) - {law.choices.size, "tokens"}
+    if missing:
+        raise InputError(
+            f"law {law.id} also reads {' and '.join(sorted(missing))}",
+            f"Give `at=` {sorted(missing)[0]}=VALUE.",
         )
 
 
@@ -211,27 +253,30 @@ def published_for(name: str, constraints: Constraints) -> tuple[Law, Published]:
 
 def allocate_fit(fitted: Fit, budget_flops: float, constraints: Constraints = FREE) -> Allocation:
     """The split of `budget_flops` by a fitted law, with intervals from its resamples."""
-    check_law(fitted.law, constraints)
+    check_law(fitted.law, constraints, choosing=True)
     blocking = tuple(note for note in fitted.notes if _blocks(note, fitted, budget_flops))
     if blocking and constraints.tokens_per_param is None:
         none = Allocation(fitted.name, fitted.group, fitted.fit_id, budget_flops)
         return replace(none, notes=blocking, target=fitted.target)
     values = {**fitted.values, **fitted.constants}
-    line = Line(budget_flops, fitted.compute, constraints)
-    split = _allocate(fitted.law, values, fitted.group, fitted.fit_id, line)
-    split = replace(split, name=fitted.name, target=fitted.target)
+    asked = Line(budget_flops, fitted.compute, constraints)
+    settled = settle(fitted.law, _batch(values), asked)
+    line = settled.line
+    split = _allocate(settled.law, values, fitted.group, fitted.fit_id, line)
+    split = _with_choices(replace(split, name=fitted.name, target=fitted.target), settled)
     params, tokens = split.params, split.tokens
     if params is None or tokens is None:
         return split
     if blocking:  # the terms cannot be told apart, so neither can splits at other ratios
         split = replace(split, cost_of_double=None, cost_of_half=None, valley=None)
-    point: dict[str, float] = {"params": params, "tokens": tokens, **constraints.at}
+    point = settled.point(params, tokens)
     notes = [*split.notes, *fitted.distance_notes(point), *fitted.severe_at(point)]
     split = replace(split, decades_beyond=fitted.decades_beyond(budget_flops))
     if len(fitted.draws):
-        bounds, doubts = _params_range(fitted, point, line)
+        bounds, doubts = _params_range(fitted, settled, params, tokens)
         notes += doubts
-        split = replace(split, level=fitted.level, params_range=bounds)
+        chosen = drawn_ranges(fitted.law, fitted.draw_values(), asked, settled, fitted.level)
+        split = replace(split, level=fitted.level, params_range=bounds, choices_range=chosen)
         if bounds is not None:
             low, high = (None if end is None else float(line.tokens(end)) for end in bounds)
             split = replace(split, tokens_range=(high, low))
@@ -251,14 +296,26 @@ def _blocks(note: Note, fitted: Fit, budget: float) -> bool:
     return note.code in DESIGN_CODES
 
 
+def _batch(values: Mapping[str, float]) -> dict[str, Floats]:
+    """One set of parameters, each [1, 1]."""
+    return {name: np.full((1, 1), value) for name, value in values.items()}
+
+
+def _with_choices(split: Allocation, settled: Settled) -> Allocation:
+    chosen = dict(settled.chosen or {}) if split.params is not None else {}
+    ends = settled.at_end if chosen else ()
+    return replace(split, choices=chosen, choices_at_end=ends, size=settled.size)
+
+
 def _params_range(
-    fitted: Fit, point: Mapping[str, float], line: Line
+    fitted: Fit, settled: Settled, best: float, tokens: float
 ) -> tuple[Bounds | None, list[Note]]:
     """Bounds of the best params from those of the resamples, None where an end is open, and what
     makes them doubtful. A prescribed ratio has no bounds but its own."""
+    line = settled.line
     if line.constraints.tokens_per_param is not None:
-        return (point["params"], point["params"]), []
-    params, _ = optimum(fitted.law, fitted.draw_values(), line)
+        return (best, best), []
+    params, _ = optimum(settled.law, fitted.draw_values(), line)
     least, most = line.searched
     with np.errstate(invalid="ignore", divide="ignore"):
         logs = np.log(params[~np.isnan(params)])[:, None]
@@ -274,7 +331,8 @@ def _params_range(
         doubts.append(Note.of("optimum_uncertain", message))
     if not len(logs):
         return None, doubts
-    logs = np.where(outside, np.copysign(BEYOND, logs - np.log(point["params"])), logs)
+    logs = np.where(outside, np.copysign(BEYOND, logs - np.log(best)), logs)
+    point = settled.point(best, tokens)
     distance = fitted.distance({name: np.array([value]) for name, value in point.items()})
     low, high = fitted.interval(spread(logs, PARAMS_DRIFT * fitted.drift * distance))
     (smallest, lower), (largest, upper) = line.allowed()
@@ -292,9 +350,12 @@ def allocate_published(
     law: Law, published: Published, budget_flops: float, constraints: Constraints = FREE
 ) -> Allocation:
     """The split of `budget_flops` by a paper's coefficients; they come without intervals."""
-    check_law(law, constraints)
-    line = Line(budget_flops, SIX_ND, constraints)
-    allocation = _allocate(law, published.values, {"published": published.name}, None, line)
+    check_law(law, constraints, choosing=True)
+    asked = Line(budget_flops, SIX_ND, constraints)
+    settled = settle(law, _batch(published.values), asked)
+    group = {"published": published.name}
+    allocation = _allocate(settled.law, published.values, group, None, settled.line)
+    allocation = _with_choices(allocation, settled)
     if not published.no_optimum:
         return allocation
     message = f"{published.name} is not for splits of a budget: {published.no_optimum}."
@@ -311,7 +372,7 @@ def _allocate(
     """The split by given parameters, without intervals; its notes say where there is none."""
     none = Allocation(law.id, group, fit_id, line.budget_flops)
     none = replace(none, compute=line.compute, constraints=line.constraints, target=law.target)
-    batch = {name: np.full((1, 1), value) for name, value in values.items()}
+    batch = _batch(values)
     best, data = optimum(law, batch, line)
     params, tokens = float(best[0]), float(data[0])
     prescribed = line.constraints.tokens_per_param is not None
@@ -324,7 +385,7 @@ def _allocate(
     at = np.array([params, 2 * params, params / 2])
     loss, double, half = losses(law, values, line, at).tolist()
     split = replace(split, loss=loss)
-    if prescribed:
+    if prescribed or loss <= 0:  # of a loss below zero nothing is a share
         return split
     split = replace(
         split,

@@ -44,6 +44,7 @@ def law_tables(law: Law, about: Sequence[str] = ()) -> list[Listing]:
         *(f"{name}: {meaning(name)}" for name in names),
         *(about or [f"objective: {law.objective}"]),
         *([f"procedure paper: {law.paper.objective}, {law.paper.method}"] if law.paper else []),
+        *_choices(law),
         f"source: {law.source}",
         f"form: {law.evidence}",
         f"example: scalefit fit {example(law)}",
@@ -67,6 +68,14 @@ def law_tables(law: Law, about: Sequence[str] = ()) -> list[Listing]:
         )
         tables.append(Listing(item.name + mark, ("parameter", "value"), rows, lines=(origin,)))
     return tables
+
+
+def _choices(law: Law) -> list[str]:
+    """What `optimal` chooses beside params and tokens, and what that costs."""
+    if law.choices is None:
+        return []
+    names = [f"{c.column} from {c.low:g} to {c.high:g}" for c in law.free]
+    return [f"chosen by `optimal`: {', '.join(names)}; FLOPs are {law.choices.cost}"]
 
 
 def meaning(name: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from scaling_cli.notes import Note
 from scaling_cli.quantities import count, measured, number, percent, power, share
 from scaling_cli.report.listing import Listing, group_name, span_of
+from scaling_cli.report.plans import chosen_lines
 
 if TYPE_CHECKING:
     from scaling_cli.planning.memo import Memo
@@ -47,6 +48,7 @@ def _parts(memo: Memo) -> list[str | Note]:
             f"Valley: from {span_of(split.valley, count).replace('..', ' to ')} params costs under"
             f" 1 % of the loss; twice the params {twice}, half {half}."
         )
+    lines += chosen_lines(split)
     if split.binding:
         cost = split.cost_of_binding
         price = f", at {percent(cost)} of the loss" if cost is not None else ""

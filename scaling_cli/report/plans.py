@@ -78,10 +78,25 @@ def _tables_of_fits(allocations: Sequence[Allocation]) -> list[Listing]:
     return tables
 
 
+def chosen_lines(item: Allocation) -> list[str]:
+    """What was chosen beside the split, each with its bounds."""
+    if not item.choices:
+        return []
+    said = []
+    for name, value in item.choices.items():
+        pair = item.choices_range.get(name)
+        inside = f" ({span_of(pair, number)})" if pair else ""
+        end = ", an end of the range searched" if name in item.choices_at_end else ""
+        said.append(f"{name} {number(value)}{inside}{end}")
+    size = "" if item.size == "params" else f" Params are {item.size}."
+    return [f"Chosen at {power(item.budget_flops)} FLOPs: {'; '.join(said)}.{size}"]
+
+
 def _costs(items: Sequence[Allocation]) -> list[str | Note]:
     """How flat the optimum is, which constraints decide, and which compute is counted."""
     lines: list[str | Note] = []
     for item in items:
+        lines += chosen_lines(item)
         if item.budget_range:
             lines.append(
                 f"The smallest budget for this loss is {power(item.budget_flops)} FLOPs,"
