@@ -520,6 +520,15 @@ class Hparams(TypedDict):
     origin: list[Origin]
 
 
+class Chosen(TypedDict):
+    """What a law lets one choose beside params and tokens."""
+
+    value: float
+    low: Number
+    high: Number
+    at_end: Annotated[bool, "whether it lies at an end of what was searched"]
+
+
 class Allocation(TypedDict):
     """A budget split between params and tokens."""
 
@@ -548,6 +557,8 @@ class Allocation(TypedDict):
     open: Annotated[list[str], "bounds that the resamples leave open"]
     binding: Annotated[list[str], "constraints that hold the split"]
     cost_of_binding: Number
+    choices: Annotated[dict[str, Chosen], "column to its best value"]
+    size: Annotated[str, "the column that `params` stands for"]
     decades_beyond: Annotated[Number, "of compute, past the largest fitted run"]
     level: Level
     compute: Accounting
@@ -645,6 +656,7 @@ class Design(TypedDict):
     target: Allocation
     spend_flops: float
     level: float
+    trials: Annotated[int, "simulated experiments that each design was tried on"]
     half_width_before: Number
     design: DesignOf
     others: list[DesignOf]
