@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench fuzz faults odd clean docs site reproduction wheel-check
+.PHONY: demo test lint bench fuzz faults odd clusters clean docs site reproduction wheel-check
 
 demo: .venv/core
 	$(BIN)/scalefit demo
@@ -44,6 +44,12 @@ faults: .venv/dev
 	$(BIN)/python -m tests.store.interrupts $(or $(INTERRUPTS),200)
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.store.flips $(or $(FLIPS),1000)
 	$(BIN)/python -m tests.store.answers $(or $(ANSWERS),200)
+
+# Work on real clusters of two workers each, of Dask, of Ray and of dask-jobqueue's scripts: two
+# minutes, and their clients are installed first.
+clusters: .venv/dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,dask,ray,slurm]'
+	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses 0 tests/clusters
 
 # The wheel and the source distribution, built clean; the installed wheel runs the demo and the tests
 # of the command line without the checkout: two minutes.

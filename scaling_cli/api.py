@@ -57,6 +57,7 @@ from scaling_cli.training.assessed import assess
 from scaling_cli.training.curve import Curve, curve_of
 from scaling_cli.training.forecast import Forecast
 from scaling_cli.training.plan import SchedulePlan, plan_schedule
+from scaling_cli.workers import Workers
 
 S = TypeVar("S", bound=Shown)
 Number = float | str
@@ -94,7 +95,7 @@ class FitKeywords(TypedDict, total=False):
     procedure: str
     prior: str
     then: str | None
-    workers: int
+    workers: Workers
 
 
 @overload
@@ -133,7 +134,7 @@ def fit(
     procedure: str = ROBUST,
     prior: str = LANGUAGE,
     then: str | None = None,
-    workers: int = 1,
+    workers: Workers = 1,
 ) -> Fit | Fits:
     """Fit a law to runs.
 
@@ -145,7 +146,8 @@ def fit(
     runs count by. `fix` pins parameters, `bounds` keep them in a range, `ranges` say where they
     start, and `tie` makes them the same in every group. `procedure` is "robust", or "paper" for
     what the law's own paper did; `prior` "none" lets `auto` know nothing of language models, for
-    runs that are none; `then` is a link from the loss to a score.
+    runs that are none; `then` is a link from the loss to a score. `workers` are so many processes
+    or a cluster, by its URL, that groups are spread over; they change no digit.
 
     Raises FitError where the runs cannot be fitted, InputError where the request is wrong.
     """
@@ -197,21 +199,24 @@ def compare(
     y: str | None = None,
     prior: str = LANGUAGE,
     columns: Mapping[str, str] | None = None,
+    workers: Workers = 1,
 ) -> Results[Comparison]:
     """Rank laws by how well they predict larger runs: each is fitted below a cut of the column
     `cut` and scored above it, and the cut is moved; or once, on the runs that match `holdout`.
 
     Without `laws`, `auto` and every law whose columns the runs have; without `cut`, the column `x`
-    of one-variable laws, else compute. `y` is the target, `prior` as of `fit`. One comparison a
-    group.
+    of one-variable laws, else compute. `y` is the target, `prior` and `workers` are as of `fit`.
+    One comparison a group.
     """
     options = FitOptions(resamples=RESAMPLES, x=x, target=y, prior=prior)
     if isinstance(data, Project):
         _no_columns(columns)
         keys = None if by is None else _names(by)
-        return Results(data.compare(laws, keys, where, holdout, cut, options))
+        return Results(data.compare(laws, keys, where, holdout, cut, options, workers=workers))
     rows = _rows(data, columns, where)
-    return Results(grouped.compare_groups(rows, laws, _names(by or ()), holdout, cut, options))
+    return Results(
+        grouped.compare_groups(rows, laws, _names(by or ()), holdout, cut, options, workers=workers)
+    )
 
 
 @overload

@@ -7,7 +7,7 @@ small table. Buffers are passed without that question.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,30 @@ def filled_rows(array: pa.Array) -> NDArray[np.bool_]:
     bits = np.frombuffer(array.buffers()[0], np.uint8)
     ends = array.offset + len(array)
     return np.unpackbits(bits, count=ends, bitorder="little")[array.offset :].view(np.bool_)
+
+
+def packed(columns: Mapping[str, NDArray[Any] | Sequence[str]]) -> bytes:
+    """Columns of numbers or of texts, all of one length, as a stream of Arrow's."""
+    names = list(columns)
+    arrays = [
+        from_numpy(values) if isinstance(values, np.ndarray) else from_texts(values)
+        for values in columns.values()
+    ]
+    batch = pa.record_batch(arrays, names)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def unpacked(content: bytes) -> dict[str, Any]:
+    """What was packed: numbers as arrays [n] of their own, texts as lists [n]."""
+    batch = pa.ipc.open_stream(content).read_next_batch()
+    return {
+        name: column.to_pylist() if pa.types.is_string(column.type) else to_numpy(column).copy()
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    }
 
 
 def columns_of_stream(data: Any) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from scaling_cli.fitting.selection import selected
 from scaling_cli.notes import Note
 from scaling_cli.quantities import counted
 from scaling_cli.table import Table
-from scaling_cli.workers import Mapper, mapper
+from scaling_cli.workers import Mapper, Workers, mapper
 
 # A table's, which its fit says.
 ABOUT_RUNS = ("shared_runs", "unfinished_runs", "end_unknown", "counted_once", "held_out_hidden")
@@ -130,7 +131,10 @@ def selected_parts(parts: Parts, select: str, target: str) -> Parts:
 
 
 def fit_parts(
-    chosen: Sequence[Procedure], by_points: Mapping[bool, Parts], options: FitOptions, workers: int
+    chosen: Sequence[Procedure],
+    by_points: Mapping[bool, Parts],
+    options: FitOptions,
+    workers: Workers,
 ) -> list[Fit | FailedFit]:
     """Each procedure fitted to each group, group by group; `by_points` holds the groups of rows
     for those that read every logged point (True) and for those that read final ones (False).
@@ -162,11 +166,13 @@ def compare_groups(
     options: FitOptions | None,
     ended: Callable[[Table], Table] = lambda rows: rows,
     hidden: Sequence[str] = (),
+    workers: Workers = 1,
 ) -> list[Comparison]:
     """The laws ranked on each group; without `laws`, `auto` and every law whose columns there are.
     `hidden` is as of `held_out`, and `ended` leaves of the rows what predictions can be held
     against. Without `cut` it is the column that the options name for one-variable laws, else
-    compute; they read it where none is named.
+    compute; they read it where none is named. Each law of each group may go to another of the
+    `workers`.
 
     A group that cannot be cut has no ranking and says why; raises FitError if none can.
     """
@@ -185,21 +191,52 @@ def compare_groups(
     if unseen is not None:
         rows = rows.with_notes(n for n in unseen.notes if n.code == "held_out_hidden")
     groups = rows.groups(by)
-    comparisons, errors = [], []
-    for group, members in groups:
-        try:
-            members = ended(members)
-            folds = backtest.named(members, holdout) if holdout else backtest.rolling(members, cut)
-        except FitError as error:
-            errors.append(error)
-            note = Note.of("no_folds", str(error))
-            comparisons.append(Comparison(group, cut, (), (), (), (note,)))
-            continue
-        ranked = backtest.compare(chosen, folds, cut, options, group)
-        comparisons.append(replace(ranked, notes=(*ranked.notes, *_about_runs(members))))
-    if len(errors) == len(groups):
-        raise errors[0]
-    return comparisons
+    contests = [_contest(group, members, cut, holdout, ended) for group, members in groups]
+    if all(contest.error for contest in contests):
+        raise next(contest.error for contest in contests if contest.error)
+    entries = [(law, contest) for contest in contests if not contest.error for law in chosen]
+    with mapper(workers) as mapped:
+        results = mapped(partial(_backtested, options), entries)
+        return [contest.decided(results, len(chosen), cut) for contest in contests]
+
+
+class _Contest(NamedTuple):
+    """A group of runs cut into folds, or why it cannot be."""
+
+    group: Group
+    folds: Sequence[backtest.Fold]
+    notes: Sequence[Note]
+    error: FitError | None = None
+
+    def decided(
+        self, results: Iterator[backtest.Score | FailedFit], laws: int, cut: str
+    ) -> Comparison:
+        """Who won, by the next results of this many laws."""
+        if self.error:
+            note = Note.of("no_folds", str(self.error))
+            return Comparison(self.group, cut, (), (), (), (note,))
+        ranked = backtest.ranked(list(islice(results, laws)), self.folds, cut, self.group)
+        return replace(ranked, notes=(*ranked.notes, *self.notes))
+
+
+def _contest(
+    group: Group,
+    members: Table,
+    cut: str,
+    holdout: str | None,
+    ended: Callable[[Table], Table],
+) -> _Contest:
+    try:
+        members = ended(members)
+        folds = backtest.named(members, holdout) if holdout else backtest.rolling(members, cut)
+    except FitError as error:
+        return _Contest(group, (), (), error)
+    return _Contest(group, folds, _about_runs(members))
+
+
+def _backtested(options: FitOptions, entry: tuple[str, _Contest]) -> backtest.Score | FailedFit:
+    law, contest = entry
+    return backtest.backtested(law, contest.folds, options, contest.group)
 
 
 def _fit_groups(

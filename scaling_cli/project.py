@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from scaling_cli.training.ends import Ends
     from scaling_cli.training.forecast import Forecast
     from scaling_cli.training.plan import SchedulePlan
+    from scaling_cli.workers import Workers
 
 FINAL_POINTS, ALL_POINTS = POINTS = ("final", "all")  # which points of a run are rows
 LAST, PREDICTED = FINALS = ("last", "predicted")  # which point of an unfinished run is its final
@@ -141,7 +142,7 @@ class Project:
         holdout: str | None = None,
         options: FitOptions | None = None,
         save: bool = False,
-        workers: int = 1,
+        workers: Workers = 1,
         finals: str = PREDICTED,
         name: str | None = None,
         command: str | None = None,
@@ -160,7 +161,8 @@ class Project:
         `select` names: see `scaling_cli.fitting.selection.selected`. Runs that `shared` matches
         are in every group; with `points` "all" each logged loss is a row, and runs are resampled
         whole.
-        The groups are spread over `workers` processes; their number changes no digit.
+        The groups are spread over `workers`: so many processes, or a cluster by its URL; they
+        change no digit.
         Raises the first group's FitError if nothing could be fitted.
         """
         from scaling_cli import grouped
@@ -265,9 +267,10 @@ class Project:
         cut: str | None = None,
         options: FitOptions | None = None,
         once: bool = False,
+        workers: Workers = 1,
     ) -> list[Comparison]:
         """Rank laws on each group of runs by their errors on larger runs; without `laws`, the
-        procedure `auto` and every law whose columns the runs have.
+        procedure `auto` and every law whose columns the runs have. `workers` are as of `fit`.
 
         A group that cannot be cut has no ranking and says why; raises FitError if none can.
         """
@@ -276,7 +279,7 @@ class Project:
         rows = self.observations(where, once=once)
         keys = rows.by if by is None else by
         hidden, ended = self._hidden(rows, where, holdout), self._ends(rows).ended
-        return compare_groups(rows, laws, keys, holdout, cut, options, ended, hidden)
+        return compare_groups(rows, laws, keys, holdout, cut, options, ended, hidden, workers)
 
     def curve(
         self,

@@ -110,6 +110,14 @@ class Table:
     def __len__(self) -> int:
         return len(self.owners)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it is sent to workers: its columns and the names of its runs as Arrow."""
+        from scaling_cli.arrow import packed
+
+        texts = {"run_id": self.run_ids, "owner": self.owners}
+        rest = (self.labels, self.notes, self.by, self.points)
+        return _unpacked, (packed(texts), packed(self.columns), *rest)
+
     @property
     def n_runs(self) -> int:
         """How many runs the rows belong to."""
@@ -239,6 +247,13 @@ class Table:
             return np.full(len(self), np.nan)
         numbers = [as_number(value) for value in values.tolist()]
         return np.array([np.nan if n is None else n for n in numbers], dtype=np.float64)
+
+
+def _unpacked(texts: bytes, columns: bytes, *rest: Any) -> Table:
+    from scaling_cli.arrow import unpacked
+
+    ids = unpacked(texts)
+    return Table(unpacked(columns), tuple(ids["run_id"]), tuple(ids["owner"]), *rest)
 
 
 def _as_numbers(values: NDArray[Any]) -> NDArray[Any]:

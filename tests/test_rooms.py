@@ -53,7 +53,7 @@ ALLOWED = {
     "remote": {"errors"},
     "sources": set(),
     "manifest": {"documents", "version"},
-    "workers": {"errors"},
+    "workers": {"errors", "version"},
     "records": {"notes"},
     "counts": {"quantities", "spelling"},
     "losses": {"spelling"},
@@ -67,7 +67,7 @@ ALLOWED = {
     "resolve": SHARED | {"ending", "expressions", "mapping", "names"},
     "adapters": SHARED | {"arrow", "expressions", "mapping"},
     "store": SHARED | {"arrow", "mapping", "resolve"},
-    "table": SHARED | {"expressions"},
+    "table": SHARED | {"arrow", "expressions"},
     "observe": SHARED | {"ending", "expressions", "mapping", "names", "resolve", "store", "table"},
     "laws": {"errors", "columns", "expressions", "spelling"},
     "fitting": SHARED | {"laws", "table"},
@@ -93,7 +93,7 @@ ALLOWED = {
     "frames": SHARED | {"arrow", "compute", "expressions", "table"},
     "api": SHARED
     | {"drawing", "fitting", "frames", "grouped", "laws", "planning", "plotting", "project"}
-    | {"table", "training"},
+    | {"table", "training", "workers"},
     "plotting": {
         "drawing",
         "errors",
@@ -139,6 +139,9 @@ HEAVY = {
     "pyarrow",
     "fsspec",
     "mlflow",
+    "distributed",
+    "dask_jobqueue",
+    "ray",
 }
 # The only rooms that may import a heavy package
 NEEDED_BY = {
@@ -148,6 +151,9 @@ NEEDED_BY = {
     "mlflow": {"adapters"},
     "matplotlib": {"drawing"},
     "wandb": {"adapters"},
+    "distributed": {"workers"},
+    "dask_jobqueue": {"workers"},
+    "ray": {"workers"},
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -94,6 +95,26 @@ def squared(number: int) -> int:
 
 def left(_: object) -> None:
     os._exit(3)
+
+
+@pytest.mark.parametrize(
+    "asked", ["0", "-1", "two", "dask://here", "ray://:1", "slurm:cores=many", "slurm:gpus=8"]
+)
+def test_what_names_no_workers_is_refused(ladders: Project, asked: str) -> None:
+    with pytest.raises(InputError, match=f"`workers={asked}`") as told:
+        ladders.compare(["chinchilla"], workers=asked)
+    assert told.value.mend
+
+
+def test_tables_are_sent_as_arrow(ladders: Project) -> None:
+    rows = ladders.observations("config.recipe == 'g1'")
+    sent = pickle.dumps(rows)
+    arrived = pickle.loads(sent)  # noqa: S301 - our own
+    assert len(sent) < 20_000
+    assert sent.count(b"\xff\xff\xff\xff") >= 4  # marks of a stream's messages
+    assert arrived.digest() == rows.digest()
+    assert arrived.run_ids == rows.run_ids
+    assert arrived.look_up("recipe").tolist() == rows.look_up("recipe").tolist()
 
 
 def test_few_items_are_handed_out_at_a_time() -> None:

@@ -54,6 +54,15 @@ WhereOption = Annotated[
     str | None,
     typer.Option("--where", help="Only runs that match, e.g. 'params < 1B'.", metavar="EXPR"),
 ]
+WorkersOption = Annotated[
+    str,
+    typer.Option(
+        "--workers",
+        help="Processes to spread the work over, or a cluster: dask://HOST:PORT, ray://HOST:PORT,"
+        " slurm:cores=8,memory=16GB.",
+        metavar="N|URL",
+    ),
+]
 OnceOption = Annotated[
     bool, typer.Option("--once", help="Count a run that two loggers wrote once.")
 ]
@@ -128,6 +137,7 @@ FirstRecipe = Annotated[
 SecondRecipe = Annotated[str, typer.Argument(help="The other one.", metavar="B")]
 
 DEFAULT_STORE = ".scalefit"
+DEFAULT_WORKERS = "1"
 DEFAULT_PRIOR = "language"
 
 

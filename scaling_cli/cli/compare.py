@@ -10,6 +10,7 @@ from scaling_cli.cli import completion
 from scaling_cli.cli.common import (
     DEFAULT_PRIOR,
     DEFAULT_STORE,
+    DEFAULT_WORKERS,
     ByOption,
     ConfigOption,
     FigureOption,
@@ -18,6 +19,7 @@ from scaling_cli.cli.common import (
     PriorOption,
     StoreOption,
     WhereOption,
+    WorkersOption,
     answer,
     check_figure,
     command,
@@ -56,6 +58,7 @@ def compare(
     ] = None,
     prior: PriorOption = DEFAULT_PRIOR,
     once: OnceOption = False,
+    workers: WorkersOption = DEFAULT_WORKERS,
     output: FigureOption = None,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
@@ -77,7 +80,7 @@ def compare(
     check_figure(output)
     options = FitOptions(resamples=RESAMPLES, x=x, target=y, prior=prior)
     project = open_project(store, config)
-    rankings = project.compare(names(laws), names(by), where, holdout, cut, options, once)
+    rankings = project.compare(names(laws), names(by), where, holdout, cut, options, once, workers)
     document = {"groups": [item.to_json() for item in rankings]}
     draw(as_json, output, lambda: compared_figure(rankings))
     answer(as_json, document, lambda: [comparison_table(item) for item in rankings])

@@ -11,6 +11,7 @@ from scaling_cli.cli.common import (
     DEFAULT_LEVEL,
     DEFAULT_PRIOR,
     DEFAULT_STORE,
+    DEFAULT_WORKERS,
     ByOption,
     ConfigOption,
     JsonOption,
@@ -20,6 +21,7 @@ from scaling_cli.cli.common import (
     SeedOption,
     StoreOption,
     WhereOption,
+    WorkersOption,
     answer,
     as_typed,
     assignments,
@@ -142,15 +144,7 @@ def fit(
         str | None,
         typer.Option("--name", help="Keep the fits under this name, for --fit.", metavar="NAME"),
     ] = None,
-    workers: Annotated[
-        int,
-        typer.Option(
-            "--workers",
-            help="Processes for many groups of --by, one a free core.",
-            min=1,
-            metavar="N",
-        ),
-    ] = 1,
+    workers: WorkersOption = DEFAULT_WORKERS,
     output: Annotated[
         str | None,
         typer.Option(

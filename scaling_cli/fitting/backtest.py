@@ -191,22 +191,36 @@ def compare(
 ) -> Comparison:
     """Rank the laws, each fitted in every fold; one that cannot be says why and is not ranked."""
     options = options or FitOptions(resamples=RESAMPLES)
-    scores: list[Score] = []
-    failed = []
-    for name in laws:
-        fit = fitter(name)
-        try:
-            fits = [
-                score_holdout(fit(fold.training, options, group or {}), fold.held) for fold in folds
-            ]
-            scores.append(_score(name, fits))
-        except FitError as error:
-            rows = min(len(fold.training) for fold in folds)
-            failed.append(FailedFit(name, group or {}, rows, str(error)))
-    scores.sort(key=lambda score: score.mape)
-    ranking = [_against(score, scores[0], folds) for score in scores]
+    return ranked([backtested(name, folds, options, group) for name in laws], folds, by, group)
+
+
+def backtested(
+    law: str, folds: Sequence[Fold], options: FitOptions, group: Mapping[str, Any] | None = None
+) -> Score | FailedFit:
+    """One law fitted in every fold, or why it cannot be."""
+    fit = fitter(law)
+    try:
+        fits = [
+            score_holdout(fit(fold.training, options, group or {}), fold.held) for fold in folds
+        ]
+        return _score(law, fits)
+    except FitError as error:
+        rows = min(len(fold.training) for fold in folds)
+        return FailedFit(law, group or {}, rows, str(error))
+
+
+def ranked(
+    results: Sequence[Score | FailedFit],
+    folds: Sequence[Fold],
+    by: str,
+    group: Mapping[str, Any] | None = None,
+) -> Comparison:
+    """The laws, the best first, each against that one."""
+    scores = sorted((r for r in results if isinstance(r, Score)), key=lambda score: score.mape)
+    failed = tuple(result for result in results if isinstance(result, FailedFit))
+    ranking = tuple(_against(score, scores[0], folds) for score in scores)
     notes = _verdict(ranking, folds)
-    return Comparison(group or {}, by, tuple(folds), tuple(ranking), tuple(failed), notes)
+    return Comparison(group or {}, by, tuple(folds), ranking, failed, notes)
 
 
 def _score(name: str, fits: Sequence[Fit]) -> Score:
