@@ -87,7 +87,9 @@ def slurm(folder: Path) -> Iterator[str]:
 def workers(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """Two workers of each kind of cluster."""
+    """Two workers of each kind of cluster, one cluster at a time."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        pytest.skip("clusters take the machine for themselves: `make clusters`")
     begun = {"dask": dask_cluster, "ray": ray_cluster, "slurm": slurm}[request.param]
     with begun(tmp_path_factory.mktemp(request.param)) as url:
         yield url
