@@ -11,8 +11,11 @@ from scaling_cli.cli.common import assignments, one_of, positive, ranges
 from scaling_cli.errors import InputError
 
 if TYPE_CHECKING:
+    from scaling_cli.fitting.result import Fit
     from scaling_cli.planning.budget import Constraints
     from scaling_cli.planning.costs import Machine
+    from scaling_cli.planning.sensitivity import Sensitivity
+    from scaling_cli.planning.splits import Allocation
 
 MaxParamsOption = Annotated[
     str | None, typer.Option(help="The largest model that can be served.", metavar="N")
@@ -36,6 +39,9 @@ AtOption = Annotated[
 LimitOption = Annotated[
     list[str] | None,
     typer.Option("--bound", help="Limits of what a law chooses.", metavar="VAR=LOW:HIGH"),
+]
+SensitivityOption = Annotated[
+    bool, typer.Option("--sensitivity", help="Refit without each run, size, budget; other laws.")
 ]
 GpuHoursOption = Annotated[
     str | None, typer.Option(help="The budget in hours of --device.", metavar="H")
@@ -134,3 +140,20 @@ def constraints(
         at=further,
         limits=ranges(list(bound or []), "--bound"),
     )
+
+
+def sensitivities(
+    location: str, config: str | None, fits: Sequence[Fit], splits: Sequence[Allocation]
+) -> list[Sensitivity | None]:
+    """The refits behind each split by a fit of the store; None for one without a fit."""
+    from scaling_cli.planning.sensitivity import sensitivity
+    from scaling_cli.project import open_project
+    from scaling_cli.report.figures import fitted_rows
+
+    table = open_project(location, config).observations()
+    by_id = {fit.fit_id: fit for fit in fits}
+    return [
+        sensitivity(fit, fitted_rows(table, fit), split, split.constraints) if fit else None
+        for split in splits
+        for fit in [by_id.get(split.fit_id or "")]
+    ]

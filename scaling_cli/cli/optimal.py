@@ -40,10 +40,12 @@ from scaling_cli.cli.limits import (
     MfuOption,
     MinParamsOption,
     PriceOption,
+    SensitivityOption,
     UniqueTokensOption,
     budget_of,
     constraints,
     machine,
+    sensitivities,
 )
 from scaling_cli.errors import InputError
 
@@ -75,6 +77,7 @@ def optimal(
     mfu: MfuOption = None,
     devices: DevicesOption = None,
     price: PriceOption = None,
+    sensitivity: SensitivityOption = False,
     level: FitLevelOption = None,
     output: FigureOption = None,
     store: StoreOption = DEFAULT_STORE,
@@ -110,6 +113,7 @@ def optimal(
     one_of(fit=fit, law=law, published=published)
     one_of(fit=fit, y=y, published=published)
     one_of(level=level, published=published)
+    one_of(sensitivity=sensitivity or None, published=published)
     asked = constraints(
         tokens_per_param,
         max_params,
@@ -133,12 +137,15 @@ def optimal(
         reasons = dict.fromkeys(note.message for item in splits for note in item.notes)
         raise InputError(f"no split can be recommended: {' '.join(reasons)}")
     costs = [trained_on.cost(item.training_flops) if trained_on else None for item in splits]
+    leans = sensitivities(store, config, fits, splits) if sensitivity else [None] * len(splits)
     document = {
         "allocations": [
-            item.to_json() | ({"cost": cost.to_json()} if cost else {})
-            for item, cost in zip(splits, costs, strict=True)
+            item.to_json()
+            | ({"cost": cost.to_json()} if cost else {})
+            | ({"sensitivity": lean.to_json()} if lean else {})
+            for item, cost, lean in zip(splits, costs, leans, strict=True)
         ],
         "origin": origins_json(fits),
     }
     draw(as_json, output, lambda: split_figure(store, config, published, fits, splits, asked))
-    answer(as_json, document, lambda: with_origin(allocation_tables(splits, costs), fits))
+    answer(as_json, document, lambda: with_origin(allocation_tables(splits, costs, leans), fits))

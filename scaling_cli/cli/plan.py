@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -39,10 +40,12 @@ from scaling_cli.cli.limits import (
     MfuOption,
     MinParamsOption,
     PriceOption,
+    SensitivityOption,
     UniqueTokensOption,
     budget_of,
     constraints,
     machine,
+    sensitivities,
 )
 from scaling_cli.errors import InputError
 
@@ -71,6 +74,7 @@ def plan(
     mfu: MfuOption = None,
     devices: DevicesOption = None,
     price: PriceOption = None,
+    sensitivity: SensitivityOption = False,
     level: FitLevelOption = None,
     output: FigureOption = None,
     store: StoreOption = DEFAULT_STORE,
@@ -100,6 +104,7 @@ def plan(
     one_of(fit=fit, law=law, published=published)
     one_of(fit=fit, y=y, published=published)
     one_of(level=level, published=published)
+    one_of(sensitivity=sensitivity or None, published=published)
     trained_on = machine(store, config, published, device, mfu, devices, price, gpu_hours)
     flops = positive(budget, "--budget") or budget_of(trained_on, gpu_hours, inference_tokens)
     times = None if scale is None else parse_multiple(scale, "--scale")
@@ -128,6 +133,9 @@ def plan(
         reasons = dict.fromkeys(note.message for item in memos for note in item.notes)
         raise InputError(f"no split can be recommended: {' '.join(reasons)}", memos[0].mend)
     memos = [item.trained_on(trained_on) for item in memos]
+    if sensitivity:
+        leans = sensitivities(store, config, fits, [item.split for item in memos])
+        memos = [replace(item, lean=lean) for item, lean in zip(memos, leans, strict=True)]
     document = {
         "kind": "plan",
         "plans": [item.to_json() for item in memos],

@@ -16,6 +16,7 @@ from scaling_cli.notes import Note, kind_of
 from scaling_cli.planning.beliefs import Belief, Outlook, Runs
 from scaling_cli.planning.budget import FREE, Constraints, Line
 from scaling_cli.planning.costs import Cost, Machine
+from scaling_cli.planning.sensitivity import Sensitivity
 from scaling_cli.planning.splits import Allocation, allocate_fit, allocate_published
 from scaling_cli.quantities import count, counted, measured, number, percent, power, share
 from scaling_cli.records import Floats
@@ -146,6 +147,7 @@ class Memo(Shown):
     stretch: float = 1.0
     n_runs: int | None = None
     cost: Cost | None = None
+    lean: Sensitivity | None = None
 
     def trained_on(self, machine: Machine | None) -> Memo:
         """The memo with what training takes of a machine."""
@@ -234,6 +236,7 @@ class Memo(Shown):
             "weakest": self.weakest,
             "next_run": self.next_run.to_json() if self.next_run else None,
             "cost": self.cost.to_json() if self.cost else None,
+            "sensitivity": self.lean.to_json() if self.lean else None,
         }
 
 

@@ -59,6 +59,8 @@ def _parts(memo: Memo) -> list[str | Note]:
         lines.append(f"Cost: {memo.cost.sentence}")
     lines.append(f"Record: {memo.track.sentence}")
     lines.append(f"Weakest link: {memo.weakest}")
+    if memo.lean:
+        lines += [f"Sensitivity: {said}" for said in memo.lean.sentences]
     if memo.next_run:
         lines.append(f"Next run: {memo.next_run.sentence}")
     if split.constraints.inference_tokens:

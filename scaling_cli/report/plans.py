@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from scaling_cli.planning.contrasts import Crossing, Equivalence, Slope
     from scaling_cli.planning.costs import Cost
     from scaling_cli.planning.hyperparameters import Advice
+    from scaling_cli.planning.sensitivity import Sensitivity
     from scaling_cli.planning.splits import Allocation
 
 
@@ -39,11 +40,20 @@ def hparams_table(advice: Advice) -> Listing:
 
 
 def allocation_tables(
-    allocations: Sequence[Allocation], costs: Sequence[Cost | None] = ()
+    allocations: Sequence[Allocation],
+    costs: Sequence[Cost | None] = (),
+    leans: Sequence[Sensitivity | None] = (),
 ) -> list[Listing]:
-    """One table a fit, one line a budget; under the last what training takes, if that is known."""
+    """One table a fit, one line a budget; under the last what training takes and what refits say,
+    if that is known."""
     tables = _tables_of_fits(allocations)
     prices = tuple(dict.fromkeys(cost.sentence for cost in costs if cost))
+    prices += tuple(
+        f"At {power(lean.split.budget_flops)} FLOPs: {said}"
+        for lean in leans
+        if lean
+        for said in lean.sentences
+    )
     if not prices:
         return tables
     return [*tables[:-1], replace(tables[-1], lines=(*tables[-1].lines, *prices))]

@@ -565,8 +565,26 @@ class Allocation(TypedDict):
     warnings: list[Notice]
 
 
+class Refit(TypedDict):
+    """The split by a fit without a part of its runs, or by another law."""
+
+    kind: Literal["run", "size", "rung", "law"]
+    left_out: Annotated[str, "the run, size or budget; of `law` the other law"]
+    params: Number
+    loss: Number
+
+
+class Sensitivity(TypedDict):
+    """What a split leans on, by refits."""
+
+    refits: list[Refit]
+    again: Annotated[Number, "the loss by a refit to all runs"]
+    sentences: list[str]
+
+
 class CostedAllocation(Allocation):
     cost: NotRequired[Cost]
+    sensitivity: NotRequired[Sensitivity]
 
 
 class Optimal(TypedDict):
@@ -624,6 +642,7 @@ class Memo(TypedDict):
     weakest: str
     next_run: NextRun | None
     cost: Cost | None
+    sensitivity: Sensitivity | None
 
 
 class Plan(TypedDict):
