@@ -107,6 +107,7 @@ ALLOWED = {
     "saved": SHARED | {"fitting", "mapping", "store", "table"},
     "watching": SHARED | {"checks", "project"},
     "drawing": {"errors", "quantities", "records", "text"},
+    "publishing": SHARED | {"drawing", "report"},
     "schema": {"checks", "columns", "errors", "mapping", "spelling"},
     "report": SHARED
     | {"drawing"}
@@ -114,7 +115,7 @@ ALLOWED = {
     | {"observe", "outcome", "schema", "table", "planning", "project", "store", "watching"},
     "cli": SHARED
     | {"drawing", "suggest", "checks", "fitting", "laws", "planning", "project", "report"}
-    | {"schema", "watching"},
+    | {"publishing", "schema", "watching"},
     "__main__": {"cli", "workers"},
     "__init__": {
         "api",
@@ -148,9 +149,9 @@ NEEDED_BY = {
     "pandas": {"shown"},
     "pyarrow": {"adapters", "arrow", "store"},
     "fsspec": {"remote"},
-    "mlflow": {"adapters"},
+    "mlflow": {"adapters", "publishing"},
     "matplotlib": {"drawing"},
-    "wandb": {"adapters"},
+    "wandb": {"adapters", "publishing"},
     "distributed": {"workers"},
     "dask_jobqueue": {"workers"},
     "ray": {"workers"},

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,6 +32,12 @@ from scaling_cli.cli.common import (
 )
 from scaling_cli.cli.flags import as_flags, listing_as_flags
 from scaling_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from scaling_cli.drawing.figure import Figure
+    from scaling_cli.fitting.result import Fit
+    from scaling_cli.planning.splits import Allocation
+    from scaling_cli.report.listing import Listing
 
 FORMATS = (".html", ".md", ".tex", ".csv", ".json")
 
@@ -59,6 +67,14 @@ def report(
         str | None,
         typer.Option("--style", help="A style file of matplotlib for them.", metavar="FILE"),
     ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to",
+            help="Send it as a run: wandb:ENTITY/PROJECT or mlflow:URI#EXPERIMENT.",
+            metavar="SERVICE",
+        ),
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -73,17 +89,9 @@ def report(
     from scaling_cli.planning.budget import FREE
     from scaling_cli.planning.target import splits_by_fits
     from scaling_cli.project import budget_ladder, open_project
+    from scaling_cli.publishing.publication import check_target
     from scaling_cli.quantities import parse_positive
-    from scaling_cli.report.document import (
-        TITLE,
-        figures_of,
-        page_tables,
-        rendered,
-        report_json,
-        report_tables,
-    )
-    from scaling_cli.report.page import to_page
-    from scaling_cli.report.summary import summary
+    from scaling_cli.report.document import TITLE, figures_of, report_json, report_tables
 
     if output and Path(output).suffix not in FORMATS:
         raise InputError(
@@ -91,6 +99,8 @@ def report(
             "Name the file report.md.",
         )
     check_folder(output)
+    if to:
+        check_target(to)
     project = open_project(store, config)
     fits = project.saved.named(fit) if fit else project.saved.newest(law, y)
     budgets = [parse_positive(text, "--budget") for text in many(budget or [])]
@@ -99,28 +109,67 @@ def report(
     runs = project.runs()
     document = report_json(runs, fits, allocations)
     tables = partial(report_tables, runs, fits, allocations)
+    drawn = cache(lambda: figures_of(runs, fits, allocations, project.largest_curves()))
+    written = _Written(document, fits, allocations, tables, drawn)
     if figures:
-        check_figure(f"figure.{kind}", "--figure-kind")
-        made = figures_of(runs, fits, allocations, project.largest_curves())
-        make_folder(figures, "--figures")
-        for figure in made:
-            write_figure(str(Path(figures) / f"{figure.name}.{kind}"), figure, style)
-        say(f"Wrote {len(made)} figures into {figures}")
+        write_figures(figures, kind, style, drawn())
     if output:
-        if output.endswith(".json"):
-            text = json_text(document, 2) + "\n"
-        elif output.endswith(".html"):
-            text = to_page(
-                TITLE,
-                list(map(as_flags, summary(fits, allocations))),
-                figures_of(runs, fits, allocations, project.largest_curves()),
-                map(listing_as_flags, page_tables(tables(), fits)),
-            )
-        else:
-            text = rendered(Path(output).suffix, map(listing_as_flags, tables()))
-        write_text(output, text)
+        write_text(output, written.text(Path(output).suffix))
         say(f"Wrote {output}")
+    if to:
+        say(f"The report is at {written.publish(to)}")
     add_to_job_summary(TITLE, tables())
-    if (output or figures) and not as_json:
+    if (output or figures or to) and not as_json:
         return
     answer(as_json, document, tables)
+
+
+def write_figures(folder: str, kind: str, style: str | None, figures: Sequence[Figure]) -> None:
+    """Each figure as a file of this kind."""
+    check_figure(f"figure.{kind}", "--figure-kind")
+    make_folder(folder, "--figures")
+    for figure in figures:
+        write_figure(str(Path(folder) / f"{figure.name}.{kind}"), figure, style)
+    say(f"Wrote {len(figures)} figures into {folder}")
+
+
+@dataclass(frozen=True)
+class _Written:
+    """The parts of a report, and what is made of them when it is asked for."""
+
+    document: dict[str, Any]
+    fits: Sequence[Fit]
+    allocations: Sequence[Allocation]
+    tables: Callable[[], list[Listing]]
+    figures: Callable[[], list[Figure]]
+
+    def text(self, suffix: str) -> str:
+        """A file of this suffix."""
+        from scaling_cli.report.document import rendered
+
+        if suffix == ".json":
+            return json_text(self.document, 2) + "\n"
+        if suffix == ".html":
+            return self.page()
+        return rendered(suffix, map(listing_as_flags, self.tables()))
+
+    def page(self) -> str:
+        from scaling_cli.report.document import TITLE, page_tables
+        from scaling_cli.report.page import to_page
+
+        tables = map(listing_as_flags, page_tables(self.tables(), self.fits))
+        return to_page(TITLE, self.summary(), self.figures(), tables)
+
+    def summary(self) -> list[str]:
+        from scaling_cli.report.summary import summary
+
+        return list(map(as_flags, summary(self.fits, self.allocations)))
+
+    def publish(self, target: str) -> str:
+        from scaling_cli.publishing.publication import Publication, publish
+        from scaling_cli.report.document import TITLE
+
+        parts = (self.page(), self.text(".json"), self.figures())
+        tables = list(map(listing_as_flags, self.tables()))
+        ids = list(dict.fromkeys(fit.fit_id for fit in self.fits))
+        return publish(target, Publication(TITLE, " ".join(self.summary()), *parts, tables, ids))
