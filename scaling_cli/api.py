@@ -289,7 +289,7 @@ def _grid(point: dict[str, float], ratio: float | None) -> Grid:
     """One point as a grid."""
     sizes = {name: [point[name]] for name in ("params", "tokens", "flops") if name in point}
     further = {name: value for name, value in point.items() if name not in sizes}
-    return Grid(**sizes, tokens_per_param=ratio, further=further)
+    return Grid(**sizes, tokens_per_param=ratio, further=further, sequence=None)
 
 
 @overload
@@ -303,6 +303,8 @@ def optimal(  # type: ignore[overload-overlap]
     max_params: Number | None = ...,
     max_tokens: Number | None = ...,
     inference_tokens: Number | None = ...,
+    served_length: Number | None = ...,
+    sequence: Number | None = ...,
     unique_tokens: Number | None = ...,
     at: Mapping[str, Number] | None = ...,
     bounds: Mapping[str, tuple[float, float]] | None = ...,
@@ -319,6 +321,8 @@ def optimal(
     max_params: Number | None = ...,
     max_tokens: Number | None = ...,
     inference_tokens: Number | None = ...,
+    served_length: Number | None = ...,
+    sequence: Number | None = ...,
     unique_tokens: Number | None = ...,
     at: Mapping[str, Number] | None = ...,
     bounds: Mapping[str, tuple[float, float]] | None = ...,
@@ -334,6 +338,8 @@ def optimal(
     max_params: Number | None = None,
     max_tokens: Number | None = None,
     inference_tokens: Number | None = None,
+    served_length: Number | None = None,
+    sequence: Number | None = None,
     unique_tokens: Number | None = None,
     at: Mapping[str, Number] | None = None,
     bounds: Mapping[str, tuple[float, float]] | None = None,
@@ -357,6 +363,8 @@ def optimal(
         unique_tokens,
         at,
         bounds,
+        sequence,
+        served_length,
     )
     points, alone = _points({} if budget is None else {"budget": budget})
     budgets = [point["budget"] for point in points if point]
@@ -383,6 +391,8 @@ def plan(
     max_params: Number | None = None,
     max_tokens: Number | None = None,
     inference_tokens: Number | None = None,
+    served_length: Number | None = None,
+    sequence: Number | None = None,
     unique_tokens: Number | None = None,
     at: Mapping[str, Number] | None = None,
     bounds: Mapping[str, tuple[float, float]] | None = None,
@@ -404,6 +414,8 @@ def plan(
         unique_tokens,
         at,
         bounds,
+        sequence,
+        served_length,
     )
     flops = _perhaps(budget, "budget")
     if gpu_hours is not None and machine is not None:
@@ -430,6 +442,8 @@ def _constraints(
     unique_tokens: Number | None,
     at: Mapping[str, Number] | None,
     bounds: Mapping[str, tuple[float, float]] | None = None,
+    sequence: Number | None = None,
+    served_length: Number | None = None,
 ) -> Constraints:
     further = {name: _number(value, name) for name, value in (at or {}).items()}
     if unique_tokens is not None:
@@ -442,6 +456,8 @@ def _constraints(
         inference_tokens=_perhaps(inference_tokens, "inference_tokens") or 0.0,
         at=further,
         limits=dict(bounds or {}),
+        sequence=_perhaps(sequence, "sequence"),
+        served_length=_perhaps(served_length, "served_length"),
     )
 
 

@@ -65,6 +65,24 @@ class Accounting:
         return f"the runs' own FLOPs, {' + '.join(parts)} per token"
 
 
+# A usual decoder: width = 128 layers (GPT-3 175B, Llama 7B), so that params without embeddings are
+# 12 width**2 layers = 12 * 128**2 layers**3; the vocabulary of GPT-2, padded.
+ASPECT, VOCABULARY = 128.0, 50_304.0
+
+
+def exact(sequence: float, vocabulary: float = VOCABULARY) -> Accounting:
+    """FLOPs of training a usual decoder of params without embeddings, counted as `architecture`
+    does: 6 a param, attention over the sequence, and the head."""
+    layers = (12 * ASPECT**2) ** (-1 / 3)  # times params**(1/3)
+    attention = 12 * sequence * ASPECT * layers**2  # 3 * 4 sequence * width * layers
+    head = 6 * vocabulary * ASPECT * layers
+    name = (
+        f"exact: 6 a param without embeddings and token, attention over {sequence:g} tokens and a"
+        f" head of {vocabulary:g} words, at a width of {ASPECT:g} times the layers"
+    )
+    return Accounting(name, ((6.0, 1.0), (attention, 2 / 3), (head, 1 / 3)))
+
+
 SIX_ND = Accounting("6nd", ((6.0, 1.0),))  # Kaplan et al. 2020, 2001.08361, section 2.1
 
 

@@ -32,6 +32,14 @@ InferenceTokensOption = Annotated[
     str | None,
     typer.Option(help="Tokens to be served; the budget pays for them too.", metavar="D"),
 ]
+ServedLengthOption = Annotated[
+    str | None,
+    typer.Option(help="Tokens that attention spans in serving.", metavar="L"),
+]
+SequenceOption = Annotated[
+    str | None,
+    typer.Option(help="Count FLOPs exactly, with attention over so many tokens.", metavar="S"),
+]
 AtOption = Annotated[
     list[str] | None,
     typer.Option("--at", help="Value of a law's further variable.", metavar="VAR=VALUE"),
@@ -120,6 +128,8 @@ def constraints(
     inference_tokens: str | None = None,
     at: Sequence[str] | None = None,
     bound: Sequence[str] | None = None,
+    sequence: str | None = None,
+    served_length: str | None = None,
 ) -> Constraints:
     """What the options of these names hold; InputError where they contradict each other."""
     from scaling_cli.planning.budget import Constraints
@@ -139,6 +149,8 @@ def constraints(
         inference_tokens=positive(inference_tokens, "--inference-tokens") or 0.0,
         at=further,
         limits=ranges(list(bound or []), "--bound"),
+        sequence=positive(sequence, "--sequence"),
+        served_length=positive(served_length, "--served-length"),
     )
 
 

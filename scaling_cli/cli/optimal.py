@@ -41,6 +41,8 @@ from scaling_cli.cli.limits import (
     MinParamsOption,
     PriceOption,
     SensitivityOption,
+    SequenceOption,
+    ServedLengthOption,
     UniqueTokensOption,
     budget_of,
     constraints,
@@ -66,6 +68,8 @@ def optimal(
     max_tokens: MaxTokensOption = None,
     unique_tokens: UniqueTokensOption = None,
     inference_tokens: InferenceTokensOption = None,
+    served_length: ServedLengthOption = None,
+    sequence: SequenceOption = None,
     target_loss: Annotated[
         str | None,
         typer.Option(help="Find the smallest budget that reaches it.", metavar="LOSS"),
@@ -123,6 +127,8 @@ def optimal(
         inference_tokens,
         at,
         bound,
+        sequence,
+        served_length,
     )
     fits: list[Fit] = []
     if published:

@@ -41,6 +41,8 @@ from scaling_cli.cli.limits import (
     MinParamsOption,
     PriceOption,
     SensitivityOption,
+    SequenceOption,
+    ServedLengthOption,
     UniqueTokensOption,
     budget_of,
     constraints,
@@ -67,6 +69,8 @@ def plan(
     max_tokens: MaxTokensOption = None,
     unique_tokens: UniqueTokensOption = None,
     inference_tokens: InferenceTokensOption = None,
+    served_length: ServedLengthOption = None,
+    sequence: SequenceOption = None,
     at: AtOption = None,
     bound: LimitOption = None,
     gpu_hours: GpuHoursOption = None,
@@ -117,6 +121,8 @@ def plan(
         inference_tokens,
         at,
         bound,
+        sequence,
+        served_length,
     )
     fits: list[Fit] = []
     if published and flops is not None:

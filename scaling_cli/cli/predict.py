@@ -27,6 +27,7 @@ from scaling_cli.cli.common import (
     positive,
     positives,
 )
+from scaling_cli.cli.limits import SequenceOption
 from scaling_cli.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def predict(
         typer.Option(help="Compute as a multiple of the largest run's.", metavar="K,..."),
     ] = None,
     tokens_per_param: RatioOption = None,
+    sequence: SequenceOption = None,
     quantiles: Annotated[
         list[str] | None,
         typer.Option(help="Quantiles of a new run, e.g. 0.05,0.5,0.95.", metavar="Q,..."),
@@ -116,6 +118,7 @@ def predict(
         positives(flops, "--flops"),
         positive(tokens_per_param, "--tokens-per-param"),
         assignments(at or [], "--at"),
+        positive(sequence, "--sequence"),
     )
     fits: list[Fit] = []
     if published:

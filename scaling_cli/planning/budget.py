@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling_cli.compute import SIX_ND, Accounting
+from scaling_cli.compute import SIX_ND, Accounting, exact
 from scaling_cli.errors import InputError
 from scaling_cli.laws import Law
 from scaling_cli.records import Floats
@@ -28,7 +28,8 @@ class Constraints:
     `tokens_per_param` prescribes the ratio. With `inference_tokens` the budget also pays for
     serving that many tokens over the model's life, at the FLOPs of a forward pass each (Sardana et
     al. 2024, 2401.00448, eq. 2). `at` holds what else the law reads, `unique_tokens` say;
-    `limits` bound what it chooses.
+    `limits` bound what it chooses. With a `sequence` the FLOPs of training are exact for a usual
+    decoder, attention over so many tokens counted; `served_length` is the same of serving.
     """
 
     min_params: float | None = None
@@ -38,6 +39,12 @@ class Constraints:
     inference_tokens: float = 0.0
     at: Mapping[str, float] = field(default_factory=dict)
     limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    sequence: float | None = None
+    served_length: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.served_length is not None and not self.inference_tokens:
+            raise InputError("a served length is of no served tokens", "Give inference_tokens too.")
 
     def without(self, names: Sequence[str]) -> Constraints:
         """These constraints less those of the names."""
@@ -58,8 +65,17 @@ class Line:
 
     def tokens(self, params: Any) -> Any:
         """Training tokens that are left for a model of this size [any shape]."""
-        served = FORWARD * self.constraints.inference_tokens
-        return self.compute.tokens(params, self.budget_flops) - served
+        served = self.constraints.inference_tokens
+        if not served:
+            return self.compute.tokens(params, self.budget_flops)
+        spent = served * FORWARD * self.serving.per_token(params)
+        return (self.budget_flops - spent) / self.compute.per_token(params)
+
+    @property
+    def serving(self) -> Accounting:
+        """What training on the served tokens would cost, of which the forward pass is served."""
+        length = self.constraints.served_length
+        return self.compute if length is None else exact(length)
 
     def params_at_ratio(self, ratio: float) -> float:
         """The size that is trained on `ratio` tokens a param."""
@@ -94,6 +110,19 @@ class Line:
                 f" {LEAST_RATIO:g} to {LARGEST_RATIO:g} tokens per param are searched.",
             )
         return low, high
+
+
+def line_of(budget_flops: float, compute: Accounting, constraints: Constraints) -> Line:
+    """The splits of a budget, FLOPs counted by `compute`, or exactly where a sequence is said;
+    InputError where the runs' own FLOPs are known."""
+    if constraints.sequence is None:
+        return Line(budget_flops, compute, constraints)
+    if compute != SIX_ND:
+        raise InputError(
+            "the FLOPs of these runs are known and counted as they are",
+            "Leave the sequence out: attention is in them if their trainer counts it.",
+        )
+    return Line(budget_flops, exact(constraints.sequence), constraints)
 
 
 def _root(falling: Callable[[float], float]) -> float:

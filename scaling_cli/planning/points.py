@@ -23,13 +23,14 @@ MOST_POINTS = 10_000
 class Grid:
     """Every pair of `params` and `tokens`; or of `params` and `flops`, which leave the tokens; or
     the split of each of `flops`: the best one, or that at `tokens_per_param`. `further` holds what
-    else the law reads."""
+    else the law reads; with a `sequence` FLOPs are exact, attention over so many tokens counted."""
 
     params: Sequence[float] = ()
     tokens: Sequence[float] = ()
     flops: Sequence[float] = ()
     tokens_per_param: float | None = None
     further: Mapping[str, float] | None = None
+    sequence: float | None = None
 
     def __post_init__(self) -> None:
         sizes = {"params": self.params, "tokens": self.tokens, "flops": self.flops}
@@ -38,6 +39,8 @@ class Grid:
             raise InputError(f"{' and '.join(twice)} is given twice", "Give it once.")
         if self.params and self.tokens and self.tokens_per_param is not None:
             raise InputError("params, tokens and their ratio are one too many", "Give two of them.")
+        if self.sequence is not None and not self.flops:
+            raise InputError("a sequence counts FLOPs, and none are given", "Give flops.")
         if self.flops and self.tokens:
             raise InputError(
                 "tokens and flops are two ways to say how long a model is trained",
@@ -58,17 +61,21 @@ class Grid:
         if self.flops and "flops" in read:
             return [fixed | {"flops": flops} for flops in self.flops]
         if self.flops and self.params:
-            from scaling_cli.planning.budget import Line
+            from scaling_cli.planning.budget import Constraints, line_of
 
+            one = Constraints(sequence=self.sequence)
             pairs = product(self.params, self.flops)
             return [
-                fixed | {"params": n, "tokens": float(Line(c, compute).tokens(n)), "flops": c}
+                fixed
+                | {"params": n, "tokens": float(line_of(c, compute, one).tokens(n)), "flops": c}
                 for n, c in pairs
             ]
         if self.flops:
             from scaling_cli.planning.budget import Constraints
 
-            asked = Constraints(tokens_per_param=self.tokens_per_param, at=fixed)
+            asked = Constraints(
+                tokens_per_param=self.tokens_per_param, at=fixed, sequence=self.sequence
+            )
             return [fixed | _point(split(flops, asked)) for flops in self.flops]
         if self.tokens_per_param is not None:
             ratio = self.tokens_per_param

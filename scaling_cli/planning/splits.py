@@ -21,6 +21,7 @@ from scaling_cli.planning.budget import (
     LEAST_RATIO,
     Constraints,
     Line,
+    line_of,
     losses,
     optimum,
 )
@@ -182,6 +183,8 @@ def check_law(law: Law, constraints: Constraints = FREE, choosing: bool = False)
         )
     free = set(law.variables) - set(constraints.at)
     if choosing and law.choices:
+        if constraints.sequence is not None:
+            raise InputError(f"law {law.id} says itself what a training costs", "Leave it out.")
         _check_choices(law, constraints)
         return
     if not law.splits and not (law.target == "loss" and free == {"params", "tokens"}):
@@ -259,7 +262,7 @@ def allocate_fit(fitted: Fit, budget_flops: float, constraints: Constraints = FR
         none = Allocation(fitted.name, fitted.group, fitted.fit_id, budget_flops)
         return replace(none, notes=blocking, target=fitted.target)
     values = {**fitted.values, **fitted.constants}
-    asked = Line(budget_flops, fitted.compute, constraints)
+    asked = line_of(budget_flops, fitted.compute, constraints)
     settled = settle(fitted.law, _batch(values), asked)
     line = settled.line
     split = _allocate(settled.law, values, fitted.group, fitted.fit_id, line)
@@ -351,7 +354,7 @@ def allocate_published(
 ) -> Allocation:
     """The split of `budget_flops` by a paper's coefficients; they come without intervals."""
     check_law(law, constraints, choosing=True)
-    asked = Line(budget_flops, SIX_ND, constraints)
+    asked = line_of(budget_flops, SIX_ND, constraints)
     settled = settle(law, _batch(published.values), asked)
     group = {"published": published.name}
     allocation = _allocate(settled.law, published.values, group, None, settled.line)

@@ -11,7 +11,7 @@ from scaling_cli.compute import SIX_ND, Accounting
 from scaling_cli.errors import InputError
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import Law, Published
-from scaling_cli.planning.budget import FREE, Constraints, Line, optimum
+from scaling_cli.planning.budget import FREE, Constraints, line_of, optimum
 from scaling_cli.planning.splits import (
     Allocation,
     allocate_fit,
@@ -29,6 +29,7 @@ def budget_for_fit(fitted: Fit, loss: float, constraints: Constraints = FREE) ->
     """The split of the smallest budget whose best loss is `loss`, by a fitted law; `budget_range`
     bounds the budget by the resamples."""
     check_law(fitted.law, constraints)
+    line_of(1.0, fitted.compute, constraints)  # refused here, not as a budget without a split
     values = {name: np.full((1, 1), v) for name, v in {**fitted.values, **fitted.constants}.items()}
     (budget,) = _budgets(fitted.law, values, loss, fitted.compute, constraints)
     _check(budget, loss, fitted.name)
@@ -97,7 +98,7 @@ def _budgets(
     batch = max(len(value) for value in values.values())
 
     def reached(budget: float) -> Floats:
-        line = Line(budget, compute, constraints)
+        line = line_of(budget, compute, constraints)
         try:
             params, tokens = optimum(law, values, line)
         except InputError:  # what the constraints ask for is not to be had for this budget

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from scaling_cli.notes import Note
 from scaling_cli.quantities import count, measured, number, percent, power, share
 from scaling_cli.report.listing import Listing, group_name, span_of
-from scaling_cli.report.plans import chosen_lines
+from scaling_cli.report.plans import chosen_lines, served_line
 
 if TYPE_CHECKING:
     from scaling_cli.planning.memo import Memo
@@ -63,8 +63,7 @@ def _parts(memo: Memo) -> list[str | Note]:
         lines += [f"Sensitivity: {said}" for said in memo.lean.sentences]
     if memo.next_run:
         lines.append(f"Next run: {memo.next_run.sentence}")
-    if split.constraints.inference_tokens:
-        lines.append("The budget pays for the served tokens too, at 2 FLOPs a param each.")
+    lines += filter(None, [served_line(split)])
     if split.compute.name != "6nd":
         lines.append(f"FLOPs are {split.compute}.")
     return lines

@@ -88,6 +88,18 @@ def _tables_of_fits(allocations: Sequence[Allocation]) -> list[Listing]:
     return tables
 
 
+def served_line(item: Allocation) -> str:
+    """What serving takes of a budget, if it takes any."""
+    if not item.constraints.inference_tokens:
+        return ""
+    length = item.constraints.served_length
+    if length is not None:
+        each = f"a forward pass each with attention over {length:g} tokens"
+    else:
+        each = "2 FLOPs a param each" if item.compute.name == "6nd" else "a forward pass each"
+    return f"The budget pays for the served tokens too, at {each}."
+
+
 def chosen_lines(item: Allocation) -> list[str]:
     """What was chosen beside the split, each with its bounds."""
     if not item.choices:
@@ -131,8 +143,8 @@ def _costs(items: Sequence[Allocation]) -> list[str | Note]:
                 else "."
             )
         )
-    if any(item.constraints.inference_tokens for item in items):
-        lines.append("The budgets pay for the served tokens too, at 2 FLOPs a param each.")
+    served = dict.fromkeys(map(served_line, items))
+    lines += [text for text in served if text]
     computes = dict.fromkeys(str(item.compute) for item in items if item.compute.name != "6nd")
     lines += [f"FLOPs are {text}." for text in computes]
     return lines

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from scaling_cli.compute import SIX_ND, Accounting
+import scaling_cli as scalefit
+from scaling_cli.compute import SIX_ND, Accounting, exact
 from scaling_cli.errors import InputError
 from scaling_cli.laws import Law, get_law, get_published
 from scaling_cli.planning.budget import FREE, Constraints, Line, losses, optimum
@@ -124,3 +125,28 @@ def test_constraints_that_leave_nothing_are_named() -> None:
         allocate_published(*EPOCH, 1e24, Constraints(at={"unique_tokens": 1e9}))
     with pytest.raises(InputError, match="data_constrained also reads unique_tokens"):
         allocate_published(*get_published("muennighoff2023_repeats"), 1e24, FREE)
+
+
+def test_exact_flops_are_those_of_a_usual_decoder() -> None:
+    gpt3 = scalefit.Architecture(96, 12288, 96, 2048, 50_304, 4 * 12288)
+    body = 12 * 12288**2 * 96
+    assert exact(2048).per_token(body) == pytest.approx(gpt3.flops_per_token(), rel=0.01)
+    split = scalefit.optimal("epoch2024", 1e23, sequence=32_768)
+    assert split.training_flops == pytest.approx(1e23)
+    assert split.tokens == pytest.approx(1e23 / exact(32_768).per_token(split.params))
+    plain = scalefit.optimal("epoch2024", 1e23)
+    assert split.tokens < 0.7 * plain.tokens
+    found = scalefit.predict("epoch2024", flops=1e23)
+    assert found.loss == pytest.approx(plain.loss)
+
+
+def test_the_served_length_is_paid_for() -> None:
+    short = scalefit.optimal("epoch2024", 1e23, inference_tokens=2e12)
+    long = scalefit.optimal("epoch2024", 1e23, inference_tokens=2e12, served_length=32_768)
+    served = 2e12 * exact(32_768).per_token(long.params) / 3
+    assert long.training_flops + served == pytest.approx(1e23)
+    assert long.params < short.params
+    with pytest.raises(InputError, match="no served tokens"):
+        scalefit.optimal("epoch2024", 1e23, served_length=4096)
+    with pytest.raises(InputError, match="says itself"):
+        scalefit.optimal("kumar2024", 1e23, at={"post_bits": 16}, sequence=4096)
