@@ -199,6 +199,11 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "Nothing; or name a column of ids: `[run] id`.",
         ),
         _warning(
+            "parted_by_settings",
+            "A table of histories names no runs: rows whose settings are the same are a run each.",
+            "Nothing, if so; else name the column of ids: `[run] id`.",
+        ),
+        _warning(
             "step_by_order",
             "No known name tells the step; a column that rises from row to row is taken for it.",
             "Name the step: `[columns] step`.",

@@ -260,8 +260,32 @@ def _likelier(axis: str, name: str) -> bool:
     return not called and known is not None and (other is None or known <= other)
 
 
-def unrolled(counted: Floats, epochs: Floats | None, name: str) -> tuple[Floats | None, list[Note]]:
-    """A counter that begins again with each epoch, as one that rises; None if it does not."""
+def begun_again(counted: Floats, loss: Floats) -> list[int]:
+    """Where a history of another run begins, as its counter and its loss both stand again where
+    they began; the loss is NaN where it was not logged. None of these are a restart of one run."""
+    falls = np.flatnonzero(np.diff(counted) < 0) + 1
+    known = np.flatnonzero(np.isfinite(loss))
+    if not len(falls) or not len(known) or (counted[falls] > counted[0]).any():
+        return []
+    ends = counted[[*(falls - 1), -1]]
+    if ends.min() < _AS_FAR * ends.max():  # it broke off, and was begun again
+        return []
+    first = float(loss[known[0]])
+    for fall in falls.tolist():
+        before, after = known[known < fall], known[known >= fall]
+        if not len(before) or not len(after):
+            return []
+        old, new = float(loss[before[-1]]), float(loss[after[0]])
+        if not (first - old > _FALLEN * abs(first) and first - new < 0.5 * (first - old)):
+            return []
+    return falls.tolist()
+
+
+def unrolled(
+    counted: Floats, epochs: Floats | None, name: str, seen: Floats | None = None
+) -> tuple[Floats | None, list[Note]]:
+    """A counter that begins again with each epoch, or while what was `seen` in all goes on to rise,
+    as one that rises; None if it does not."""
     falls = np.flatnonzero(np.diff(counted) < 0) + 1
     if not len(falls):
         return None, []
@@ -271,6 +295,8 @@ def unrolled(counted: Floats, epochs: Floats | None, name: str) -> tuple[Floats 
         known = bool(np.all(epochs[falls] > epochs[falls - 1])) and bool(
             np.all(starts <= starts[0])
         )
+    elif seen is not None:
+        known = bool(np.all(starts <= starts[0])) and bool(np.all(np.diff(seen) >= 0))
     else:
         ends = counted[falls - 1]
         known = len(falls) > 1 and bool(np.all(starts == starts[0]) and np.all(ends == ends[0]))
@@ -369,6 +395,8 @@ _SETTINGS = {
 }  # fmt: skip
 _CLOCKS = {"time", "timestamp", "runtime", "elapsed", "seconds", "secs", "minutes", "hours", "wall"}
 _LEAST_ROWS = 3
+_AS_FAR = 0.9  # of the longest of several runs in one file
+_FALLEN = 0.02  # of the first loss: a run that has fallen less says nothing by its loss
 _EVEN = 0.8  # of the strides are the usual one
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as Table
 from dataclasses import dataclass, field, replace
@@ -233,6 +234,30 @@ def mended(value: Any) -> Any:
             storable(key) if isinstance(key, str) else key: mended(v) for key, v in value.items()
         }
     return [mended(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def numbered_names(texts: Sequence[str], otherwise: str) -> list[str]:
+    """A name for each of the texts that no other has: those that repeat are numbered."""
+    counts, taken = Counter(texts), set(texts)
+    times: dict[str, int] = {}
+    names = []
+    for text in texts:
+        name = text
+        if counts[text] > 1 or not text:
+            while name in taken:
+                times[text] = times.get(text, 0) + 1
+                name = f"{text or otherwise}-{times[text]}"
+            taken.add(name)
+        names.append(name)
+    return names
+
+
+def names_numbered(source: str, texts: Sequence[str]) -> Note:
+    message = (
+        f"{source}: {len(set(texts))} names for {len(texts)} runs; each row is a run, and those of"
+        " one name are numbered in the order of the rows"
+    )
+    return Note.of("names_numbered", message)
 
 
 def status_of(word: str) -> Status:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,19 +17,31 @@ from scaling_cli.adapters.building import (
 )
 from scaling_cli.adapters.tables import Labels, RawTable, config_key, distinct, floats, one_run
 from scaling_cli.adapters.wire import Ints
+from scaling_cli.counts import names_tokens
+from scaling_cli.losses import is_loss, is_measure
 from scaling_cli.notes import Note
 from scaling_cli.records import Run
 from scaling_cli.spelling import spelled, unfiled
 from scaling_cli.steps import CALLS, marked_if_called, unrolled
 
+SPLITS = {
+    "train", "training", "val", "valid", "validation", "eval", "evaluation", "test", "dev",
+}  # fmt: skip
 _SEEDS = {"seed", "random seed", "data seed", "trial", "replicate", "repeat"}
+
+
+def is_split(texts: Iterable[str]) -> bool:
+    """Whether texts name the data that a row is of: training, validation, test."""
+    return {text.lower() for text in texts} <= SPLITS
 
 
 def histories(
     table: RawTable, run_id: str | None, ids: Labels, step: str | None, order_by: str | None = None
 ) -> Iterator[Run]:
     """Rows are points of runs."""
-    ids = _part_by_group(table, run_id, ids, step)
+    ids = part_by_group(table, run_id, ids, step)
+    if step is not None:
+        _part_losses(table, ids, step)
     if step is None:
         steps, has_step = _numbered(ids, table[str(order_by)].values), np.ones(table.rows, bool)
     else:
@@ -88,6 +100,25 @@ def histories(
     yield from constants_to_config(runs)
 
 
+def _part_losses(table: RawTable, ids: Labels, step: str) -> None:
+    """Where a column says which data each row is of (`split`: train, val), each has its losses."""
+    for name in list(table.arrays):
+        column = table[name]
+        if column.kind != "text" or not is_split(texts := table.labels(name).names):
+            continue
+        code = table.labels(name).code
+        if len(texts) < 2 or distinct(ids.code, code) == len(ids.names):  # a setting of the run
+            continue
+        losses = [c for c in table.arrays if (is_loss(c) or is_measure(c)) and table[c].numeric]
+        for loss in losses:
+            for place, text in enumerate(texts):
+                filled = table[loss].filled & (code == place)
+                table.add(f"{text}/{loss}", replace(table[loss], filled=filled))
+        for done in (name, *losses):
+            del table.arrays[done]
+        return
+
+
 def _with_the_row_before(
     table: RawTable, ids: Labels, steps: Ints, has_step: Any, step: str
 ) -> tuple[Ints, Any]:
@@ -117,25 +148,38 @@ def _one_counter(table: RawTable, steps: Ints, has_step: Any, step: str) -> Ints
         return steps
     epoch = next((c for c in table.arrays if unfiled(c) == "epoch" and table[c].numeric), None)
     epochs = None if epoch is None else floats(table[epoch])
-    joined, notes = unrolled(steps.astype(np.float64), epochs, step)
+    seen = next((c for c in table.arrays if names_tokens(c) and table[c].numeric), None)
+    tokens = None if seen is None else floats(table[seen])
+    joined, notes = unrolled(steps.astype(np.float64), epochs, step, tokens)
     table.notes += [note.about(table.source) for note in notes]
     return steps if joined is None else joined.astype(np.int64)
 
 
-def _part_by_group(table: RawTable, run_id: str | None, ids: Labels, step: str | None) -> Labels:
-    """The runs, those that repeat their steps parted by what tells the repeats apart: the group,
-    once for each evaluation of a run, or the seed."""
+def part_by_group(table: RawTable, run_id: str | None, ids: Labels, step: str | None) -> Labels:
+    """The runs, those of several seeds parted by them, and those that repeat their steps by what
+    tells the repeats apart: the group, once for each evaluation of a run."""
     if run_id is None or step is None:
         return ids
     steps = table[step].values
     names = [table.named(("group",)), *(n for n in table.arrays if spelled(n) in _SEEDS)]
-    parting = [n for n in names if n not in (None, run_id, step) and table.has_labels(n)]
-    if not parting or distinct(ids.code, steps) == table.rows:
-        return ids
-    for name in parting:
-        if distinct(ids.code, steps, table.labels(name).code) == table.rows:
-            return _parted(table, ids, name)
+    for name in names:
+        if name in (None, run_id, step) or not table.has_labels(str(name)):
+            continue
+        code = table.labels(str(name)).code
+        repeats = distinct(ids.code, steps) < table.rows
+        parts = repeats and distinct(ids.code, steps, code) == table.rows
+        if parts or (name != names[0] and distinct(ids.code, code) > len(ids.names)):
+            return _parted(table, ids, str(name))
     return ids
+
+
+def part_by_seed(table: RawTable, run_id: str, ids: Labels) -> Labels | None:
+    """The rows, each a run by its name and its seed; None where seeds do not tell them apart."""
+    for name in table.arrays:
+        seeds = name != run_id and spelled(name) in _SEEDS and table.has_labels(name)
+        if seeds and distinct(ids.code, table.labels(name).code) == table.rows:
+            return _parted(table, ids, name)
+    return None
 
 
 def _parted(table: RawTable, ids: Labels, name: str) -> Labels:

@@ -25,16 +25,27 @@ from scaling_cli.adapters.building import (
     constants_to_config,
     flattened,
     make_run,
+    names_numbered,
+    numbered_names,
     numbers_of,
     storable,
 )
 from scaling_cli.adapters.files import read_bytes, stem_of, suffix_of, utf16
+from scaling_cli.adapters.histories import is_split, part_by_group, part_by_seed
 from scaling_cli.adapters.settings import files_beside
-from scaling_cli.adapters.tables import Column, Labels, one_array, typed_column
-from scaling_cli.adapters.unnamed import TIME
+from scaling_cli.adapters.tables import (
+    Column,
+    Labels,
+    RawTable,
+    distinct,
+    one_array,
+    typed_column,
+)
+from scaling_cli.adapters.unnamed import TIME, begun_again_in, runs_in
+from scaling_cli.counts import names_tokens
 from scaling_cli.errors import InputError
 from scaling_cli.expressions import as_number
-from scaling_cli.losses import is_loss
+from scaling_cli.losses import is_loss, is_measure
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
 from scaling_cli.quantities import read_quantity
@@ -182,11 +193,15 @@ def _runs(
     rows: list[tuple[int, dict[str, Any]]], source: str, stem: str, mapping: Mapping
 ) -> Iterator[Run]:
     flat = [(number, dict(flattened(row)), _is_config(row)) for number, row in rows]
+    _part_losses([row for _, row, _ in flat])
     id_names = _id_names(mapping)
     steps = _steps_of((key for _, row, _ in flat for key in row), mapping)
     ids = [_identity(row, id_names) for _, row, _ in flat]
     has_config = any(is_config for *_, is_config in flat)
     has_step = any(_first(row, steps) is not None for _, row, _ in flat)
+    notes: list[Note] = []
+    if not has_config:
+        ids = _told_apart([row for _, row, _ in flat], ids, steps, source, stem, notes)
     if _is_row_each([row for _, row, _ in flat], ids, has_config, has_step):
         width = len(str(len(flat)))
         for count, ((_, row, _), identity) in enumerate(zip(flat, ids, strict=True), 1):
@@ -196,7 +211,7 @@ def _runs(
                 for key, value in row.items()
                 if value is not None and not (identity is not None and key in _ID_NAMES)
             }
-            yield make_run(NAME, run_id, source, config, {})
+            yield make_run(NAME, run_id, source, config, {}, notes if count == 1 else ())
         return
 
     drafts: dict[str, _Draft] = {}
@@ -212,7 +227,82 @@ def _runs(
             draft.rows.append((number, row))
             draft.stepless += 1
     runs = [_history(draft, run_id, source, steps) for run_id, draft in drafts.items()]
-    yield from constants_to_config(runs)
+    runs = constants_to_config(runs)
+    yield from [replace(runs[0], notes=(*notes, *runs[0].notes)), *runs[1:]] if notes else runs
+
+
+def _part_losses(rows: list[dict[str, Any]]) -> None:
+    """Where a field says which data each line is of (`split`: train, val), each has its losses."""
+    for key in dict.fromkeys(k for row in rows for k, v in row.items() if isinstance(v, str)):
+        values = [row[key] for row in rows if key in row]
+        if not all(isinstance(value, str) for value in values):
+            continue
+        texts = set(values)
+        if len(texts) < 2 or not is_split(texts):
+            continue
+        for row in rows:
+            if key in row:
+                for loss in [k for k in row if is_loss(k) or is_measure(k)]:
+                    row[f"{row[key]}/{loss}"] = row.pop(loss)
+                del row[key]
+
+
+def _told_apart(
+    rows: list[dict[str, Any]],
+    ids: list[str | None],
+    steps: tuple[str, ...],
+    source: str,
+    stem: str,
+    notes: list[Note],
+) -> list[str | None]:
+    """The ids of lines, with those that no id or one for several runs tells apart: by a setting, a
+    seed, or their number. As of a table."""
+    table = _table_of(rows, source, stem, notes)
+    step = next((name for name in steps if name in table.arrays), None)
+    named = [identity for identity in ids if identity is not None]
+    if not named and step is not None and table[step].numeric:
+        parts = runs_in(table, step) or begun_again_in(table, step)
+        return ids if parts is None else list(parts.texts())
+    if len(named) < len(rows) or len(set(named)) == len(named):
+        return ids
+    number = {name: place for place, name in enumerate(dict.fromkeys(named))}
+    labels = Labels(np.array([number[name] for name in named]), list(number))
+    told = table[step].values if step is not None and table[step].numeric else labels.code
+    if distinct(labels.code, told) > len(number):  # histories
+        return list(part_by_group(table, "", labels, step).texts()) if step else ids
+    seeds = part_by_seed(table, "", labels)
+    if seeds is not None:
+        return list(seeds.texts())
+    losses = [name for name in table.arrays if is_loss(name)]
+    tokens = [name for name in table.arrays if names_tokens(name) and table[name].numeric]
+    constant = all(distinct(labels.code, table[n].values) == len(number) for n in tokens)
+    apart = any(distinct(labels.code, table.labels(n).code) > len(number) for n in losses)
+    if apart and tokens and constant and not any("run_id" in row for row in rows):
+        notes.append(names_numbered(source, named))
+        return list(numbered_names(named, stem))
+    return ids
+
+
+def _table_of(rows: list[dict[str, Any]], source: str, stem: str, notes: list[Note]) -> RawTable:
+    """The lines as a table, of the fields that hold numbers or texts alone."""
+    import pyarrow as pa
+
+    arrays = {}
+    for key in dict.fromkeys(key for row in rows for key in row):
+        values = [row.get(key) for row in rows]
+        kinds = {type(value) for value in values if value is not None}
+        if kinds <= {int, float} or kinds == {str}:
+            try:
+                whole = kinds == {int}
+                values = values if whole or kinds == {str} else [_float(v) for v in values]
+                arrays[key] = pa.array(values)
+            except (pa.ArrowInvalid, OverflowError, UnicodeEncodeError):
+                continue
+    return RawTable(NAME, source, stem, arrays, len(rows), typed_column, notes=notes)
+
+
+def _float(value: int | float | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def _is_row_each(
@@ -359,7 +449,10 @@ def _one_counter(
         return at, []
     told = [next((row[k] for k in row if unfiled(k) == "epoch"), None) for row in rows]
     epochs = None if any(as_number(e) is None for e in told) else np.array(told, dtype=np.float64)
-    joined, notes = unrolled(np.array(at, dtype=np.float64), epochs, step_name)
+    key = next((k for k in rows[0] if names_tokens(k)), "")
+    counts = [as_number(row.get(key)) for row in rows]
+    seen = None if any(n is None for n in counts) else np.array(counts, dtype=np.float64)
+    joined, notes = unrolled(np.array(at, dtype=np.float64), epochs, step_name, seen)
     return (at if joined is None else joined.astype(np.int64).tolist()), notes
 
 
@@ -400,6 +493,19 @@ def _whole(value: Any, source: str, number: int, step_name: str) -> tuple[int, i
     )
 
 
+def _may_hold_several(columns: dict[str, Column]) -> bool:
+    """Whether lines without ids may be told apart by a setting, or say which data they are of."""
+    numbers = {}
+    for name, column in columns.items():
+        if column.kind == "text" and name not in _ID_NAMES:
+            texts = set(column.values[column.filled].tolist())
+            if len(texts) > 1 and (is_split(texts) or not all(map(TIME.match, texts))):
+                return True
+        elif column.numeric:
+            numbers[name] = np.where(column.filled, column.values, np.nan)
+    return settings_differ(numbers)
+
+
 def _columnar_runs(data: bytes, source: str, stem: str, mapping: Mapping) -> list[Run] | None:
     """The runs of a file of steps and config lines, as `_runs` makes them; None if it is not one,
     or holds what columns cannot: values of mixed types, NaN in quotes, a line that is damaged."""
@@ -407,6 +513,10 @@ def _columnar_runs(data: bytes, source: str, stem: str, mapping: Mapping) -> lis
     if parsed is None:
         return None
     columns, has_config = parsed
+    if any(
+        is_split(set(c.values[c.filled].tolist())) for c in columns.values() if c.kind == "text"
+    ):
+        return None
     id_columns = [columns[n] for n in dict.fromkeys(_id_names(mapping)) if n in columns]
     steps_named = _steps_of(columns, mapping)
     step_columns = [columns[name] for name in steps_named]

@@ -7,19 +7,29 @@ from dataclasses import replace
 
 import numpy as np
 
-from scaling_cli.adapters.building import make_run, numbers_of
+from scaling_cli.adapters.building import (
+    STATUS_NAMES,
+    make_run,
+    names_numbered,
+    numbered_names,
+    numbers_of,
+)
 from scaling_cli.adapters.charts import chart_export, is_chart_export
-from scaling_cli.adapters.histories import histories, long_table
+from scaling_cli.adapters.histories import histories, long_table, part_by_seed
 from scaling_cli.adapters.tables import Labels, RawTable, config_key, distinct, one_run
-from scaling_cli.adapters.unnamed import is_history, unnamed_history
+from scaling_cli.adapters.unnamed import begun_again_in, is_history, runs_in, unnamed_history
 from scaling_cli.columns import COLUMNS
 from scaling_cli.errors import InputError
+from scaling_cli.losses import is_loss
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
 from scaling_cli.records import Run
 from scaling_cli.steps import step_names
 
 _ID_NAMES = ("run_id", "runid", "run", "run_name", "id", "name", "experiment")
+_LOOSE_NAMES = ("run", "run_name", "name", "experiment")  # of these two runs may have one
+_RUN_NAMES = ("name", "run_name", "display_name")
+_BEGAN = ("created", "created_at", "createdat", "start_time", "started", "started_at")
 _METRIC_NAMES = ("metric", "tag", "metric_name", "key", "variable", "name")
 _VALUE_NAMES = ("value", "metric_value")
 
@@ -51,8 +61,12 @@ def _shaped(table: RawTable, mapping: Mapping) -> Iterator[Run]:
             if found is not None:
                 yield from found
                 return
-        if step and is_history(table, step):
-            yield from histories(table, None, one_run(table), step)
+        several = runs_in(table, step) if step else None
+        if step and several is not None:
+            yield from histories(table, None, several, step)
+        elif step and is_history(table, step):
+            again = begun_again_in(table, step)
+            yield from histories(table, None, again or one_run(table), step)
         else:
             width = len(str(table.rows))
             names = [f"{table.stem}-{row + 1:0{width}}" for row in range(table.rows)]
@@ -106,32 +120,28 @@ def _read_written(table: RawTable, column: str) -> None:
 
 
 def _is_runs_table(table: RawTable) -> bool:
-    """Whether it is W&B's table of a project's runs, whose names need not be unique."""
-    return {"Name", "State", "Created"} <= table.arrays.keys() and table.named(("run_id",)) is None
+    """Whether it is a logger's table of a project's runs, whose names need not be unique: W&B's, or
+    one that says of each row when it began."""
+    if table.named(("run_id", "runid")) is not None:
+        return False
+    if {"Name", "State", "Created"} <= table.arrays.keys():
+        return True
+    name, began = table.named(_RUN_NAMES), table.named(_BEGAN)
+    if name is None or began is None or table.named(STATUS_NAMES) is None:
+        return False
+    if not (table.has_labels(name) and table.has_labels(began)):
+        return False
+    return distinct(table.labels(name).code, table.labels(began).code) == table.rows
 
 
 def _names_of_rows(table: RawTable) -> tuple[str | None, list[str]]:
     """The column that names the runs of such a table, and a name for each row that no other has."""
-    column = next(name for name in ("ID", "Name") if name in table.arrays)
-    texts = table.labels(column).texts()
+    column = table.named(("id", *_RUN_NAMES))
+    texts = [""] * table.rows if column is None else table.labels(column).texts()
     if len(set(texts)) == table.rows:
         return column, texts
-    taken = set(texts)
-    times, names = dict[str, int](), []
-    for text in texts:
-        name = text
-        if texts.count(text) > 1 or not text:
-            while name in taken:
-                times[text] = times.get(text, 0) + 1
-                name = f"{text or table.stem}-{times[text]}"
-            taken.add(name)
-        names.append(name)
-    message = (
-        f"{table.source}: {len(set(texts))} names for {table.rows} runs; each row is a run, and"
-        " those of one name are numbered in the order of the rows"
-    )
-    table.notes.append(Note.of("names_numbered", message))
-    return None, names
+    table.notes.append(names_numbered(table.source, texts))
+    return None, numbered_names(texts, table.stem)
 
 
 def _id_column(table: RawTable, mapping: Mapping, metric: str | None) -> str | None:
@@ -178,8 +188,17 @@ def _repeated_rows(table: RawTable, run_id: str, ids: Labels, step: str | None) 
         table.notes.append(Note.of("no_step_column", message))
         yield from histories(table, run_id, ids, None, tokens)
         return
+    seeds = part_by_seed(table, run_id, ids)
+    if seeds is not None:
+        yield from _rows(table, None, seeds.texts())
+        return
     texts = ids.texts()
     last = {identity: row for row, identity in enumerate(texts)}
+    losses = [name for name in table.arrays if is_loss(name)]
+    if run_id.strip().lower() in _LOOSE_NAMES and _differ(table, texts, last, losses):
+        table.notes.append(names_numbered(table.source, texts))
+        yield from _rows(table, None, numbered_names(texts, table.stem))
+        return
     loss = next((n for n in COLUMNS["loss"].names if n in table.arrays), None)
     for row, identity in enumerate(texts):
         kept = last[identity]
@@ -194,3 +213,14 @@ def _repeated_rows(table: RawTable, run_id: str, ids: Labels, step: str | None) 
     table.notes.append(Note.of("repeated_runs", message))
     kept_rows = {run.run_id: run for run in _rows(table, run_id, texts)}
     yield from kept_rows.values()
+
+
+def _differ(
+    table: RawTable, texts: Sequence[str], last: dict[str, int], losses: Sequence[str]
+) -> bool:
+    """Whether rows of one name say different losses."""
+    return any(
+        table[loss].cell(row) != table[loss].cell(last[text])
+        for loss in losses
+        for row, text in enumerate(texts)
+    )

@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_cli.adapters.histories import histories
-from scaling_cli.adapters.tables import Column, RawTable, floats, one_run
+from scaling_cli.adapters.histories import histories, is_split
+from scaling_cli.adapters.tables import Column, Labels, RawTable, distinct, floats, one_run
 from scaling_cli.columns import COLUMNS
 from scaling_cli.errors import InputError
 from scaling_cli.losses import is_loss
@@ -20,8 +20,11 @@ from scaling_cli.records import Run
 from scaling_cli.spelling import spelled, unfiled
 from scaling_cli.steps import (
     STEP_IS,
+    begun_again,
     counters,
     epoch_column,
+    is_counter,
+    is_even,
     passing,
     rising,
     settings_differ,
@@ -32,6 +35,7 @@ TIME = re.compile(r"^\s*(\d+ days?,? )?[\dT:.,+Z\s/-]*\s*$")
 _TELEMETRY = {
     "norm", "time", "mfu", "throughput", "memory", "mem", "tps", "wps", "dt", "ms", "seconds",
 }  # fmt: skip
+_LEAST_ROWS = 3  # of a history, on average
 _SWEPT = 0.18  # of the logarithm: rates of a sweep lie a fifth or more apart
 _TOKENS = {unfiled(name) for name in COLUMNS["tokens"].names}
 
@@ -149,4 +153,82 @@ def is_history(table: RawTable, step: str) -> bool:
         return True  # training and validation stand in rows of their own
     epoch = next((c for c in table.arrays if unfiled(c) == "epoch" and table[c].numeric), None)
     epochs = None if epoch is None else floats(table[epoch])[column.filled]
-    return unrolled(told, epochs, step)[0] is not None  # it begins again with each epoch
+    if unrolled(told, epochs, step)[0] is not None:  # it begins again with each epoch
+        return True
+    # Rows that nothing tells apart are no runs where their step rises, if it begins again or not.
+    numbers = {name: floats(table[name]) for name in table.arrays if table[name].numeric}
+    known = _tells_of_training(table) and not _names_its_rows(table)
+    falls = int((np.diff(told) < 0).sum())
+    rises = is_counter(told) and len(told) >= _LEAST_ROWS * (falls + 1)
+    return known and rises and not settings_differ(numbers)
+
+
+def runs_in(table: RawTable, step: str) -> Labels | None:
+    """The rows of a table without run ids as several histories, told apart by settings that each
+    keeps throughout (`params`, `model`, the rate of a sweep); None where they are none."""
+    column = table[step]
+    if not column.filled.all() or not _tells_of_training(table):
+        return None
+    steps = column.values.astype(np.float64)
+    stretch = np.cumsum(np.append(False, np.diff(steps) < 0))
+    names = [name for name in table.arrays if name != step and _parts(table, name, stretch, steps)]
+    if not names:
+        return None
+    texts = [table.labels(name).texts() for name in names]
+    rows = zip(*texts, strict=True)
+    told = [" ".join(_shown(n, v) for n, v in zip(names, row, strict=True)) for row in rows]
+    order = {text: place for place, text in enumerate(dict.fromkeys(told))}
+    code = np.array([order[text] for text in told])
+    parts = [steps[code == place] for place in range(len(order))]
+    if len(parts) < 2 or not all(is_counter(part) and is_even(part) for part in parts):
+        return None
+    message = (
+        f"{table.source}: rows of one {' and '.join(names)} are the history of a run, since"
+        f" {step} rises within them"
+    )
+    table.notes.append(Note.of("parted_by_settings", message))
+    return Labels(code, [f"{table.stem}/{text}" for text in order])
+
+
+def _shown(name: str, value: str) -> str:
+    return value if re.search(r"[A-Za-z]", value) else f"{name}={value}"
+
+
+def _parts(
+    table: RawTable, name: str, stretch: NDArray[np.signedinteger], steps: NDArray[np.float64]
+) -> bool:
+    """Whether a column tells histories apart: a known setting, or what never changes while the
+    step rises and then does."""
+    if not table.has_labels(name) or is_loss(name) or unfiled(name) == "epoch":
+        return False
+    labels = table.labels(name)
+    if not 2 <= len(labels.names) <= table.rows // _LEAST_ROWS or "" in labels.names:
+        return False
+    numeric = table[name].numeric
+    if not numeric and (is_split(labels.names) or all(map(TIME.fullmatch, labels.names))):
+        return False
+    if numeric and settings_differ({name: floats(table[name])}):
+        return True
+    starts = np.flatnonzero(np.append(True, np.diff(stretch) > 0))
+    whole = distinct(stretch, labels.code) == len(starts)
+    return whole and bool((steps[starts] == steps[0]).all())
+
+
+def begun_again_in(table: RawTable, step: str) -> Labels | None:
+    """The rows of a table that nothing tells apart as several histories, where step and loss both
+    begin again; None where they do not."""
+    column = table[step]
+    loss = next((n for n in table.arrays if is_loss(n) and table[n].numeric), None)
+    if loss is None or not column.filled.all():
+        return None
+    starts = begun_again(column.values.astype(np.float64), floats(table[loss]))
+    if not starts:
+        return None
+    message = (
+        f"{table.source}: {step} and {loss} begin again in row"
+        f" {', '.join(str(start + table.first_row) for start in starts[:4])}, so it holds"
+        f" {len(starts) + 1} runs, one behind the other"
+    )
+    table.notes.append(Note.of("several_runs", message))
+    code = np.searchsorted(starts, np.arange(table.rows), side="right")
+    return Labels(code, [f"{table.stem}-{place + 1}" for place in range(len(starts) + 1)])

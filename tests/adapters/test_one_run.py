@@ -267,3 +267,78 @@ def test_a_table_of_steps_and_of_passes_stands_at_its_steps(tmp_path: Path) -> N
     rows = "".join(f"{s},{8 * s},{4 - s / 99}\n" for s in range(10, 60, 10))
     (run,) = read_sources([table(tmp_path / "a.csv", "step,iter,loss\n" + rows)]).runs
     assert steps(run, "loss") == list(range(10, 60, 10))
+
+
+COURSE = [(s, 500 * s, round(2 + 9 * s**-0.4, 4)) for s in range(100, 1100, 100)]
+
+
+@pytest.mark.parametrize("write", [table, lines])
+@pytest.mark.parametrize(
+    ("named", "runs", "code"),
+    [
+        ([{"model": m} for m in ("small", "base")], ["t/base", "t/small"], "parted_by_settings"),
+        ([{"params": p} for p in (7, 9)], ["t/params=7", "t/params=9"], "parted_by_settings"),
+        ([{}, {}], ["t-1", "t-2"], "several_runs"),
+        ([{"run": "a", "seed": s} for s in (0, 1)], ["a/seed0", "a/seed1"], "parted_by_group"),
+        ([{"run": "a", "data": s} for s in ("train", "val")], ["a"], ""),
+    ],
+)
+def test_histories_in_one_file_are_told_apart(
+    tmp_path: Path, write: Any, named: list[dict[str, Any]], runs: list[str], code: str
+) -> None:
+    rows = [
+        {**part, "step": s, "tokens": t, "loss": loss + place / 100}
+        for place, part in enumerate(named)
+        for s, t, loss in COURSE
+    ]
+    if write is lines:
+        path = lines(tmp_path / "t.jsonl", *rows)
+    else:
+        text = "\n".join(",".join(map(str, row.values())) for row in rows)
+        path = table(tmp_path / "t.csv", ",".join(rows[0]) + "\n" + text + "\n")
+    found = read_sources([path])
+    assert [run.run_id for run in found.runs] == runs
+    assert codes(found) == {code} - {""}
+    for run in found.runs:
+        assert {len(series.steps) for series in run.series.values()} == {len(COURSE)}
+    if "data" in rows[0]:
+        assert {"train/loss", "val/loss"} <= set(found.runs[0].series)
+
+
+@pytest.mark.parametrize("write", [table, lines])
+def test_a_counter_that_begins_again_while_tokens_rise_goes_on(tmp_path: Path, write: Any) -> None:
+    rows = [
+        (s, 500 * (s + 1000 * part), 4 - part - s / 2000) for part in (0, 1) for s, *_ in COURSE
+    ]
+    if write is lines:
+        keys = ("step", "tokens", "loss")
+        path = lines(tmp_path / "t.jsonl", *(dict(zip(keys, row, strict=True)) for row in rows))
+    else:
+        text = "".join(f"{s},{t},{loss}\n" for s, t, loss in rows)
+        path = table(tmp_path / "t.csv", "step,tokens,loss\n" + text)
+    found = read_sources([path])
+    assert steps(found.runs[0], "loss") == list(range(100, 2100, 100))
+    assert codes(found) == {"counter_joined"}
+
+
+def test_a_resumed_run_at_another_rate_is_one_run(tmp_path: Path) -> None:
+    rows = [(s, 1e-3) for s in range(100, 1100, 100)] + [(s, 5e-4) for s in range(900, 2100, 100)]
+    text = "".join(f"{s},{rate},{5 - s / 1000}\n" for s, rate in rows)
+    found = read_sources([table(tmp_path / "t.csv", "step,lr,loss\n" + text)])
+    assert steps(found.runs[0], "loss") == list(range(100, 2100, 100))
+
+
+@pytest.mark.parametrize(
+    ("head", "part", "runs"),
+    [
+        ("name,seed,n_params,step,loss", "{s}", ["m/seed1", "m/seed2"]),
+        ("name,state,created_at,n_params,step,loss", "finished,2026-11-0{s}T0", ["m-1", "m-2"]),
+        ("run,note,n_params,step,loss", "x", ["m-1", "m-2"]),
+    ],
+)
+def test_results_under_one_name_are_a_run_each(
+    tmp_path: Path, head: str, part: str, runs: list[str]
+) -> None:
+    text = "".join(f"m,{part.format(s=s)},7,2000,{4 - s / 9}\n" for s in (1, 2))
+    found = read_sources([table(tmp_path / "t.csv", head + "\n" + text)])
+    assert [run.run_id for run in found.runs] == runs
