@@ -198,6 +198,11 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "Several rows of a table of runs have one name (its seeds, say). Each row is a run.",
             "Nothing; or name a column of ids: `[run] id`.",
         ),
+        _info(
+            "remarks_left_out",
+            "Lines that begin with # stand between the rows of a table, and are no rows.",
+            "Nothing.",
+        ),
         _warning(
             "parted_by_settings",
             "A table of histories names no runs: rows whose settings are the same are a run each.",

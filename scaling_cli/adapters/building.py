@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as Table
@@ -17,6 +18,7 @@ from scaling_cli.expressions import as_number
 from scaling_cli.notes import Note
 from scaling_cli.quantities import has_one_comma, read_quantity
 from scaling_cli.records import Floats, Run, Series, Status
+from scaling_cli.spelling import near_names
 from scaling_cli.steps import Points
 
 NUMBER_WORDS = {
@@ -26,6 +28,7 @@ NUMBER_WORDS = {
     "-infinity": float("-inf"),
     "-inf": float("-inf"),
 }
+_DOTTED = re.compile(r"[+-]?\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?")
 STATUS_NAMES = ("status", "state", "State", "Status")
 _STATUS_WORDS: dict[str, Status] = {
     **dict.fromkeys(("running", "unfinished", "pending", "queued", "preempted"), "unfinished"),
@@ -130,8 +133,15 @@ def numbers_of(texts: Iterable[str], counts: bool = False) -> dict[str, float] |
 
 
 def decimal_comma(key: str, texts: Iterable[str]) -> Note | None:
-    """A note on texts that are numbers with a decimal comma."""
+    """A note on texts that are numbers with a decimal comma, or with dots between thousands."""
     found = [text for text in texts if text.strip()]
+    dotted = next((text for text in found if _DOTTED.fullmatch(text.strip())), None)
+    if dotted is not None:
+        message = (
+            f"{key} holds texts such as {dotted.strip()!r}; dots that part thousands are not read:"
+            f" write {dotted.strip().replace('.', '')}"
+        )
+        return Note.of("decimal_comma", message)
     odd = next((text for text in found if has_one_comma(text)), None)
     if odd is None or not all(has_one_comma(t) or read_quantity(t) is not None for t in found):
         return None
@@ -258,6 +268,13 @@ def names_numbered(source: str, texts: Sequence[str]) -> Note:
         " one name are numbered in the order of the rows"
     )
     return Note.of("names_numbered", message)
+
+
+def no_id(source: str, wanted: str, names: Iterable[str]) -> Note:
+    """A note that a file lacks what the mapping names as the run's id."""
+    others = near_names(wanted, names)[:3]
+    near = f"; near it is {', '.join(others)}" if others else ""
+    return Note.of("no_id_column", f"{source}: has no column {wanted!r} for [run] id{near}")
 
 
 def status_of(word: str) -> Status:

@@ -18,6 +18,7 @@ from scaling_cli.adapters.tables import Column, RawTable, text_column
 from scaling_cli.errors import InputError
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
+from scaling_cli.quantities import counted
 from scaling_cli.records import Run
 from scaling_cli.steps import is_even, own_rank
 
@@ -85,6 +86,7 @@ def _load(path: Path, source: str) -> RawTable:
     text = _text(read_bytes(path, source), source)
     notes: list[Note] = []
     text, above = _without_comments(text)
+    text = _without_remarks(text, source, notes)
     if not text.strip():
         raise InputError(f"{source} is empty", "Give a table with a header and a row a point.")
     if _by_blanks(text.split("\n", _SHOWN)[:_SHOWN]):
@@ -143,6 +145,21 @@ def _without_comments(text: str) -> tuple[str, int]:
     return text, above
 
 
+def _without_remarks(text: str, source: str, notes: list[Note]) -> str:
+    """The text without remarks (`# restarted`) between its rows; the table has none of its own."""
+    if "\n#" not in text or text.startswith("#"):
+        return text
+    lines = text.split("\n")
+    remarks = [line for line in lines if line.startswith("#")]
+    if 4 * len(remarks) > len(lines):
+        return text
+    message = (
+        f"{source}: {counted(len(remarks), 'remark')} between rows left out: {remarks[0][:60]}"
+    )
+    notes.append(Note.of("remarks_left_out", message))
+    return "\n".join(line for line in lines if not line.startswith("#"))
+
+
 def _header(text: str, delimiter: str, source: str) -> list[str]:
     try:
         reader = csv.reader(io.StringIO(text), delimiter=delimiter)
@@ -170,7 +187,7 @@ def _parts(text: str, header: list[str], delimiter: str) -> list[str]:
         shared = len(set(fields) & set(header))
         if (
             fields != header
-            and len(fields) != len(header)
+            and not any(map(_NUMBER.fullmatch, fields))
             and 2 * shared > min(len(header), len(fields))
         ):
             parts.append(text[begin:place])

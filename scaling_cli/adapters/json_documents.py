@@ -3,6 +3,7 @@
 [{"step": 100, "loss": 5.1}, ...]               rows; also as a list within an object
 {"step": [100, 200], "loss": [5.1, 4.8]}        columns, as Keras' History has them
 {"n_params": 3e7, "tokens": 6e8, "val_loss": 4} the result of one run
+[{"name": "a", "config": {...}, "log": [...]}]  runs, each with its rows or columns
 [[1764337000.1, 100, 5.1], ...]                 wall time, step and value, as TensorBoard's
 """
 
@@ -29,6 +30,7 @@ _WHOLE = 1 << 16  # bytes of a head that may cut the document off
 _ROWS = re.compile(rb"\s*\[\s*\{")
 _POINTS = re.compile(rb"\s*\[\s*\[\s*1\d{9}(?:\.\d+)?\s*,\s*\d+\s*,")  # times since 1970
 _KEY_OF_NUMBER = re.compile(rb"\"([^\"]{1,80})\"\s*:\s*\"?-?[\d.]")
+_NAMES = ("run_id", "id", "run", "run_name", "name")
 _KEY_OF_LIST = re.compile(rb"\"([^\"]{1,80})\"\s*:\s*\[\s*(?:-?[\d.]|\{)")
 
 
@@ -95,7 +97,8 @@ def _rows_of(document: Any, path: Path) -> list[Row]:
     if isinstance(document, list):
         if document and isinstance(document[0], list):
             return _points(document, path)
-        return [row for row in document if isinstance(row, dict)]
+        rows = [row for row in document if isinstance(row, dict)]
+        return _listed_runs(rows) or rows
     if not isinstance(document, dict):
         return []
     return _columns(document) or _history(document) or _by_run(document) or _result(document)
@@ -117,17 +120,46 @@ def _columns(document: Row) -> list[Row]:
         return []
     settings = {key: value for key, value in document.items() if key not in lists}
     made = [dict(zip(held, values, strict=True)) for values in zip(*held.values(), strict=True)]
-    return [{"config": settings}, *made] if settings else made
+    return [_as_config(settings), *made] if settings else made
 
 
 def _history(document: Row) -> list[Row]:
     """A list of rows within an object, with the other values as settings."""
     for key, value in document.items():
-        listed = isinstance(value, list) and len(value) > 1
-        if listed and all(isinstance(row, dict) for row in value) and knows(value[0]):
+        if (
+            not isinstance(value, list)
+            or not value
+            or not all(isinstance(row, dict) for row in value)
+        ):
+            continue
+        runs = _listed_runs(value)
+        if runs:
+            return runs
+        if len(value) > 1 and knows(name.rpartition(".")[2] for name, _ in flattened(value[0])):
             settings = {k: v for k, v in document.items() if k != key and not isinstance(v, list)}
-            return [{"config": settings}, *value] if settings else value
+            return [_as_config(settings), *value] if settings else value
     return []
+
+
+def _as_config(settings: Row) -> Row:
+    """What stands beside the rows as one line of settings, those under `config` among them."""
+    own = settings.get("config")
+    if isinstance(own, dict):
+        settings = {k: v for k, v in settings.items() if k != "config"} | own
+    return {"config": settings}
+
+
+def _listed_runs(elements: list[Any]) -> list[Row]:
+    """The rows of runs that are listed with a history each."""
+    found: list[Row] = []
+    for place, element in enumerate(elements, 1):
+        own = _columns(element) or _history(element)
+        if not own:
+            return []
+        named = (element.get(key) for key in _NAMES)
+        name = next((str(value) for value in named if isinstance(value, str | int)), str(place))
+        found += [{"run": name, **row} for row in own]
+    return found
 
 
 def _by_run(document: Row) -> list[Row]:

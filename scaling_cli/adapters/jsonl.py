@@ -26,6 +26,7 @@ from scaling_cli.adapters.building import (
     flattened,
     make_run,
     names_numbered,
+    no_id,
     numbered_names,
     numbers_of,
     storable,
@@ -66,6 +67,7 @@ from scaling_cli.steps import (
 NAME = "jsonl"
 
 _ID_NAMES = ("run_id", "runid", "run", "run_name")
+_NAMES = ("id", "name", "experiment")  # a run by these only where it is a line
 _KINDS = ("_type", "type", "kind")
 _SAMPLE = 1 << 12  # bytes that tell which fields are times
 _BLOCK = 1 << 24  # bytes parsed at a time; a line has to fit
@@ -104,17 +106,28 @@ def read(path: Path, source: str, mapping: Mapping) -> Iterator[Run]:
     whole = json_documents.is_document(path, data)
     by_line = whole or len(data) < _FEW
     runs = None if by_line else _columnar_runs(data, source, stem, mapping)
+    notes: list[Note] = []
     if runs is None:
         loose = suffix_of(path) in (".log", ".txt", ".out", "")
-        notes: list[Note] = []
         if whole:
             rows = json_documents.rows(path, data, source)
         else:
             rows, notes = _rows(data, source, loose)
         runs = list(_runs(rows, source, stem, mapping))
-        if runs and notes:
-            runs[0] = replace(runs[0], notes=(*notes, *runs[0].notes))
+    if mapping.id is not None and (missing := _lacks_id(data, source, mapping.id, runs)):
+        notes.append(missing)
+    if runs and notes:
+        runs[0] = replace(runs[0], notes=(*notes, *runs[0].notes))
     yield from runs
+
+
+def _lacks_id(data: bytes, source: str, wanted: str, runs: list[Run]) -> Note | None:
+    """A note where no line has the field that the mapping names as the run's id."""
+    name = json.dumps(wanted.removeprefix("config.").rpartition(".")[2]).encode()
+    if name in data:
+        return None
+    names = dict.fromkeys(name for run in runs for name in (*run.config, *run.series))
+    return no_id(source, wanted, names)
 
 
 def shows_history(head: bytes, mapping: Mapping) -> bool:
@@ -204,6 +217,8 @@ def _runs(
         ids = _told_apart([row for _, row, _ in flat], ids, steps, source, stem, notes)
     if _is_row_each([row for _, row, _ in flat], ids, has_config, has_step):
         width = len(str(len(flat)))
+        if not any(ids):
+            ids = _named_rows([row for _, row, _ in flat]) or ids
         for count, ((_, row, _), identity) in enumerate(zip(flat, ids, strict=True), 1):
             run_id = f"{stem}-{count:0{width}}" if identity is None else identity
             config = {
@@ -283,6 +298,15 @@ def _told_apart(
     return ids
 
 
+def _named_rows(rows: list[dict[str, Any]]) -> list[str | None]:
+    """The names of lines that are a run each, where each has one of its own; else nothing."""
+    for key in _NAMES:
+        named = [row.get(key) for row in rows]
+        if all(isinstance(name, str) and name for name in named) and len(set(named)) == len(rows):
+            return [*named]
+    return []
+
+
 def _table_of(rows: list[dict[str, Any]], source: str, stem: str, notes: list[Note]) -> RawTable:
     """The lines as a table, of the fields that hold numbers or texts alone."""
     import pyarrow as pa
@@ -359,7 +383,12 @@ def _settings(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_config(row: dict[str, Any]) -> bool:
-    return isinstance(row.get("config"), dict) or any(row.get(k) == "config" for k in _KINDS)
+    if any(row.get(kind) == "config" for kind in _KINDS):
+        return True
+    beside = ((key, value) for key, value in row.items() if key != "config")
+    return isinstance(row.get("config"), dict) and not any(
+        is_loss(key) and as_number(value) is not None for key, value in flattened(dict(beside))
+    )
 
 
 def _first(row: dict[str, Any], names: tuple[str, ...]) -> Any:

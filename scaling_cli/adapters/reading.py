@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path, PurePath
+from typing import TypeVar
 
 from scaling_cli.adapters.base import Adapter, Request, Service, Unchanged
 from scaling_cli.adapters.files import Found, SourceFiles, is_generic, read_head, uncompressed
@@ -61,6 +62,9 @@ _LOOKED_AT = 1 << 12  # bytes of a file that no adapter knows
 _NOTE = ("code", "severity", "message")
 _TABLES = ("csv:", "jsonl:", "parquet:")  # what may hold anything
 _IN_LINES = ("csv", "jsonl")  # those of them whose first lines can be read alone
+
+
+T = TypeVar("T")
 
 
 Part = dict[str, list[Found]]  # files by the name of their adapter
@@ -188,7 +192,7 @@ def _read_pieces(
         reader.lost += [Note.of("unreadable", f"{what} (left out)") for what in door.unreadable]
         door.fetch(file for found in files.values() for file in found if not file.seen)
         names = frozenset(f.name for f in chain(others, *files.values()))
-        parts, known = _told_known(_parts(files, mapping, reader.tables), recall)
+        parts, known = _told_known(_parts(files, mapping, reader.tables, reader.notes), recall)
         if known:
             yield reader.pass_over(known)
         door.fetch(file for part in parts for file in _files_of(part))
@@ -318,6 +322,9 @@ class _Reader:
         notes += (*registered().notes, *gather(("", note) for note in self.lost), *self.joining)
         if self.data:
             notes.append(_passed_as_data(list(self.data)))
+        if self.mapping.id is not None and not any(key.startswith(_TABLES) for key in self.passed):
+            message = f"[run] id = {self.mapping.id!r} names a column of a table; none was read"
+            notes.append(Note.of("no_id_column", message))
         if not self.passed:
             told = "".join(f"; {note.message}" for note in notes)
             named = ", ".join(map(without_secrets, self.sources.places)) or "no source"
@@ -385,10 +392,12 @@ def _bytes(file: Found) -> int:
     return file.path.stat().st_size if file.path.exists() else 0
 
 
-def _parts(files: Part, mapping: Mapping, tables: dict[Path, bool]) -> list[Part]:
+def _parts(
+    files: Part, mapping: Mapping, tables: dict[Path, bool], notes: list[Note]
+) -> list[Part]:
     """The files in parts that say nothing of one another: the last holds all that lie in or below
     a folder with what may be a table of their settings. Few files are one part. Which files may be
-    tables is added to `tables`."""
+    tables is added to `tables`, and what another's adapter failed at to `notes`."""
     if _size(files) <= PIECE_BYTES:
         return [files]
     apart: list[tuple[str, list[Found]]] = []
@@ -401,12 +410,14 @@ def _parts(files: Part, mapping: Mapping, tables: dict[Path, bool]) -> list[Part
                 for file in found:
                     known = file.seen.table if file.seen else None
                     may_be = (
-                        _may_be_table(adapter, file, mapping, folder) if known is None else known
+                        _may_be_table(adapter, file, mapping, folder, notes)
+                        if known is None
+                        else known
                     )
                     tables[file.path] = may_be
                 described.update(PurePath(f.source).parent for f in found if tables[f.path])
             elif adapter.apart is not None:
-                apart += [(name, part) for part in _told_apart(adapter, found)]
+                apart += [(name, part) for part in _told_apart(adapter, found, notes)]
             else:
                 apart.append((name, found))
                 described.update(PurePath(file.source).parent for file in found)
@@ -432,24 +443,40 @@ def _by_run(found: list[Found]) -> list[list[Found]]:
     return list(parts.values())
 
 
-def _told_apart(adapter: Adapter, found: list[Found]) -> list[list[Found]]:
-    """The files in parts; in one where another's adapter fails to part them."""
+def _looked(
+    adapter: Adapter, source: str, notes: list[Note], look: Callable[[], T], otherwise: T
+) -> T:
+    """What an adapter finds at a look; `otherwise` where another's fails, which is said once."""
     try:
-        return [found] if adapter.apart is None else adapter.apart(found)
-    except Exception:
-        if is_own(adapter):
-            raise
+        return look()
+    except Exception as caught:
+        note = Note.of("adapter_failed", failure(adapter, source, caught).what)
+        if not any(known.code == note.code and adapter.name in known.message for known in notes):
+            notes.append(note)
+        return otherwise
+
+
+def _told_apart(adapter: Adapter, found: list[Found], notes: list[Note]) -> list[list[Found]]:
+    """The files in parts; in one where another's adapter fails to part them."""
+    apart = adapter.apart
+    if apart is None:
         return [found]
+    return _looked(adapter, found[0].source, notes, lambda: apart(found), [found])
 
 
-def _may_be_table(adapter: Adapter, file: Found, mapping: Mapping, folder: str) -> bool:
+def _may_be_table(
+    adapter: Adapter, file: Found, mapping: Mapping, folder: str, notes: list[Note]
+) -> bool:
     """Whether the first bytes of a file show runs of one row only, or cannot be told."""
     if adapter.only_histories or adapter.read is None:
         return False
     head = read_head(file.path, file.source, _PROBE_BYTES[-1])
     if b"\0" in head:
         return True
-    if adapter.shows_history is not None and adapter.shows_history(head, mapping):
+    shows = adapter.shows_history
+    if shows is not None and _looked(
+        adapter, file.source, notes, lambda: shows(head, mapping), False
+    ):
         return False
     return all(_shows_no_history(adapter, file, mapping, folder, head, n) for n in _PROBE_BYTES)
 
@@ -595,7 +622,7 @@ def _read_together(
                 together.setdefault(run.source, []).append(run)
     except Exception as caught:
         failure(adapter, files[0].source, caught)  # raises what is a fault of our own
-        parts = _told_apart(adapter, files)
+        parts = _told_apart(adapter, files, [])  # what failed there was said when it was parted
         if len(parts) > 1:
             return [h for part in parts for h in _read_together(adapter, part, mapping, lost)]
         lost.append(_left_out(adapter, files, caught))

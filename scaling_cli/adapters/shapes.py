@@ -11,6 +11,7 @@ from scaling_cli.adapters.building import (
     STATUS_NAMES,
     make_run,
     names_numbered,
+    no_id,
     numbered_names,
     numbers_of,
 )
@@ -150,8 +151,7 @@ def _id_column(table: RawTable, mapping: Mapping, metric: str | None) -> str | N
         found = next((n for n in wanted if n in table.arrays), None)
         if found is not None:
             return found
-        message = f"{table.source}: has no column {mapping.id!r} for [run] id"
-        table.notes.append(Note.of("no_id_column", message))
+        table.notes.append(no_id(table.source, mapping.id, table.arrays))
     for candidate in _ID_NAMES:
         column = table.named((candidate,))
         if column is None or column == metric or not table.has_labels(column):

@@ -23,6 +23,14 @@ _KINDS: tuple[tuple[str, str], ...] = (
 )  # fmt: skip
 _COUNT, _BETWEEN, _MEASURE = re.compile(rb"\d"), re.compile(rb"[^\d.]"), re.compile(rb"\d\.\d")
 _BY_SUFFIX = {suffix: kind for suffixes, kind in _KINDS for suffix in suffixes.split()}
+_HELP = {
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), "It is a workbook: save its sheet as CSV."),
+    **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".bz2", ".xz"), "It is packed: unpack it."),
+    **dict.fromkeys(
+        (".pkl", ".pickle", ".pt", ".pth", ".npz", ".npy"),
+        "It holds Python objects or arrays, which are not opened: write what it logs as CSV.",
+    ),
+}
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")  # as PowerShell's > writes it
 _MAGIC = (
     (b"\x89PNG", "image"),
@@ -88,6 +96,8 @@ def hint(path: Path, head: bytes) -> str:
 
     if head[:2] in _UTF16:
         return "It is UTF-16 text: save it as UTF-8."
+    if suffix_of(path) in _HELP:
+        return _HELP[suffix_of(path)]
     if near := nearest(head):
         return (
             f"Its lines are nearest to {near}. Say how they read in scalefit.toml:"

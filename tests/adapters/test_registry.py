@@ -256,6 +256,28 @@ def test_an_adapter_of_another_package_fails_for_its_file_alone(
         read_sources(tmp_path / "bad.3rd")
 
 
+def test_what_another_adapter_fails_at_in_a_look_is_said_once(
+    tmp_path: Path, others: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> Any:
+        raise KeyError("look")
+
+    monkeypatch.setattr("scaling_cli.adapters.reading.PIECE_BYTES", 1)
+    for name in "ab":
+        (tmp_path / f"{name}.3rd").write_bytes(b"THIRD")
+    for third in (
+        Adapter("third", _is_third, _of_third, shows_history=fails),
+        Adapter("third", _is_third, read_together=_together, apart=fails),
+    ):
+        others(third)
+        found = read_sources(tmp_path)
+        assert [run.run_key for run in found.runs] == ["third:a", "third:b"]
+        (note,) = found.notes
+        assert note.code == "adapter_failed"
+        assert "its adapter 'third'" in note.message
+        assert "KeyError: 'look'" in note.message
+
+
 @pytest.mark.parametrize(
     ("loaded", "says"),
     [

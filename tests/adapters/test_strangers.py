@@ -154,6 +154,8 @@ COLUMNS = {key: [row[key] for row in ROWS] for key in ROWS[0]}
         ("rows.json", [{key: str(value) for key, value in row.items()} for row in ROWS]),
         ("columns.json", {"n_params": 3e7, **COLUMNS}),
         ("history.json", {"config": {"n_params": 3e7}, "log": ROWS}),
+        ("listed.json", [{"name": "a", "config": {"n_params": 3e7}, "log": ROWS}]),
+        ("runs.json", {"runs": [{"id": 1, "n_params": 3e7, **COLUMNS}]}),
         ("by_run.json", {"a": {"n_params": 3e7, "log": ROWS}}),
         ("result.json", {"n_params": 3e7, "tokens": 1e9, "val_loss": 3.0, "config": {"lr": 1}}),
     ],
@@ -189,12 +191,18 @@ def test_what_tensorboards_page_saves_is_a_run(tmp_path: Path) -> None:
     [
         ("log.txt", "# 30M, seed 0\n" + table("step,loss,tokens", "{s},{loss},{t}")),
         ("log.dat", table("step loss tokens", " {s}   {loss}  {t}")),
+        (
+            "turned.csv",
+            "step,tokens,loss\n100,5,4.9\n# restarted\nstep,loss,tokens\n"
+            + table("", "{s},{loss},{t}").lstrip("\n"),
+        ),
         ("log.csv", "step,loss\n100,4.9\n200,4.8\n" + table("step,loss,tokens", "{s},{loss},{t}")),
     ],
 )
 def test_tables_as_they_are_kept(tmp_path: Path, name: str, text: str) -> None:
-    found, _ = read(tmp_path, {name: text})
+    found, notes = read(tmp_path, {name: text})
     assert [(row.values["steps"], row.values["tokens"]) for row in found.rows] == [(2000, 1e9)]
+    assert ("remarks_left_out" in notes) == ("# restarted" in text)
 
 
 @pytest.mark.parametrize(
@@ -236,3 +244,43 @@ def test_the_settings_beside_a_run_that_is_alone_are_its_own(tmp_path: Path) -> 
     told = [(row.values.get("params"), row.values.get("tokens")) for row in found.rows]
     assert told == [(3e7, 1e9), (6e7, 1e9), (None, None), (None, None)]
     assert notes["settings_beside"].endswith("and 1 more are those of the run beside it")
+
+
+def test_results_in_one_document_are_a_run_each_by_name(tmp_path: Path) -> None:
+    runs = [
+        {"name": f"n{n}", "config": {"n_params": n * 1e6}, "metrics": {"val_loss": 9 / n}}
+        for n in (3, 6, 9)
+    ]
+    for name, document in (("a.json", {"runs": runs}), ("b.json", runs)):
+        found, _ = read(tmp_path / name, {name: json.dumps(document)})
+        assert [row.values["params"] for row in found.rows] == [3e6, 6e6, 9e6]
+        ids = [run.run_id for run in read_sources(tmp_path / name).runs]
+        assert ids == ["n3", "n6", "n9"]
+
+
+def test_dots_that_part_thousands_are_named(tmp_path: Path) -> None:
+    text = "step;tokens;loss\n" + "".join(f"{s};{s}.000.000;{9 / s}\n" for s in STEPS)
+    _, notes = read(tmp_path, {"run.csv": text})
+    assert "dots that part thousands are not read: write" in notes["decimal_comma"]
+
+
+@pytest.mark.parametrize(
+    ("name", "help"), [("runs.xlsx", "save its sheet as CSV"), ("runs.zip", "unpack it")]
+)
+def test_what_would_help_with_a_file_is_said(tmp_path: Path, name: str, help: str) -> None:
+    (tmp_path / name).write_bytes(b"PK\x03\x04" + bytes(99))
+    with pytest.raises(InputError, match=help):
+        read_sources(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.log"])
+def test_an_id_that_nothing_has_is_said(tmp_path: Path, name: str) -> None:
+    texts = {
+        "a.jsonl": lines(),
+        "a.csv": table("step,val_loss", "{s},{loss}"),
+        "a.log": "".join(f"step {s}: train loss 5, val loss {9 / s}\n" for s in STEPS),
+    }
+    (tmp_path / name).write_text(texts[name])
+    done = read_sources(tmp_path, Mapping(id="experiment_nr"))
+    (said,) = (note.message for note in done.notes if note.code == "no_id_column")
+    assert "'experiment_nr'" in said
