@@ -63,7 +63,7 @@ def curve(
     ] = None,
     law: Annotated[
         str | None,
-        typer.Option("--law", help="By a curve law alone: mpl or lr_anneal.", metavar="LAW"),
+        typer.Option("--law", help="By a curve law alone: mpl, lr_anneal or fsl.", metavar="LAW"),
     ] = None,
     fit: Annotated[
         str | None,

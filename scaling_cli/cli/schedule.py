@@ -42,7 +42,7 @@ def schedule(
         typer.Option("--run", help="Fit on the finished runs like this one.", metavar="RUN"),
     ] = None,
     law: Annotated[
-        str, typer.Option("--law", help="The curve law: mpl or lr_anneal.", metavar="LAW")
+        str, typer.Option("--law", help="The curve law: mpl, lr_anneal or fsl.", metavar="LAW")
     ] = "mpl",
     warmup: Annotated[
         str | None,

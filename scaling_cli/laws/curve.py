@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from scaling_cli.laws.base import Array, Evidence, Law, Parameter, Published, Source
+from scaling_cli.laws.parts import secondary
 
 TISSUE = Source("Tissue et al.", 2024, "2408.11029", "eq. 1")
+LI = Source("Li et al.", 2025, "2509.19189", "eq. 30")
 LUO = Source("Luo et al.", 2025, "2503.12811", "eq. 2")
 
 
@@ -24,13 +26,15 @@ class RateDrops:
     """The changes of the learning rate that each row has behind it, as one list of pairs.
 
     A pair is a row and a change: `drop` [pairs] is by how much the rate fell, `log_rate` the log of
-    the rate after it, and `log_sum` the log of the sum of rates from it up to the row. The pairs of
-    row i start at `first[i]`; every row has one, if need be with a drop of zero.
+    the rate after it, `log_sum` the log of the sum of rates from it up to the row and `log_before`
+    that of the sum up to it. The pairs of row i start at `first[i]`; every row has one, if need be
+    with a drop of zero.
     """
 
     drop: Array
     log_rate: Array
     log_sum: Array
+    log_before: Array
     first: Array
     _last: dict[Any, tuple[Array, Array, Array]] = field(
         default_factory=dict, compare=False, repr=False
@@ -67,6 +71,7 @@ class RateDrops:
             np.concatenate([part.drop for part in parts]),
             np.concatenate([part.log_rate for part in parts]),
             np.concatenate([part.log_sum for part in parts]),
+            np.concatenate([part.log_before for part in parts]),
             np.concatenate(first),
         )
 
@@ -245,4 +250,68 @@ MPL = Law(
     family="training curve",
 )  # fmt: skip
 
-LAWS = (LR_ANNEAL, LR_ANNEAL_N, MPL)
+
+def _fsl(
+    L0: Array, A: Array, alpha: Array, B: Array, D: Array, C: Array, beta: Array,
+    rate_sum: Array, rate_drops: RateDrops,
+) -> Array:  # fmt: skip
+    _, left, _ = rate_drops.payoff(C, beta, 0.0 * C)
+    fallen = np.maximum(rate_drops.drop, 0.0) * (1.0 - left)
+    gained = B * rate_drops.total(fallen)
+    early = rate_drops.total(fallen * np.exp(-alpha * rate_drops.log_before))
+    loss: Array = L0 + A * rate_sum**-alpha - gained - D * early
+    return loss
+
+
+def _fsl_gradient(
+    L0: Array, A: Array, alpha: Array, B: Array, D: Array, C: Array, beta: Array,
+    rate_sum: Array, rate_drops: RateDrops,
+) -> tuple[Array, dict[str, Array]]:  # fmt: skip
+    log, left, share = rate_drops.payoff(C, beta, 0.0 * C)
+    total, power = rate_drops.total, rate_sum**-alpha
+    falls = np.maximum(rate_drops.drop, 0.0)
+    early = falls * np.exp(-alpha * rate_drops.log_before)
+    worth = B * falls + D * early
+    gained, gained_early = total(falls * (1.0 - left)), total(early * (1.0 - left))
+    gradient = {
+        "L0": np.ones_like(power),
+        "A": power,
+        "alpha": D * total(early * (1.0 - left) * rate_drops.log_before)
+        - A * power * np.log(rate_sum),
+        "B": -gained,
+        "D": -gained_early,
+        "C": -beta / C * total(worth * left * share),
+        "beta": -total(worth * left * log),
+    }
+    return L0 + A * power - B * gained - D * gained_early, gradient
+
+
+FSL = Law(
+    id="fsl",
+    title="Training curve: functional scaling law of the learning rate",
+    formula="L0 + A / rate_sum**alpha"
+    " - sum(drop * (B + D / before**alpha) * (1 - (1 + C * sum)**-beta))",
+    variables=("rate_sum", "rate_drops"),
+    parameters=(
+        _L0,
+        _A,
+        _ALPHA,
+        Parameter("B", "loss gained per unit by which the rate falls", 1.0, 1e3, linear=True),
+        Parameter("D", "what falls early in training gain beside it", 1.0, 1e3, linear=True),
+        Parameter("C", "how fast a drop pays off", 1.0, 100.0),
+        Parameter("beta", "exponent of the pay-off, 1 - 1 / capacity", 0.2, 0.9, "logit"),
+    ),
+    predict=_fsl,
+    gradient=_fsl_gradient,
+    source=LI,
+    caveats=(
+        "The paper writes c_2 (c_3 + 1 / before**s) for B + D / before**alpha; its term of the size"
+        " is in L0, and what a constant rate leaves of noise too.",
+        "Only falls of the rate count: a rise after the warmup is outside of it. The paper's theory"
+        " has beta between 0 and 1, and so has this.",
+    ),
+    family="training curve",
+    evidence=secondary("that quotes its appendix B.2, eq. 30, and checks a program by it"),
+)
+
+LAWS = (LR_ANNEAL, LR_ANNEAL_N, MPL, FSL)

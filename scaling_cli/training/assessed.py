@@ -34,7 +34,7 @@ from scaling_cli.training.forecast import LEAST_ROWS, Forecast, usable
 from scaling_cli.training.schedule import Schedule
 from scaling_cli.version import VERSION
 
-LAWS = ("mpl", "lr_anneal")
+LAWS = ("mpl", "lr_anneal", "fsl")
 DOCUMENT = DocumentKind(
     "scalefit curve fit",
     1,

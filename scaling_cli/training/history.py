@@ -55,7 +55,7 @@ def rate_drops(rates: Floats, sums: Floats, steps: Sequence[int] | Steps) -> Rat
     newest, oldest = at[:, None] - back[:-1], np.maximum(at[:, None] - back[1:], -1)
     row = np.broadcast_to(np.arange(len(at))[:, None], newest.shape)[newest > oldest]
     newest, oldest = newest[newest > oldest], oldest[newest > oldest]  # steps (oldest, newest]
-    parts = [(np.arange(len(at)), *np.zeros((3, len(at))))]
+    parts = [(np.arange(len(at)), *np.zeros((4, len(at))))]
     for part in (np.maximum(falls, 0.0), np.minimum(falls, 0.0)):
         moments = [np.append(0.0, np.cumsum(part * before**power)) for power in range(3)]
         drop, first, second = (m[newest + 1] - m[oldest + 1] for m in moments)
@@ -67,11 +67,13 @@ def rate_drops(rates: Floats, sums: Floats, steps: Sequence[int] | Steps) -> Rat
         for place in (middle - spread, middle + spread):
             place = np.clip(place, low, high)
             logs = np.interp(place, before, log_rates)
-            parts.append((at_row, drop / 2, logs, np.log(sums[at[at_row]] - place)))
-    rows, drop, log_rate, log_sum = (np.concatenate(items) for items in zip(*parts, strict=True))
+            ahead, behind = np.log(sums[at[at_row]] - place), np.log(np.maximum(place, 1e-300))
+            parts.append((at_row, drop / 2, logs, ahead, behind))
+    rows, *columns = (np.concatenate(items) for items in zip(*parts, strict=True))
     order = np.argsort(rows, kind="stable")
+    drop, log_rate, log_sum, log_before = (column[order] for column in columns)
     first_of = np.searchsorted(rows[order], np.arange(len(at)))
-    return RateDrops(drop[order], log_rate[order], log_sum[order], first_of)
+    return RateDrops(drop, log_rate, log_sum, log_before, first_of)
 
 
 DECAY = 0.999  # Tissue et al.'s default

@@ -92,6 +92,9 @@ def test_unseen_schedules_of_the_public_curves(
     curves = study.public_curves()[size]
     simple = study.error(fit_curves("lr_anneal", curves["train"]), curves["test"])
     assert round(simple, 5) <= anneal
+    functional = fit_curves("fsl", curves["train"])
+    assert study.error(functional, curves["test"]) < simple
+    assert functional.objective < fit_curves("lr_anneal", curves["train"]).objective
     ours = study.error(fit_curves("mpl", curves["train"]), curves["test"])
     assert ours <= published
     assert ours < simple
