@@ -534,7 +534,7 @@ def positives(texts: Sequence[str] | None, option: str) -> list[float]:
     from scaling_cli.quantities import parse_positive
 
     values = [parse_positive(text, option) for text in many(texts or [])]
-    if texts and not values:
+    if any(not text.strip() for text in texts or []):
         raise InputError(f"{option} is empty", "Give a number, or leave it out.")
     return values
 

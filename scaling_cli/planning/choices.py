@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling_cli.compute import Accounting
+from scaling_cli.compute import SIX_ND, Accounting
 from scaling_cli.errors import InputError
 from scaling_cli.laws import Choice, Law
 from scaling_cli.planning.budget import Constraints, Line, losses, optimum
@@ -26,9 +26,11 @@ from scaling_cli.records import Floats
 POINTS, ROUNDS = 13, 5  # of a grid that closes in: 1/7000 of its range in the end
 SWEEPS, SETTLED = 12, 1e-7  # over all choices; the gain in ln loss from where on they stand
 DRAWN_POINTS, MOST_DRAWS = 25, 200  # of the grid on which resamples have their own best values
+MOST_MIXTURES = 100  # of resamples whose own best mixture is found: each takes milliseconds
 AT_END = 1e-3  # of the range: nearer to its end than this, the end decides
 
 Values = Mapping[str, Floats]
+Bounds = tuple[float | None, float | None]  # None is an open end
 Objective = Callable[[Mapping[str, float]], Floats]
 
 
@@ -109,11 +111,13 @@ def settle(law: Law, values: Values, line: Line) -> Settled:
 
 def drawn_ranges(
     law: Law, values: Values, line: Line, settled: Settled, level: float
-) -> dict[str, tuple[float | None, float | None]]:
-    """Bounds of each choice over parameters [batch, 1], the others as they are chosen; None where
-    the best values of that share lie at an end of what is searched. Of shares none is known."""
-    if law.choices is None or law.choices.shares or not settled.chosen:
+) -> dict[str, Bounds]:
+    """Bounds of each choice over parameters [batch, 1], the others as they are chosen, or of shares
+    all together; None where the best values of so many lie at an end of what is searched."""
+    if law.choices is None or not settled.chosen:
         return {}
+    if law.choices.shares:
+        return _drawn_shares(law, values, line, settled, level)
     some = {name: value[:MOST_DRAWS] for name, value in values.items()}
     objective = _objective(law, some, line)
     best_known, held = dict(settled.line.constraints.at), line.constraints.at
@@ -124,13 +128,34 @@ def drawn_ranges(
         table = np.stack([objective(best_known | place) for place in places])
         lowest = np.argmin(np.where(np.isfinite(table), table, np.inf), axis=0)
         best = np.array([_refined(grid, table[:, i], k) for i, k in enumerate(lowest)])
-        tail = 50 * (1 - level)
-        low, high = np.percentile(best, [tail, 100 - tail])
-        bounds[choice.column] = (
-            None if low <= grid[0] else float(low),
-            None if high >= grid[-1] else float(high),
-        )
+        bounds[choice.column] = _inside(best, (grid[0], grid[-1]), level)
     return bounds
+
+
+def _drawn_shares(
+    law: Law, values: Values, line: Line, settled: Settled, level: float
+) -> dict[str, Bounds]:
+    free, held = free_choices(law, line.constraints), dict(line.constraints.at)
+    count = min(MOST_MIXTURES, max(len(value) for value in values.values()))
+    drawn = []
+    for row in range(count):
+        one = {name: value[row % len(value)][None] for name, value in values.items()}
+        drawn.append(_mixed(law, one, line, free, held))
+    ranges = settled.ranges or {}
+    return {
+        name: _inside(np.array([mixture[name] for mixture in drawn]), ranges[name], level)
+        for name in settled.chosen or {}
+    }
+
+
+def _inside(best: Floats, ends: tuple[float, float], level: float) -> Bounds:
+    """The central part of the best values [draws], None for an end of what was searched."""
+    tail = 50 * (1 - level)
+    low, high = np.percentile(best, [tail, 100 - tail])
+    return (
+        float(low) if low > ends[0] else None,
+        float(high) if high < ends[1] else None,
+    )
 
 
 def view(law: Law, at: Mapping[str, float]) -> Law:
@@ -151,7 +176,10 @@ def view(law: Law, at: Mapping[str, float]) -> Law:
 def cost_of(law: Law, at: Mapping[str, float]) -> Accounting:
     """FLOPs by the law's own account, its other columns held at `at`."""
     assert law.choices is not None
-    return Accounting(law.choices.cost, law.choices.per_token(at))
+    terms = law.choices.per_token(at)
+    if terms == SIX_ND.terms and law.choices.size == "params":
+        return SIX_ND
+    return Accounting(law.choices.cost, terms)
 
 
 def _objective(law: Law, values: Values, line: Line) -> Objective:

@@ -14,7 +14,7 @@ from scaling_cli.cli import app
 from scaling_cli.errors import InputError
 from scaling_cli.laws import LAWS, get_law
 from scaling_cli.planning.budget import Constraints, Line, optimum
-from scaling_cli.planning.choices import settle
+from scaling_cli.planning.choices import drawn_ranges, settle
 from scaling_cli.records import Floats
 
 BUDGET = 1e21
@@ -113,6 +113,23 @@ def test_shares_sum_to_one_and_keep_their_limits() -> None:
         lowest(dict.fromkeys(names, (0.5, 0.6)))
 
 
+def test_resamples_bound_a_mixture() -> None:
+    law, random = get_law("mix_shukor"), np.random.default_rng(0)
+    values = {"E": 1.2, "A": 400.0, "alpha": 0.34, "B": 600.0, "beta": 0.35}
+    values |= {"C.books": 3.0, "C.code": 2.0, "C.web": 4.0}
+    values |= {"gamma.books": 0.5, "gamma.code": 0.4, "gamma.web": 0.7}
+    batch = {name: np.full((1, 1), value) for name, value in values.items()}
+    drawn = {n: v * np.exp(0.05 * random.standard_normal((20, 1))) for n, v in batch.items()}
+    line = Line(1e20)
+    settled = settle(law, batch, line)
+    bounds = drawn_ranges(law, drawn, line, settled, 0.9)
+    for name, share in (settled.chosen or {}).items():
+        low, high = bounds[name]
+        assert low is not None
+        assert high is not None
+        assert 0.5 * share < low < share < high < 1.5 * share
+
+
 def test_a_fit_bounds_its_choices() -> None:
     law, entry = get_law("precision"), get_law("precision").published[0]
     random = np.random.default_rng(0)
@@ -125,7 +142,7 @@ def test_a_fit_bounds_its_choices() -> None:
     loss = law.predict(**entry.values, **columns) * np.exp(0.002 * random.standard_normal(n))
     fixed = {name: entry.values[name] for name in ("C_T", "g_D", "g_N", "g_post", "n_w", "n_a")}
     fixed |= {name: entry.values[name] for name in ("n_kv", "gamma_a", "gamma_kv")}
-    fitted = scalefit.fit("precision", columns | {"loss": loss}, fix=fixed, bootstrap=40)
+    fitted = scalefit.fit("precision", columns | {"loss": loss}, fix=fixed, bootstrap=20)
     split = scalefit.optimal(fitted, 1e21, at={"post_bits": 16})
     low, high = split.choices_range["precision_bits"]
     assert low is not None
