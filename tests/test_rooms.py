@@ -109,13 +109,15 @@ ALLOWED = {
     "drawing": {"errors", "quantities", "records", "text"},
     "publishing": SHARED | {"drawing", "report"},
     "schema": {"checks", "columns", "errors", "mapping", "spelling"},
+    "surroundings": {"checks", "ending", "errors", "fitting", "planning", "project", "training"},
     "report": SHARED
+    | {"surroundings"}
     | {"drawing"}
     | {"ending", "in_full", "checks", "training", "fitting", "ingest", "laws", "mapping"}
     | {"observe", "outcome", "schema", "table", "planning", "project", "store", "watching"},
     "cli": SHARED
     | {"drawing", "suggest", "checks", "fitting", "laws", "planning", "project", "report"}
-    | {"publishing", "schema", "watching"},
+    | {"publishing", "schema", "surroundings", "watching"},
     "__main__": {"cli", "workers"},
     "__init__": {
         "api",

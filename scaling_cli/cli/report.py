@@ -91,7 +91,14 @@ def report(
     from scaling_cli.project import budget_ladder, open_project
     from scaling_cli.publishing.publication import check_target
     from scaling_cli.quantities import parse_positive
-    from scaling_cli.report.document import TITLE, figures_of, report_json, report_tables
+    from scaling_cli.report.document import (
+        TITLE,
+        figures_of,
+        page_tables,
+        report_json,
+        report_tables,
+    )
+    from scaling_cli.surroundings import surroundings
 
     if output and Path(output).suffix not in FORMATS:
         raise InputError(
@@ -101,16 +108,20 @@ def report(
     check_folder(output)
     if to:
         check_target(to)
+    if figures:
+        check_figure(f"figure.{kind}", "--figure-kind")
     project = open_project(store, config)
     fits = project.saved.named(fit) if fit else project.saved.newest(law, y)
     budgets = [parse_positive(text, "--budget") for text in many(budget or [])]
     planned = [item for item in fits if item.law.splits]
-    allocations = splits_by_fits(planned, budgets or budget_ladder(planned), None, FREE)
-    runs = project.runs()
-    document = report_json(runs, fits, allocations)
+    budgets = budgets or budget_ladder(planned)
+    allocations = splits_by_fits(planned, budgets, None, FREE)
+    runs, beside = project.runs(), surroundings(project, fits, budgets)
+    document = report_json(runs, fits, allocations, beside)
     tables = partial(report_tables, runs, fits, allocations)
-    drawn = cache(lambda: figures_of(runs, fits, allocations, project.largest_curves()))
-    written = _Written(document, fits, allocations, tables, drawn)
+    drawn = cache(partial(figures_of, runs, fits, allocations, beside))
+    on_page = partial(page_tables, runs, fits, beside)
+    written = _Written(document, fits, allocations, tables, drawn, on_page)
     if figures:
         write_figures(figures, kind, style, drawn())
     if output:
@@ -126,7 +137,6 @@ def report(
 
 def write_figures(folder: str, kind: str, style: str | None, figures: Sequence[Figure]) -> None:
     """Each figure as a file of this kind."""
-    check_figure(f"figure.{kind}", "--figure-kind")
     make_folder(folder, "--figures")
     for figure in figures:
         write_figure(str(Path(folder) / f"{figure.name}.{kind}"), figure, style)
@@ -142,6 +152,7 @@ class _Written:
     allocations: Sequence[Allocation]
     tables: Callable[[], list[Listing]]
     figures: Callable[[], list[Figure]]
+    on_page: Callable[[list[Listing]], list[Listing]]
 
     def text(self, suffix: str) -> str:
         """A file of this suffix."""
@@ -154,10 +165,11 @@ class _Written:
         return rendered(suffix, map(listing_as_flags, self.tables()))
 
     def page(self) -> str:
-        from scaling_cli.report.document import TITLE, page_tables
+        from scaling_cli.report.document import TITLE
+        from scaling_cli.report.folding import fold
         from scaling_cli.report.page import to_page
 
-        tables = map(listing_as_flags, page_tables(self.tables(), self.fits))
+        tables = fold(list(map(listing_as_flags, self.on_page(self.tables()))))
         return to_page(TITLE, self.summary(), self.figures(), tables)
 
     def summary(self) -> list[str]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from scaling_cli.report.checks import tables as checks_tables
 from scaling_cli.report.fits import fit_table, holdout_table
 from scaling_cli.report.listing import Listing
+from scaling_cli.report.memos import recipes_tables
 from scaling_cli.report.origins import origins_json, with_origin
 from scaling_cli.report.plans import allocation_tables
-from scaling_cli.report.stores import groups_table, runs_json
+from scaling_cli.report.stores import groups_table, largest_runs_table, runs_json
 from scaling_cli.report.summary import meanings_table, reproduction_table
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from scaling_cli.fitting.result import Fit
     from scaling_cli.observe import Runs
     from scaling_cli.planning.splits import Allocation
-    from scaling_cli.training.curve import Curve
+    from scaling_cli.surroundings import Surroundings
 
 TITLE = "Scaling report"
 
@@ -36,30 +38,60 @@ def report_tables(
 
 
 def report_json(
-    runs: Runs, fits: Sequence[Fit], allocations: Sequence[Allocation]
+    runs: Runs,
+    fits: Sequence[Fit],
+    allocations: Sequence[Allocation],
+    beside: Surroundings | None = None,
 ) -> dict[str, Any]:
     return {
         "runs": runs_json(runs),
         "fits": [item.to_json() for item in fits],
         "allocations": [item.to_json() for item in allocations],
+        **(beside.to_json() if beside else {}),
         "origin": origins_json(fits),
     }
 
 
-def page_tables(tables: Sequence[Listing], fits: Sequence[Fit]) -> list[Listing]:
-    """The tables of a report, and what a page adds: what warnings mean, how to make it again."""
-    meanings = meanings_table(tables)
-    return [*tables, *([meanings] if meanings else []), reproduction_table(fits)]
+def page_tables(
+    runs: Runs, fits: Sequence[Fit], beside: Surroundings, tables: Sequence[Listing]
+) -> list[Listing]:
+    """The tables of a report, and what a page adds: recipes, checks, runs, what warnings mean, how
+    to make it again."""
+    further: list[Listing] = []
+    if beside.recipes:
+        further += recipes_tables(beside.recipes)
+    if beside.checks is None:
+        further.append(
+            Listing(
+                "Checks", (), (), lines=("Not made of so many runs; `scalefit check` makes them.",)
+            )
+        )
+    else:
+        further += checks_tables(beside.checks)
+    meanings = meanings_table([*tables, *further])
+    listed = largest_runs_table(runs)
+    return [*tables, *further, listed, *([meanings] if meanings else []), reproduction_table(fits)]
 
 
 def figures_of(
-    runs: Runs, fits: Sequence[Fit], allocations: Sequence[Allocation], curves: Sequence[Curve] = ()
+    runs: Runs,
+    fits: Sequence[Fit],
+    allocations: Sequence[Allocation],
+    beside: Surroundings | None = None,
 ) -> list[Figure]:
     """Every figure of the report."""
-    from scaling_cli.report.figures import curves_figure, report_figures
+    from scaling_cli.report.answers import recipes_figure
+    from scaling_cli.report.figures import curves_figure, forecast_figures, report_figures
 
-    several = curves_figure(curves)
-    return [*report_figures(runs.table, fits, allocations), *([several] if several else [])]
+    made = report_figures(runs.table, fits, allocations)
+    if beside is None:
+        return made
+    further = [
+        recipes_figure(beside.recipes) if beside.recipes else None,
+        curves_figure(beside.curves),
+        *forecast_figures(beside.forecasts),
+    ]
+    return [*made, *(figure for figure in further if figure)]
 
 
 def rendered(suffix: str, tables: Iterable[Listing]) -> str:

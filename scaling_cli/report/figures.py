@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -39,8 +39,8 @@ def report_figures(
     for fit in surfaces[:MOST_GROUPS]:
         made += [isoflops(table, fit, allocations), optimum_ray(table, fit)]
     made += [residuals(table, main[:MOST_GROUPS], along) for along in _ALONG]
-    made.append(held_out(fits))
-    made.append(laws_apart(fits, allocations))
+    made += [held_out(fits), coverage(fits)]
+    made += [errors_by_distance(table, fits), laws_apart(fits, allocations)]
     figures = [figure.thinned() for figure in made if figure is not None]
     if len(main) > MOST_GROUPS and figures:
         more = f" Of {len(main)} groups the first {MOST_GROUPS} are drawn."
@@ -227,7 +227,12 @@ def optimum_ray(table: Table, fit: Fit) -> Figure | None:
     )
 
 
-_ALONG = ("params", "tokens", "flops", "run")
+_ALONG = {  # what residuals are drawn along, in words
+    "params": "by params",
+    "tokens": "by tokens",
+    "flops": "by compute",
+    "run": "in the order of the store",
+}
 
 
 def residuals(table: Table, fits: Sequence[Fit], along: str) -> Figure | None:
@@ -248,7 +253,7 @@ def residuals(table: Table, fits: Sequence[Fit], along: str) -> Figure | None:
         caption += " Runs far below the largest hardly count, and may lie far off."
     return Figure(
         f"residuals-{along}",
-        f"What the fit misses, {'in the order of the store' if along == 'run' else f'by {along}'}",
+        f"What the fit misses, {_ALONG[along]}",
         caption,
         axis or Axis("run", log=False, shape=count),
         Axis("observed less fitted", log=False, shape=_signed if fits[0].log else number),
@@ -302,6 +307,105 @@ def held_out(fits: Sequence[Fit]) -> Figure | None:
         Axis(f"predicted {target}", log=False),
         (*series, Series("as observed", "dashes", ends, ends, colour=6)),
     )
+
+
+LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+
+
+def coverage(fits: Sequence[Fit]) -> Figure | None:
+    """How many of the held-out runs intervals of several levels hold, law by law."""
+    series = []
+    for colour, name in enumerate(dict.fromkeys(fit.name for fit in fits)):
+        asked = [fit for fit in fits if fit.name == name and len(fit.draws)]
+        rows = [(fit, row) for fit in asked for row in fit.holdout_rows]
+        held = [[_holds(fit.at_level(level), row) for fit, row in rows] for level in LEVELS]
+        if rows and all(None not in inside for inside in held):
+            shares = [sum(map(bool, inside)) / len(rows) for inside in held]
+            names = [f"{name}, {sum(map(bool, inside))} of {len(rows)}" for inside in held]
+            label = f"{name}, {len(rows)} runs"
+            series.append(Series(label, "points", LEVELS, shares, names=names, colour=colour))
+            series.append(Series("", "line", LEVELS, shares, colour=colour))
+    if not series:
+        return None
+    ends = [LEVELS[0], LEVELS[-1]]
+    return Figure(
+        "coverage",
+        "How often intervals held",
+        "Across, the share of runs that an interval is to hold; up, the share of the held-out runs"
+        " that it held. On the dashed line an interval is what it says; below, it is too narrow."
+        " Of few runs a point says little.",
+        Axis("share that was stated", log=False, shape=_share),
+        Axis("share that was held", log=False, shape=_share),
+        (*series, Series("as stated", "dashes", ends, ends, colour=6)),
+    )
+
+
+def _share(value: float | None) -> str:
+    return percent(value, 0)
+
+
+def _holds(fit: Fit, row: Mapping[str, Any]) -> bool | None:
+    """Whether the interval of a held-out run holds what it came to; None where it has none."""
+    inputs = {name: float(row[name]) for name in fit.law.variables if row.get(name) is not None}
+    predicted = fit.predict(inputs) if len(inputs) == len(fit.law.variables) else None
+    if predicted is None or predicted.low is None or predicted.high is None:
+        return None
+    return bool(predicted.low <= float(row["observed"]) <= predicted.high)
+
+
+def errors_by_distance(table: Table, fits: Sequence[Fit]) -> Figure | None:
+    """How far each law missed larger runs, by how much larger they were: its own runs above a cut
+    when it was fitted below it, and runs that were kept out."""
+    series = []
+    for colour, name in enumerate(dict.fromkeys(fit.name for fit in fits)):
+        of_law = [fit for fit in fits if fit.name == name]
+        cuts = [point for fit in of_law for point in _beyond_cuts(table, fit)]
+        single = [point for fit in of_law for point in _beyond_runs(fit)]
+        series += _marks(f"{name}, cuts", "points", cuts, colour)
+        series += _marks(f"{name}, held-out runs", "hollow", single, colour)
+    if not series:
+        return None
+    return Figure(
+        "errors-by-distance",
+        "How far laws missed larger runs",
+        "Full marks: the law was fitted to the runs below a cut, and missed those above it by so"
+        " much (root mean square). Open marks: single runs that were kept out. The further right,"
+        " the larger the runs were beside those that the law knew.",
+        Axis("times the largest fitted"),
+        Axis("relative error", log=False, shape=percent),
+        tuple(series),
+    )
+
+
+def _marks(
+    name: str, mark: Mark, points: Sequence[tuple[float, float, str]], colour: int
+) -> list[Series]:
+    """Points of a place, a height and a name each, as one series where there are any."""
+    if not points:
+        return []
+    places, heights, names = zip(*points, strict=True)
+    return [Series(name, mark, places, heights, names=names, colour=colour)]
+
+
+def _beyond_cuts(table: Table, fit: Fit) -> Iterator[tuple[float, float, str]]:
+    """How many times the cut the runs above it have, the error on them, and what it is of."""
+    rows = fitted_rows(table, fit)
+    if fit.record is None or fit.record.along not in rows.columns or not fit.log:
+        return
+    values = rows.columns[fit.record.along]
+    for fold in fit.record.folds:
+        above = values[values > fold.cut]
+        if len(above):
+            what = f"{fit.name}{', ' if fit.group else ''}{_of(fit)}, {fold.n_held} runs"
+            yield float(np.median(above) / fold.cut), fold.error, what
+
+
+def _beyond_runs(fit: Fit) -> Iterator[tuple[float, float, str]]:
+    largest = fit.domain.get("flops", (0.0, 0.0))[1]
+    for row in fit.holdout_rows:
+        if largest and fit.log and row.get("params") and row.get("tokens"):
+            flops = float(fit.compute.flops(row["params"], row["tokens"]))
+            yield flops / largest, abs(float(row["error"])), f"{row['run_id']} by {fit.name}"
 
 
 def laws_apart(fits: Sequence[Fit], allocations: Sequence[Allocation]) -> Figure | None:
@@ -368,6 +472,18 @@ def curve_figure(curve: Curve, forecast: Forecast) -> Figure:
         tuple(series),
         cut,
     )
+
+
+def forecast_figures(forecasts: Sequence[tuple[Curve, Forecast]]) -> list[Figure]:
+    """The curve of each run with what was predicted of its rest."""
+    made = []
+    for i, (curve, forecast) in enumerate(forecasts, 1):
+        whole = len(curve.steps) and curve.steps[-1] > forecast.seen
+        ahead = ", as if it had stopped half way" if whole else ", which goes on"
+        title = f"The curve of {curve.run_id}{ahead}"
+        drawn = replace(curve_figure(curve, forecast), name=f"forecast-{i}", title=title)
+        made.append(drawn.thinned())
+    return made
 
 
 def curves_figure(curves: Sequence[Curve]) -> Figure | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from scaling_cli.ending import BY_PLAN, ENDED, judged, stored
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from scaling_cli.table import Table
 
 UNKNOWN = "?"
+MOST_RUNS = 100  # of a page
 
 
 def runs_json(runs: Runs) -> list[dict[str, Any]]:
@@ -103,6 +105,16 @@ def groups_table(rows: Table, by: Sequence[str]) -> Listing:
     headers = (", ".join(by) or "group", "runs", *(name for name, _ in RANGES))
     title = f"{counted(len(rows), 'run')} in {counted(len(lines), 'group')}"
     return Listing(title, headers, tuple(lines))
+
+
+def largest_runs_table(runs: Runs) -> Listing:
+    """The runs, those of the most compute first; of many the first MOST_RUNS."""
+    import numpy as np
+
+    listing = runs_table(runs.sorted_by("-flops").take(np.arange(min(len(runs), MOST_RUNS))))
+    if len(runs) <= MOST_RUNS:
+        return listing
+    return replace(listing, title=f"The {MOST_RUNS} largest of {counted(len(runs), 'run')}")
 
 
 def runs_table(runs: Runs) -> Listing:

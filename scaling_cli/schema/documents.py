@@ -747,8 +747,8 @@ class Meeting(TypedDict):
     share: Annotated[Number, "of the resamples that cross at all"]
 
 
-class Recipes(TypedDict):
-    """`scalefit recipes`."""
+class SideBySide(TypedDict):
+    """Recipes at several budgets."""
 
     kind: Literal["recipes"]
     baseline: str
@@ -756,6 +756,11 @@ class Recipes(TypedDict):
     level: float
     budgets: list[AtBudget]
     crossings: list[Meeting]
+
+
+class Recipes(SideBySide):
+    """`scalefit recipes`."""
+
     origin: list[Origin]
 
 
@@ -911,6 +916,9 @@ class Report(TypedDict):
     runs: list[Run]
     fits: list[Fit]
     allocations: list[Allocation]
+    recipes: NotRequired[SideBySide | None]
+    checks: NotRequired[list[Check] | None]
+    forecasts: NotRequired[Annotated[list[Curve], "of runs that go on, or of one half way"]]
     origin: list[Origin]
 
 

@@ -16,9 +16,11 @@ from typer.testing import CliRunner
 from scaling_cli.cli import app
 from scaling_cli.cli.demo import HOLDOUT, LADDER
 from scaling_cli.project import Project
+from scaling_cli.quantities import power
 from tests.places import SAMPLES
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 class Elements(HTMLParser):
@@ -68,6 +70,13 @@ def test_the_page_says_in_words_what_the_report_says_in_numbers(page: Path) -> N
         assert f"the fit was off by {100 * fit['holdout']['mape']:.2f} % on average" in text
     assert "How to reproduce it" in text
     assert "What the warnings mean" in text
+    for title in ("How often intervals held", "How far laws missed larger runs", "half way</h3>"):
+        assert title in text
+    for budget in document["recipes"]["budgets"]:
+        assert f"At {power(budget['budget_flops'])} FLOPs {budget['verdict']}" in text
+    failed = sum(item["status"] == "fail" for item in document["checks"])
+    assert f"{len(document['checks'])} checks: " in text
+    assert f" pass, {failed} fail, " in text
 
 
 def test_every_figure_has_words_data_and_a_place_for_keys(page: Path) -> None:
@@ -97,24 +106,41 @@ def test_figures_are_written_into_a_folder(page: Path) -> None:
     assert refused.exit_code == 2
 
 
-@pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
+@pytest.mark.browser
+@pytest.mark.skipif(BROWSER is None, reason=f"needs one of {', '.join(BROWSERS)}")
 def test_a_browser_shows_it_without_a_word(page: Path) -> None:
-    """Its arrow keys reach the data, and no part is wider than a phone."""
+    """Its arrow keys and a pointer reach the data, and no part is wider than a phone of 400
+    pixels: a frame of that width shows it too, as the narrowest window has 500."""
     probe = """<script>
     const picture = document.querySelector("svg.picture");
+    const said = () => picture.parentElement.querySelector(".said").textContent;
     picture.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight", bubbles: true }));
-    const said = picture.parentElement.querySelector(".said").textContent;
-    document.body.dataset.probe = JSON.stringify([said, document.documentElement.scrollWidth]);
+    const found = [said()], box = picture.querySelector(".datum.points").getBoundingClientRect();
+    picture.dispatchEvent(new PointerEvent("pointerleave"));
+    const at = { clientX: box.x + 1, clientY: box.y + 1, bubbles: true };
+    picture.dispatchEvent(new PointerEvent("pointermove", at));
+    found.push(said());
+    const phone = document.createElement("iframe");
+    phone.style.width = "400px";
+    phone.onload = () => {
+      found.push(phone.contentDocument.documentElement.scrollWidth);
+      document.body.dataset.probe = JSON.stringify(found);
+    };
+    phone.srcdoc = document.documentElement.outerHTML.replace(/<script[^]*?<.script>/g, "");
+    document.body.append(phone);
     </script></body>"""
     tried = page.parent / "tried.html"
-    tried.write_text(page.read_text(encoding="utf-8").replace("</body>", probe), encoding="utf-8")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=500,900"]
+    text = re.sub(r"<meta http-equiv[^>]*>", "", page.read_text(encoding="utf-8"))
+    tried.write_text(text.replace("</body>", probe), encoding="utf-8")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=900,900"]
+    logged = ["--enable-logging=stderr", "--virtual-time-budget=5000", "--dump-dom"]
     answer = subprocess.run(
-        [str(BROWSER), *options, "--enable-logging=stderr", "--dump-dom", tried.as_uri()],
+        [str(BROWSER), *options, *logged, tried.as_uri()],
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert "CONSOLE" not in answer.stderr
     (probed,) = re.findall(r'data-probe="([^"]*)"', answer.stdout)
-    said, width = json.loads(probed.replace("&quot;", '"'))
-    assert "training FLOPs" in said
-    assert width <= 500
+    by_key, by_pointer, width = json.loads(probed.replace("&quot;", '"'))
+    assert "training FLOPs" in by_key
+    assert "training FLOPs" in by_pointer
+    assert width <= 400
