@@ -198,6 +198,7 @@ class Choices:
     `size` is the column of the size. `per_token(values)` gives, from the other columns, FLOPs that
     training on one token costs as (factor, power of the size) pairs; `cost` says so in words, with
     where that is from. A law over shares (`Law.over`) divides what its held columns leave of 1.
+    A law of steps names the column of the `batch` in tokens, which with them makes the tokens.
     """
 
     free: tuple[Choice, ...] = ()
@@ -205,6 +206,7 @@ class Choices:
     per_token: Callable[[Values], tuple[tuple[float, float], ...]] = lambda values: ((6.0, 1.0),)
     cost: str = "6 a param and token"
     shares: bool = False
+    batch: str | None = None
 
 
 @dataclass(frozen=True)

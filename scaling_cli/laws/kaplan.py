@@ -6,7 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from scaling_cli.laws.base import PAPER, Array, Evidence, Law, Parameter, Published, Source
+from scaling_cli.laws.base import (
+    PAPER,
+    Array,
+    Choice,
+    Choices,
+    Evidence,
+    Law,
+    Parameter,
+    Published,
+    Source,
+)
 from scaling_cli.laws.parts import coefficients, scale_of
 
 KAPLAN = Source("Kaplan et al.", 2020, "2001.08361", "section 1.2")
@@ -169,7 +179,9 @@ LAWS = (
             "The workflow: fit kaplan_n to runs that have converged, kaplan_batch to the critical"
             " batches, then this law with those coefficients pinned by `fix=`.",
             "For a schedule of its own length and after warm-up only.",
+            "Compute alone asks for the smallest batch: bound it by the steps there is time for.",
         ),
+        choices=Choices((Choice("batch_tokens", 1e3, 1e8),), batch="batch_tokens"),
         family="Kaplan",
     ),
 )  # fmt: skip

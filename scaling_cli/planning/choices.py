@@ -44,20 +44,24 @@ class Settled:
     size: str = "params"
     chosen: Mapping[str, float] | None = None
     ranges: Mapping[str, tuple[float, float]] | None = None
+    batch: str | None = None
 
     def point(self, params: float, tokens: float) -> dict[str, float]:
         """All columns of the law that was settled."""
-        return {self.size: params, "tokens": tokens, **self.line.constraints.at}
+        at = self.line.constraints.at
+        amount = {"step": tokens / at[self.batch]} if self.batch else {"tokens": tokens}
+        return {self.size: params, **amount, **at}
 
     @property
     def at_end(self) -> tuple[str, ...]:
         """The chosen columns that lie at an end of what was searched."""
-        return tuple(
-            name
-            for name, (low, high) in (self.ranges or {}).items()
-            if min((self.chosen or {})[name] - low, high - (self.chosen or {})[name])
-            < AT_END * (high - low)
-        )
+        chosen, ends = self.chosen or {}, []
+        for name, (low, high) in (self.ranges or {}).items():
+            places = np.array([low, chosen[name], high])
+            start, place, end = np.log(places) if low > 0 else places
+            if min(place - start, end - place) < AT_END * (end - start):
+                ends.append(name)
+        return tuple(ends)
 
 
 def free_choices(law: Law, constraints: Constraints) -> tuple[Choice, ...]:
@@ -104,9 +108,8 @@ def settle(law: Law, values: Values, line: Line) -> Settled:
     at = held | _with_also(free, chosen, held)
     settled = replace(line, constraints=replace(line.constraints, at=at, limits={}))
     ranges = {choice.column: (choice.low, choice.high) for choice in free}
-    return Settled(
-        view(law, at), replace(settled, compute=cost_of(law, at)), law.choices.size, chosen, ranges
-    )
+    settled = replace(settled, compute=cost_of(law, at))
+    return Settled(view(law, at), settled, law.choices.size, chosen, ranges, law.choices.batch)
 
 
 def drawn_ranges(
@@ -161,11 +164,13 @@ def _inside(best: Floats, ends: tuple[float, float], level: float) -> Bounds:
 def view(law: Law, at: Mapping[str, float]) -> Law:
     """The law as one of params and tokens, its other columns held at `at`."""
     assert law.choices is not None
-    size, predict = law.choices.size, law.predict
+    size, batch, predict = law.choices.size, law.choices.batch, law.predict
 
     def held(**given: Any) -> Any:
         if size != "params" and "params" in given:
             given[size] = given.pop("params")
+        if batch:
+            given["step"] = given.pop("tokens") / at[batch]
         return predict(**(dict(at) | given))
 
     return replace(

@@ -224,7 +224,8 @@ def _check_choices(law: Law, constraints: Constraints) -> None:
         raise InputError(
             f"{law.choices.size} cannot be held: a split is of it", "Limit it by max_params."
         )
-    missing = set(law.variables) - decided(law, constraints) - {law.choices.size, "tokens"}
+    amount = "step" if law.choices.batch else "tokens"
+    missing = set(law.variables) - decided(law, constraints) - {law.choices.size, amount}
     if missing:
         raise InputError(
             f"law {law.id} also reads {' and '.join(sorted(missing))}",

@@ -152,6 +152,23 @@ def test_a_fit_bounds_its_choices() -> None:
     assert split.loss_range[0] < (split.loss or 0) < split.loss_range[1]
 
 
+def test_steps_and_their_batch_make_the_tokens() -> None:
+    law = get_law("unraveling")
+    values = {"N_c": 4.85e17, "alpha_N": 0.0615, "S_c": 2.57e3, "alpha_S": 0.672}
+    values |= {"B_c": 1.66e8, "alpha_B": 0.205}
+    batch = {name: np.full((1, 1), value) for name, value in values.items()}
+    line = Line(1e20, constraints=Constraints(limits={"batch_tokens": (1e5, 1e7)}))
+    settled = settle(law, batch, line)
+    assert settled.at_end == ("batch_tokens",)
+    (params,), (tokens,) = optimum(settled.law, batch, settled.line)
+    point = settled.point(params, tokens)
+    assert 6 * params * point["step"] * point["batch_tokens"] == pytest.approx(1e20)
+    loss = float(np.ravel(law.predict(**values, **point))[0])
+    for factor in (0.8, 1.25):
+        moved = point | {"params": params * factor, "step": point["step"] / factor}
+        assert loss < float(np.ravel(law.predict(**values, **moved))[0])
+
+
 def test_choices_on_the_command_line() -> None:
     line = ["optimal", "--budget", "1e22", "--published", "kumar2024", "--at", "post_bits=16"]
     said = CliRunner().invoke(app, [*line, "--bound", "precision_bits=8:16", "--json"])
@@ -176,5 +193,6 @@ def test_every_law_that_chooses_reads_what_it_chooses() -> None:
         if law.choices is None:
             continue
         names = {name for choice in law.free for name in (choice.column, *choice.also)}
-        assert names | {law.choices.size, "tokens"} <= set(law.variables)
+        amount = "step" if law.choices.batch else "tokens"
+        assert names | {law.choices.size, amount} <= set(law.variables)
         assert all(choice.low < choice.high for choice in law.free)
