@@ -45,11 +45,11 @@ faults: .venv/dev
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.store.flips $(or $(FLIPS),1000)
 	$(BIN)/python -m tests.store.answers $(or $(ANSWERS),200)
 
-# Work on real clusters of two workers each, of Dask, of Ray and of dask-jobqueue's scripts: two
-# minutes, and their clients are installed first.
+# Work on real clusters of two workers each, of Dask, of Ray and of dask-jobqueue's scripts, and four
+# processes that write into one bucket: two minutes, and the clients are installed first.
 clusters: .venv/dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,dask,ray,slurm]'
-	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses 0 tests/clusters
+	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses 0 tests/clusters tests/store/test_remote_store.py
 
 # The wheel and the source distribution, built clean; the installed wheel runs the demo and the tests
 # of the command line without the checkout: two minutes.

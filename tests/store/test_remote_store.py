@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +19,7 @@ from typer.testing import CliRunner
 
 from scaling_cli.cli import app
 from scaling_cli.errors import UnreachableError
+from scaling_cli.project import Project
 from scaling_cli.records import Run, Series
 from scaling_cli.resolve import Final
 from scaling_cli.store import Store, open_store
@@ -80,6 +87,47 @@ def test_of_several_writers_each_commit_stays(url: str) -> None:
     store = open_store(url)
     assert store.log.numbers() == list(range(1, 13))
     assert len(store.runs()) == 12
+
+
+RUNS_EACH, STEPS = 6, [1, 2, 3, 4, 5]
+
+
+def by_a_process(url: str, logs: Path) -> int:
+    """How many runs the command ingests."""
+    program = [sys.executable, "-m", "scaling_cli", "ingest", str(logs), "--store", url, "--json"]
+    told = subprocess.run(program, capture_output=True, check=True, timeout=300).stdout
+    runs: int = json.loads(told)["runs"]
+    return runs
+
+
+def by_a_thread(url: str, logs: Path) -> int:
+    return Project(url, None).ingest([str(logs)]).runs
+
+
+@pytest.mark.parametrize("ingest", [by_a_thread, by_a_process])
+def test_four_writers_ingest_into_one_store_and_nothing_is_lost_or_twice(
+    s3: Any, ingest: Callable[[str, Path], int], tmp_path: Path
+) -> None:
+    """As on machines of their own; two of them read the same runs, which count once."""
+    if ingest is by_a_process and "PYTEST_XDIST_WORKER" in os.environ:
+        pytest.skip("four processes beside the others take a minute: `make clusters`")
+    url = f"s3://lab/{ingest.__name__}/store"
+    for writer in "abc":
+        (tmp_path / writer).mkdir()
+        for run in range(RUNS_EACH):
+            rows = [{"step": s, "loss": 3 - s / 10, "tokens": 100 * s} for s in STEPS]
+            text = "\n".join(map(json.dumps, [{"config": {"n_params": 10**6 + run}}, *rows]))
+            (tmp_path / writer / f"{writer}{run}.jsonl").write_text(text)
+    with ThreadPoolExecutor(4) as pool:
+        told = list(pool.map(lambda writer: ingest(url, tmp_path / writer), "abcc"))
+    store = open_store(url)
+    ids = sorted(record.run_id for record in store.runs())
+    assert ids == [f"{writer}{run}" for writer in "abc" for run in range(RUNS_EACH)]
+    assert [s["loss"].steps.tolist() for s in store.series().values()] == [STEPS] * len(ids)
+    assert told == [RUNS_EACH] * 4
+    numbers = store.log.numbers()
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert store.verify().problems == ()
 
 
 def test_damage_and_loss_there_are_told_by_name(s3: Any) -> None:
