@@ -82,8 +82,11 @@ def questioned(columns: tuple[str, ...]) -> tuple[Note, ...]:
 
 def load_mapping(path: str | Path | None) -> Mapping:
     """The mapping that a TOML file holds; without a file, the empty one."""
-    if path is None:
-        return Mapping()
+    return Mapping() if path is None else mapping_of(str(path), read_document(path))
+
+
+def read_document(path: str | Path) -> dict[str, Any]:
+    """What a TOML file says; InputError where it is none."""
     import tomllib
 
     try:
@@ -100,13 +103,13 @@ def load_mapping(path: str | Path | None) -> Mapping:
             ) from error
         raise UnreachableError(f"{path} cannot be read: {error.strerror}") from error
     try:
-        document = tomllib.loads(text.replace("\r\n", "\n"))
+        return tomllib.loads(text.replace("\r\n", "\n"))
     except (ValueError, RecursionError) as error:  # ValueError: also of a number of 4,301 digits
         raise InputError(f"{path} is not TOML: {error}", "Mend the line that it names.") from error
-    return _mapping(str(path), document)
 
 
-def _mapping(path: str, document: dict[str, Any]) -> Mapping:
+def mapping_of(path: str, document: dict[str, Any]) -> Mapping:
+    """The mapping that a document says; InputError, with the path of its file, for a fault."""
     tables = {
         key: value for key, value in document.items() if key not in ("columns", "run", "console")
     }

@@ -74,6 +74,7 @@ ALLOWED = {
     "planning": SHARED | {"laws", "fitting", "table"},
     "training": SHARED
     | {"ending", "laws", "fitting", "mapping", "observe", "table", "resolve", "store"},
+    "configuration": SHARED | {"checks", "expressions", "mapping", "saved", "store", "workers"},
     "outcome": {"notes"},
     "memory": SHARED | {"adapters", "mapping", "outcome", "store"},
     "ingest": SHARED
@@ -112,10 +113,12 @@ ALLOWED = {
     "surroundings": {"checks", "ending", "errors", "fitting", "planning", "project", "training"},
     "report": SHARED
     | {"surroundings"}
+    | {"configuration"}
     | {"drawing"}
     | {"ending", "in_full", "checks", "training", "fitting", "ingest", "laws", "mapping"}
     | {"observe", "outcome", "schema", "table", "planning", "project", "store", "watching"},
     "cli": SHARED
+    | {"configuration"}
     | {"drawing", "suggest", "checks", "fitting", "laws", "planning", "project", "report"}
     | {"publishing", "schema", "surroundings", "watching"},
     "__main__": {"cli", "workers"},

@@ -36,7 +36,12 @@ StoreOption = Annotated[
 ]
 ConfigOption = Annotated[
     str | None,
-    typer.Option("--config", help="Mapping file; ./scalefit.toml if there.", metavar="FILE"),
+    typer.Option(
+        "--config",
+        envvar="SCALEFIT_CONFIG",
+        help="Mapping file; ./scalefit.toml if there.",
+        metavar="FILE",
+    ),
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document and nothing else.")
@@ -58,6 +63,7 @@ WorkersOption = Annotated[
     str,
     typer.Option(
         "--workers",
+        envvar="SCALEFIT_WORKERS",
         help="Processes to spread the work over, or a cluster: dask://HOST:PORT, ray://HOST:PORT,"
         " slurm:cores=8,memory=16GB.",
         metavar="N|URL",

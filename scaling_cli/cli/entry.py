@@ -31,9 +31,9 @@ from scaling_cli.version import VERSION
 COMMANDS = (
     "init", "ingest", "runs", "show", "laws", "fit", "fits", "compare", "predict", "optimal",
     "plan", "design", "simulate", "recipes", "crossing", "equivalent", "slope", "hparams",
-    "curve", "schedule", "check", "watch", "report", "explain", "schema", "demo", "store",
+    "curve", "schedule", "check", "watch", "report", "explain", "schema", "config", "demo", "store",
 )  # fmt: skip
-GROUPS = {"fits", "runs", "store"}  # with commands of their own
+GROUPS = {"config", "fits", "runs", "store"}  # with commands of their own
 # Of the click that this typer brings, be it its own or the package.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 COLLECT_EVERY = 100_000  # new objects, 700 by default

@@ -12,6 +12,7 @@ from scaling_cli.quantities import count, counted, percent
 from scaling_cli.report.listing import RANGES, Listing, group_name, span
 
 if TYPE_CHECKING:
+    from scaling_cli.configuration import Configuration
     from scaling_cli.observe import Runs
     from scaling_cli.store import RunRecord
     from scaling_cli.store.upkeep import Compacted, Verified
@@ -77,6 +78,20 @@ def verified_table(verified: Verified) -> Listing:
     left = [Note.of("unnamed_file", f"no commit names {name}") for name in verified.unnamed]
     lines = (*verified.problems, *left)
     return Listing(f"{verified.store}: {state}", ("what", "count"), rows, lines=lines)
+
+
+def configuration_table(checked: Configuration) -> Listing:
+    """What the commands would go by, and every fault of it."""
+    state = counted(len(checked.problems), "problem") if checked.problems else "in order"
+    faults = (f"{item.where}: {item.what.rstrip('.')}. {item.mend}" for item in checked.problems)
+    heads = ("setting", "value", "from")
+    return Listing(
+        f"Configuration: {state}",
+        heads,
+        checked.settings,
+        left=3,
+        lines=(*faults, *checked.remarks),
+    )
 
 
 def compacted_table(done: Compacted) -> Listing:

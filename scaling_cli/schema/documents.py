@@ -950,6 +950,28 @@ class Verify(TypedDict):
     problems: list[Notice]
 
 
+class ConfigSetting(TypedDict):
+    name: str
+    value: Annotated[str, "of a secret only that it is set"]
+    origin: Annotated[str, "the variable that says so, or the command line or a default"]
+
+
+class ConfigProblem(TypedDict):
+    where: Annotated[str, "the file or the variable"]
+    what: str
+    mend: str
+
+
+class ConfigCheck(TypedDict):
+    """`scalefit config check`; refused where there are problems."""
+
+    ok: bool
+    file: Annotated[str | None, "the mapping file; null where there is none"]
+    settings: list[ConfigSetting]
+    problems: list[ConfigProblem]
+    remarks: list[str]
+
+
 class Compact(TypedDict):
     """`scalefit store compact`."""
 
@@ -1007,6 +1029,7 @@ DOCUMENTS: dict[str, tuple[Any, ...]] = {
     "report": (Report,),
     "explain": (Explain,),
     "schema": (Schemas, Annotated[JsonSchema, Open(Any)]),
+    "config check": (ConfigCheck,),
     "demo": (Report,),
     "store verify": (Verify,),
     "store compact": (Compact,),

@@ -50,6 +50,7 @@ LINES: dict[str, list[str]] = {
     "runs forget": ["runs", "forget", "params > 0", "--store", "{folder}/spare"],
     "laws": ["laws", "chinchilla"],
     "fit": ["fit", "--law", "chinchilla", "--by", "recipe", "--bootstrap", "20"],
+    "config check": ["config", "check"],
     "fits": ["fits"],
     "fits show": ["fits", "show", "{fit}"],
     "fits name": ["fits", "name", "{fit}", "again"],
