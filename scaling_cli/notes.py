@@ -275,6 +275,12 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "Remove the copies, or add a step column if the rows are points of a history.",
         ),
         _warning(
+            "held_out_unread",
+            "Lines of a console log name an evaluation and a number in a form that is not known,"
+            " and no held-out loss was read.",
+            'Say how they read: `[console] line = "validation: {val_loss}"`.',
+        ),
+        _warning(
             "no_step_lines",
             "Lines of a console log hold values and no step: they are taken at a step beside them.",
             "Nothing, if they belong to that step; else print the step in the line.",

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_cli.adapters import console_rows
+from scaling_cli.adapters import console_boxes, console_rows
 from scaling_cli.adapters.base import BY_WORDS, Adapter
 from scaling_cli.adapters.building import make_run, plain_number
 from scaling_cli.adapters.console_forms import FORMS, LN_2, SETTINGS, Form
@@ -27,6 +27,8 @@ from scaling_cli.adapters.console_lines import (
     Span,
     Template,
     below,
+    held_out,
+    may_be_held_out,
     rank_of,
     template,
 )
@@ -36,11 +38,12 @@ from scaling_cli.adapters.files import read_bytes, stem_of, suffix_of
 from scaling_cli.adapters.settings import files_beside
 from scaling_cli.documents import open_file
 from scaling_cli.errors import InputError
+from scaling_cli.losses import is_held_out
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
 from scaling_cli.quantities import counted
 from scaling_cli.records import Floats, Run
-from scaling_cli.steps import Points
+from scaling_cli.steps import Points, own_rank
 
 NAME = "console"
 
@@ -54,6 +57,7 @@ _NO_STEP = np.int64(-(1 << 62))
 # A line without a step is of one that stands near: within so many lines, or so many times the usual
 # distance of two steps. Behind the end of a training an evaluation may be another model's.
 _NEAR, _NEAR_STEPS = 1000, 3
+_AHEAD = 4  # lines before the first step, in which the evaluation before it may stand
 _SEEN = 2  # different steps that make a file such a log
 _CANDIDATES = 512  # layouts that a form is chosen by
 _PIECE = 1 << 16
@@ -110,9 +114,17 @@ def read(path: Path, source: str, mapping: Mapping) -> Iterator[Run]:
     if log is None or not log.steps.size:
         form = _form(lines)
         log = None if form is None else _Log(lines, form)
-    if form is not None and form.rows:
-        yield console_rows.read(NAME, stem_of(path), source, lines, settings_of(lines))
+    if form is not None and (form.rows or form.boxes):
+        rows = console_rows if form.rows else console_boxes
+        yield rows.read(NAME, stem_of(path), source, lines, settings_of(lines))
         return
+    if log is not None and log.commas and not log.points:
+        name, text = next(iter(log.commas.items()))
+        raise InputError(
+            f"{source}: a comma may part thousands or decimals in {name} as in"
+            f" {text.decode('utf-8', 'replace').strip()!r}; decimal commas are not read",
+            "Write its numbers with a decimal point.",
+        )
     if form is None or log is None or not log.points:
         raise InputError(
             f"{source} holds no numbers after a step in a form that is known",
@@ -132,7 +144,8 @@ def matches(path: Path, source: str, mapping: Mapping, most: int = 3) -> tuple[s
     found = []
     for layout in lines.layouts.each:
         plan = plan_of(form, layout.line)
-        if form.rows and console_rows.row(layout.line):
+        boxed = form.boxes and console_boxes.cell(layout.line)
+        if boxed or (form.rows and console_rows.row(layout.line)):
             found.append(layout.line.decode("utf-8", "replace"))
         elif plan is not None:
             told = ", ".join(
@@ -327,6 +340,17 @@ def _steps_seen(lines: Lines, form: Form, layouts: Sequence[Layout]) -> tuple[in
                 steps.update(range(count))
                 numbers = loss = True
             continue
+        if form.boxes:
+            named_so = console_boxes.cell(layout.line)
+            if named_so is not None:
+                numbers = True
+                loss = loss or bool(_LOSS.search(named_so[0]))
+                if own_rank(named_so[0]) is not None:
+                    count += layout.count
+                    held = lines.numbers_of(layout)[:64].tolist()
+                    cells = [console_boxes.cell(lines.line(number)) for number in held]
+                    steps |= {each[1] for each in cells if each and each[1] is not None}
+            continue
         plan = plan_of(form, layout.line)
         if plan is None:
             continue
@@ -399,6 +423,8 @@ class _Log:
                     for own, found in columns.items():
                         found.append(values[:, places[own]] if own in places else none)
                 self._add(plan, numbers, spans, values)
+        self.unread: list[bytes] = []
+        self._add_held_out(min((int(each[0]) for each in at if len(each)), default=0))
         order = np.argsort(np.concatenate([*at, np.empty(0, np.intp)]), kind="stable")
         self.at = np.concatenate([*at, np.empty(0, np.intp)])[order]
         joined = {
@@ -409,6 +435,32 @@ class _Log:
         self.steps = joined[STEP][kept].astype(np.int64)
         self.totals, self.ranks = joined[TOTAL][kept], joined[RANK][kept]
         self.epochs = joined[EPOCH][kept]
+
+    def _add_held_out(self, first: int) -> None:
+        """The losses of evaluations in lines behind the first step that the form knows nothing of,
+        by their words; and those lines that may hold one and are not read."""
+        if any(map(is_held_out, self.points)):
+            return
+        layouts = self.lines.layouts
+        words = (b"val", b"eval", b"dev", b"held")
+        places = {place for word in words for place in layouts.places([word], any_case=True)}
+        found: list[tuple[NDArray[np.intp], list[Span]]] = []
+        for place in sorted(places):
+            layout = layouts.each[place]
+            if plan_of(self.form, layout.line) is not None:
+                continue
+            numbers = self.lines.numbers_of(layout)
+            numbers = numbers[numbers > first - _AHEAD]
+            line = self.lines.line(int(numbers[0])) if len(numbers) else b""
+            if spans := held_out(line):
+                found.append((numbers, spans))
+            elif may_be_held_out(line):
+                self.unread.append(line.strip())
+        ahead = any(int(numbers[0]) < first for numbers, _ in found)
+        for numbers, spans in found:
+            plan = Plan(tuple(spans), None, "before" if ahead else "after")
+            for held, own, values in self.lines.values(numbers, spans, held_out):
+                self._add(plan, held, own, values)
 
     def _values(
         self, layout: Layout, plan: Plan
@@ -475,13 +527,14 @@ class _Log:
         config = {key: value for number, key, value in settings if part.first <= number < part.end}
         if part.total is not None:
             config[TOTAL] = part.total
-        if self.form.by_epoch:
-            config["step_is"] = "epoch"
+        if self.form.counts:
+            config["step_is"] = self.form.counts
         points, counted_down = _counters(points)
         points, changed = self._in_nats(points)
         notes = [
             *notes,
             *self._placing_notes(part, placed, far),
+            *self._unread_notes(points),
             *counted_down,
             *changed,
             *self._reading_notes(),
@@ -506,6 +559,16 @@ class _Log:
                 " from one, or where a run was cut off, and are left out",
             )
 
+    def _unread_notes(self, points: Points) -> Iterator[Note]:
+        """On lines that may hold a held-out loss, where none was read."""
+        if self.unread and not any(map(is_held_out, points)):
+            told = self.unread[0].decode("utf-8", "replace")[:60]
+            yield Note.of(
+                "held_out_unread",
+                f"lines such as {told!r} may hold a held-out loss and are not read; say how they"
+                ' read: [console] line = "..."',
+            )
+
     def _reading_notes(self) -> Iterator[Note]:
         """What the form itself does not hold."""
         message = (
@@ -514,9 +577,10 @@ class _Log:
         if self.coarse:
             message += f" ({', '.join(sorted(self.coarse))} by a unit)"
         yield Note.of("rounded", message)
-        if self.form.by_epoch:
+        if self.form.counts:
+            counts = {"epoch": "is the epoch", "samples": "are the samples"}[self.form.counts]
             yield Note.of(
-                "step_counts_rows", "no line has a step: what counts as its step is the epoch"
+                "step_counts_rows", f"no line has a step: what counts as its step {counts}"
             )
 
     def _text_notes(self) -> Iterator[Note]:

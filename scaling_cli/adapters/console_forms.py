@@ -36,8 +36,9 @@ class Form:
     below: bool = False  # indented lines `name=value` are of the last step before them
     in_bits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     rows: bool = False  # dicts that say an epoch and no step
+    boxes: bool = False  # tables of names and numbers, one for each step
     any_trainer: bool = False  # asked only where no trainer's own form is found
-    by_epoch: bool = False  # what is counted are epochs
+    counts: str = ""  # what the step counts, where it is none: "epoch", "samples"
 
     @cached_property
     def templates(self) -> tuple[tuple[str, Template], ...]:
@@ -51,7 +52,8 @@ class Form:
         stands."""
         steps = [made.words for kind, made in self.templates if kind == "lines"]
         others = [made.words for kind, made in self.templates if kind != "lines"]
-        return (*steps, *[(b"epoch",)] * self.rows), (*others, *[(b"=",)] * self.below)
+        others += [(b"=",)] * self.below
+        return (*steps, *[(b"epoch",)] * self.rows, *[(b"|",)] * self.boxes), tuple(others)
 
 
 FORMS = (
@@ -223,7 +225,29 @@ FORMS = (
         "keras-team/keras keras/src/utils/progbar.py",
         ("^Epoch {step}/{total_steps}",),
         after=("/step - {*}", "/sample - {*}"),
-        by_epoch=True,
+        counts="epoch",
+    ),
+    Form(
+        "PyTorch's example",
+        "pytorch/examples mnist/main.py",
+        ("Train Epoch: {epoch} [{step}/{total_steps} ({}%)] {*}",
+         "Train Epoch: {epoch} [{step}/{total_steps}] {*}"),
+        after=("Test set: Average loss: {test_loss}",),
+        any_trainer=True,
+        counts="samples",
+    ),
+    Form(
+        "PyTorch's ImageNet example",
+        "pytorch/examples imagenet/main.py",
+        ("Epoch: [{epoch}][{step}/{total_steps}] {*}",),
+        any_trainer=True,
+    ),
+    Form(
+        "boxes of names and numbers",
+        "openai/baselines baselines/logger.py; DLR-RM/stable-baselines3 common/logger.py",
+        (),
+        boxes=True,
+        any_trainer=True,
     ),
     Form(
         "a step and names",
@@ -248,7 +272,7 @@ FORMS = (
         "any trainer",
         (COUNTER + "epoch",),
         any_trainer=True,
-        by_epoch=True,
+        counts="epoch",
     ),
 )  # fmt: skip
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 from scaling_cli.errors import InputError
+from scaling_cli.losses import of_the_whole
 from scaling_cli.quantities import SUFFIXES
 
 STEP, TOTAL = "step", "total_steps"
@@ -83,6 +84,21 @@ _HELD_OUT = re.compile(
     rb"(?i)(?<![\w/.=-])(?:(val|valid|validation|validating|eval|evaluation|evaluating|dev)|test|testing)"
     rb"(?![\w/.=-])(?!['\"]?\s*[:=]?\s*['\"]?[-+.\d]|\s*(?:loss|bpb|ppl|perplexity|acc|nll))"
 )
+# What a line without a step says of held-out data: `val loss 4.1`, `Validation set loss = 4.1`.
+_HELD_OUT_LOSS = re.compile(
+    rb"(?i)(?<![\w/])(?:val|valid|validation|eval|evaluation|dev|held[ _-]?out)"
+    rb"[ _/-]*(?:set[ _/-]*)?"
+    rb"(?:loss|nll)\s*(?:[:=]|is|)\s*(" + NUMBER + rb")"
+)
+_AT_A_STEP = re.compile(
+    rb"(?i)(?<![\w/])(train|training|val|valid|validation|eval|evaluation|dev|test)[ _/-]?loss\s*"
+    rb"(?:at|after|for|on|@)\s*$"
+)
+_MAY_BE_HELD_OUT = re.compile(
+    rb"(?i)(?<![\w/])(?:val|valid|validation|eval|evaluation|dev|held[ _-]?out)(?![a-z])"
+    rb"(?:[^\n]{0,60}(?:loss|nll|ppl|perplexity|bpb|entropy)[^\n]{0,20}|\s*[:=]\s*)\d+\.\d"
+)
+_AFTER = re.compile(rb"\s*[:=]?\s*(" + NUMBER + rb")")
 _BELOW = re.compile(rb"\s{2,}([^\s=][^=\n]{0,120})=(" + NUMBER + rb")\s*")
 # Other steps than those of the training: `micro step 4, step 1`, `total steps: 2000`.
 _NO_COUNT = b"".join(
@@ -186,6 +202,7 @@ class Template:
         if self.text.startswith(COUNTER):
             found += pairs(line[: match.start()])  # its names may stand on either side
             found = _marked(found, line, match.end())
+            found += _at_a_step(line, match)
         word = self.word(line)
         if word:
             found = [
@@ -198,6 +215,34 @@ class Template:
         """What stands at the place of `{@}`."""
         match = self.pattern.search(line) if "word" in self.pattern.groupindex else None
         return "" if match is None else match["word"].decode("utf-8", "replace")
+
+
+def _at_a_step(line: bytes, step: re.Match[bytes]) -> list[Span]:
+    """The loss of `eval loss at step 100: 4.1`."""
+    named = _AT_A_STEP.search(line, 0, step.start())
+    number = None if named is None else _AFTER.match(line, step.end())
+    if named is None or number is None or _NO_END.match(line, number.end(1)):
+        return []
+    name = "train_loss" if named[1].lower().startswith(b"train") else "val_loss"
+    return [_span(name, line, *number.span(1))]
+
+
+def held_out(line: bytes) -> list[Span]:
+    """The losses of a line that has no step and is of an evaluation; empty if it is no such."""
+    if _SOURCE.search(line):
+        return []
+    loss = _HELD_OUT_LOSS.search(line)
+    if loss is not None and not _NO_END.match(line, loss.end(1)):
+        return [_span("val_loss", line, *loss.span(1))]
+    named = pairs(line)
+    spans = [span for span in _marked(named, line, 0) if of_the_whole([span.name])]
+    marked = _HELD_OUT.search(line) is not None
+    return spans if marked or any(span in named for span in spans) else []
+
+
+def may_be_held_out(line: bytes) -> bool:
+    """Whether a line without a step names an evaluation and a number that may be its loss."""
+    return _MAY_BE_HELD_OUT.search(line) is not None and not _SOURCE.search(line)
 
 
 def _marked(spans: list[Span], line: bytes, counter: int) -> list[Span]:

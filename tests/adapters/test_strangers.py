@@ -284,3 +284,61 @@ def test_an_id_that_nothing_has_is_said(tmp_path: Path, name: str) -> None:
     done = read_sources(tmp_path, Mapping(id="experiment_nr"))
     (said,) = (note.message for note in done.notes if note.code == "no_id_column")
     assert "'experiment_nr'" in said
+
+
+BOX = "| loss{pad} | {loss:<8.3g} |\n| step{pad} | {s:<8} |\n| grad_norm | 0.5      |\n"
+RULE = "-" * 30 + "\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "loss", "last"),
+    [
+        # openai/baselines logger.py, HumanOutputFormat
+        (RULE + BOX.replace("{pad}", "     ") + RULE, "loss", 2000),
+        # DLR-RM/stable-baselines3 common/logger.py
+        (RULE + "| train/    |       |\n|    loss   | {loss:.4f} |\n| step | {s} |\n" + RULE,
+         "train/loss", 2000),
+        # pytorch/examples mnist/main.py
+        ("Train Epoch: 1 [{s}/60000 (1%)]\tLoss: {loss:.6f}\n", "Loss", 2000),
+        # pytorch/examples imagenet/main.py
+        ("Epoch: [0][ {s}/5005]\tTime  0.5 ( 0.6)\tLoss {loss:.4e} (7.0e+00)\n", "Loss", 2000),
+    ],
+)  # fmt: skip
+def test_boxes_and_epochs_of_steps_are_read(
+    tmp_path: Path, line: str, loss: str, last: int
+) -> None:
+    text = "".join(line.format(s=s, loss=5 - s / 1000) for s in STEPS)
+    found, _ = read(tmp_path, {"run.txt": text})
+    (row,) = found.rows
+    assert (row.mapped["loss"], row.values["steps"]) == (loss, last)
+    assert row.values["loss"] == pytest.approx(3, abs=0.01)
+    assert "tokens" not in row.values
+
+
+@pytest.mark.parametrize(
+    ("line", "loss"),
+    [
+        (">>> validation: loss = {held}, ppl = 50.1", "val/loss"),
+        ("eval | loss {held} | ppl 33.1", "val/loss"),
+        ("Evaluation results: {{'eval_loss': {held}, 'eval_ppl': 44.1}}", "eval_loss"),
+        ("*** Eval loss at step {s}: {held} ***", "val_loss"),
+        ("[rank0] validation set loss is {held}", "val_loss"),
+    ],
+)
+def test_a_held_out_loss_between_the_steps_is_read(tmp_path: Path, line: str, loss: str) -> None:
+    train = "Step {s} - train loss {loss}\n"
+    rows = [train.format(s=s, loss=5 - s / 1e3) + line.format(s=s, held=s / 1e3) for s in STEPS]
+    found, _ = read(tmp_path, {"run.log": "\n".join(rows) + "\n"})
+    assert (found.rows[0].mapped["loss"], found.rows[0].values["loss"]) == (loss, 2.0)
+
+
+def test_what_may_be_a_held_out_loss_is_said(tmp_path: Path) -> None:
+    rows = [f"step {s} | loss {5 - s / 1000}\nval: {s / 1e3:.4f}" for s in STEPS]
+    _, notes = read(tmp_path, {"run.log": "\n".join(rows) + "\n"})
+    assert "'val: 0.1000'" in notes["held_out_unread"]
+
+
+def test_decimal_commas_of_a_console_are_named(tmp_path: Path) -> None:
+    text = "".join(f"step {s} loss 3,{s:04}1 lr 0,001\n" for s in STEPS)
+    with pytest.raises(InputError, match="decimal commas are not read"):
+        read(tmp_path, {"run.log": text})
