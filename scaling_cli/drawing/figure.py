@@ -40,7 +40,8 @@ class Axis:
 class Series:
     """One thing drawn: `x`, `y` [points]; `low`, `high` [points] the ends of a band or of bars.
 
-    `names` [points] say what a point is, of a run its id. Series of one `colour` belong together.
+    `names` [points] say what a point is, of a run its id. Series of one `colour` belong together,
+    and those that are not `listed` go without a line in the legend.
     """
 
     name: str
@@ -51,6 +52,12 @@ class Series:
     high: Values = ()
     names: Sequence[str] = ()
     colour: int = 0
+    listed: bool = True
+
+    @property
+    def label(self) -> str:
+        """Its name in a legend; none where it has no place there."""
+        return self.name if self.listed and len(self.x) else ""
 
     def thinned(self, most: int) -> Series:
         """At most `most` (two or more) evenly spaced points, the first and the last among them."""

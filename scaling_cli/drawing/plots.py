@@ -117,7 +117,7 @@ def _scale(
 
 def _series(item: Series, axes: Axes) -> None:
     colour = PALETTE[item.colour % len(PALETTE)]
-    name = _literal(item.name) or None
+    name = _literal(item.label) or None
     x, y = np.asarray(item.x, float), np.asarray(item.y, float)
     if item.mark == "band":
         axes.fill_between(x, item.low, item.high, color=colour, alpha=0.18, linewidth=0, label=name)

@@ -164,7 +164,7 @@ def _shape(colour: int, x: float, y: float) -> str:
 def legend(figure: Figure) -> Iterator[str]:
     """The names of the series, each beside its mark, as items of a list."""
     for item in figure.series:
-        if not item.name or not len(item.x):
+        if not item.label:
             continue
         style = f"c{item.colour % COLOURS}"
         if item.mark == "band":

@@ -40,9 +40,7 @@ def to_terminal(figure: Figure, width: int = WIDTH, height: int = HEIGHT) -> str
         if all(mark == " " for mark in foot[max(start - 1, 0) : start + len(text) + 1]):
             foot[start : start + len(text)] = text
     lines.append(" " * 10 + "".join(foot).rstrip())
-    marks = (
-        f"{_char(item)} {visible(item.name)}" for item in figure.series if item.name and len(item.x)
-    )
+    marks = (f"{_char(item)} {visible(item.name)}" for item in figure.series if item.label)
     said = "; ".join((f"{visible(figure.y.label)} over {visible(figure.x.label)}", *marks))
     margin = " " * 10
     lines += wrap(said, width + 10, initial_indent=margin, subsequent_indent=margin)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FLOPS = Axis("training FLOPs", shape=power)
 MOST_GROUPS = 8  # colours that can be told apart; of more groups these are drawn
+MOST_LISTED = 2  # groups each of whose series has a line of the legend; of more, their runs alone
 STEPS = 40  # of a line along compute or params
 HIDDEN = 0.05  # of the steps at the beginning, whose fall would flatten all the rest of a curve
 
@@ -93,6 +94,8 @@ def loss_over_compute(
     drawn = [(i, f) for i, f in enumerate(fits) if f.target == target and "flops" in f.domain]
     furthest = max((item.budget_flops for item in allocations), default=0.0)
     series = [item for i, fit in drawn for item in _along_compute(table, fit, i, furthest)]
+    if len(drawn) > MOST_LISTED:
+        series = [replace(item, listed=item.mark == "points") for item in series]
     rules = tuple((fit.domain["flops"][1], "largest run") for _, fit in drawn[-1:])
     if not any(len(item.x) for item in series):
         return None
@@ -101,7 +104,8 @@ def loss_over_compute(
         f"{target.capitalize()} against compute",
         f"Each point is a run. The line is the lowest {target} that the fit expects for that much"
         " compute, split between params and tokens at its best; dashed, and with its interval, it"
-        " lies beyond the largest fitted run. Runs above the line are not split at their best.",
+        " lies beyond the largest fitted run. Runs above the line are not split at their best; open"
+        " marks are runs that were kept out of the fit.",
         FLOPS,
         Axis(target),
         tuple(series),
@@ -196,6 +200,8 @@ def optimum_ray(table: Table, fit: Fit) -> Figure | None:
         return None
     low, high = fit.domain["flops"]
     splits = _frontier(fit, np.geomspace(low, 1000 * high, STEPS))
+    if not splits:
+        return None
     line = _columns(splits, "params", "tokens")
     known = [item for item in splits[::6] if item.tokens_range and None not in item.tokens_range]
     ends = [item.tokens_range for item in known if item.tokens_range]

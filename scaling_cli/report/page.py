@@ -19,7 +19,7 @@ from scaling_cli.report.listing import Listing, note_text
 def to_page(
     title: str, summary: Sequence[str], figures: Sequence[Figure], tables: Iterable[Listing]
 ) -> str:
-    """The whole page: a paragraph in words, the figures, the tables."""
+    """The whole page: paragraphs in words, the figures, the tables."""
     name = text.html(title)
     parts = [
         "<!doctype html>",
@@ -31,10 +31,8 @@ def to_page(
         f"<title>{name}</title><style>{figure_css()}{_part('page.css')}</style></head><body><main>",
         f"<h1>{name}</h1>",
     ]
-    if summary:
-        parts.append(
-            f'<p class="summary">{text.html(" ".join(summary))}</p>'.replace(" %", "\u00a0%")
-        )
+    paragraphs = (f'<p class="summary">{text.html(words)}</p>' for words in summary)
+    parts += [words.replace(" %", "\u00a0%") for words in paragraphs]
     if figures:
         parts.append('<h2>Figures</h2><div class="figures">')
         for figure in figures:

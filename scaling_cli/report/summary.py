@@ -14,15 +14,21 @@ if TYPE_CHECKING:
     from scaling_cli.planning.splits import Allocation
 
 MOST_DOUBTS = 3
+MOST_IN_WORDS = 3  # groups
 
 
 def summary(fits: Sequence[Fit], allocations: Sequence[Allocation]) -> list[str]:
-    """Sentences for a reader who reads nothing else, group by group, of its first fit."""
+    """Paragraphs for a reader who reads nothing else: one a group, of its first fit."""
     first = list({repr(fit.group): fit for fit in reversed(fits)}.values())[::-1]
-    sentences: list[str] = []
-    for fit in first:
-        sentences += _of_group(fit, [a for a in allocations if a.fit_id == fit.fit_id])
-    return sentences
+    told = [
+        " ".join(_of_group(fit, [a for a in allocations if a.fit_id == fit.fit_id]))
+        for fit in first[:MOST_IN_WORDS]
+    ]
+    more = len(first) - len(told)
+    return [
+        *told,
+        *([f"The tables say the same of {counted(more, 'more group')}."] if more else []),
+    ]
 
 
 def _of_group(fit: Fit, splits: Sequence[Allocation]) -> Iterator[str]:
