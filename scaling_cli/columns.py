@@ -308,18 +308,59 @@ _SHARES = (
     "exact_match",
     "em",
     "f1",
+    "success_rate",
+    "solve_rate",
+    "solved",
 )
+# Sets of questions whose answers are right or wrong, and what of them is no share.
+_TASKS = (
+    "mmlu",
+    "mmlu_pro",
+    "cmmlu",
+    "hellaswag",
+    "arc_e",
+    "arc_c",
+    "arc_easy",
+    "arc_challenge",
+    "piqa",
+    "siqa",
+    "boolq",
+    "winogrande",
+    "openbookqa",
+    "obqa",
+    "csqa",
+    "commonsenseqa",
+    "commonsense_qa",
+    "social_iqa",
+    "socialiqa",
+    "lambada",
+    "triviaqa",
+    "gsm8k",
+    "humaneval",
+    "mbpp",
+    "gpqa",
+    "truthfulqa",
+    "sciq",
+    "copa",
+    "bbh",
+    "agieval",
+    "ceval",
+    "imagenet",
+)
+_NO_SHARE = (
+    "loss", "ce", "nll", "ppl", "perplexity", "bpb", "bits", "logprob", "tokens", "samples", "steps"
+)  # fmt: skip
 _SCORES = (*_SHARES, "reward", "score", "bits", "bpd", "bleu", "rouge", "win_rate", "winrate")
 
 
 def names_share(name: str) -> bool:
     """Whether a name is that of a share of tries or answers, as an accuracy or an error."""
-    return _holds(name, _SHARES)
+    return _holds(name, _SHARES) or (_holds(name, _TASKS) and not _holds(name, _NO_SHARE))
 
 
 def names_score(name: str) -> bool:
     """Whether a name is that of a score, shares among them."""
-    return _holds(name, _SCORES)
+    return _holds(name, _SCORES) or names_share(name)
 
 
 def _holds(name: str, words: tuple[str, ...]) -> bool:

@@ -347,28 +347,6 @@ def _twins(rows: Table) -> list[tuple[int, int]]:
     return list(pairs.values())
 
 
-def duplicates(rows: Table, read: Iterable[str] = ()) -> list[Note]:
-    """A note on runs all of whose numbers are another's too: their columns, and what else is `read`
-    of them."""
-    names = [name for name in dict.fromkeys([*rows.columns, *read]) if rows.has(name)]
-    table = np.column_stack([rows.numbers(name) for name in names]) if names else np.empty((0, 0))
-    first: dict[bytes, str] = {}
-    again = [
-        (run_id, before)
-        for run_id, owner, numbers in zip(rows.run_ids, rows.owners, table, strict=False)
-        if (before := first.setdefault(numbers.tobytes(), owner)) != owner
-    ]
-    if not again:
-        return []
-    one, other = again[0]
-    message = (
-        f"{len(again)} of {len(rows)} runs have the numbers of another ({one} those of {other}):"
-        " if they are copies, each counts as often as it is there, and the intervals are too"
-        " narrow. Leave the copies out by `where=`."
-    )
-    return [Note.of("duplicate_runs", message)]
-
-
 def _logger(owner: str) -> str:
     logger, colon, _ = owner.partition(":")
     return logger if colon else ""

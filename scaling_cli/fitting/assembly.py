@@ -139,7 +139,9 @@ def assemble(problem: Problem, optimum: Optimum, draws: Draws) -> Fit:
         version=VERSION,
         notes=(*notes, *diagnostics.unknown_notes(unsure)),
         unknown=unsure,
-        explored=explored(law, {n: column[kept] for n, column in design.columns.items()}, notes),
+        explored=explored(
+            law, {n: column[kept] for n, column in design.columns.items()}, notes, unsure
+        ),
     )
     if len(drawn):
         ends = result.interval(drawn)

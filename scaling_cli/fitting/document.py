@@ -201,7 +201,11 @@ def _explored(fields: Fields) -> Explored:
             raise ValueError("explored has a direction that is not of its columns")
         low, high = item.number("low"), item.number("high")
         lines.append(Line(tuple(parts), low, high, bool(item.raw("seen"))))
-    return Explored(columns, tuple(lines))
+    two = fields.fields("two") if "two" in fields else None
+    sizes = {name: tuple(map(float, two.items(name))) for name in two.value} if two else {}
+    if any(name not in columns or len(known) != 2 for name, known in sizes.items()):
+        raise ValueError("explored has two sizes of what is no column of it")
+    return Explored(columns, tuple(lines), {name: (a, b) for name, (a, b) in sizes.items()})
 
 
 def _or_nan(fields: Fields, name: str) -> float:

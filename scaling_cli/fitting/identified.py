@@ -21,6 +21,7 @@ from scaling_cli.records import Floats
 # Standard deviation of the log of a parameter above which nothing is known of it: its 90 % interval
 # would span eight decades.
 UNKNOWN = 6.0
+FAR = 20.0  # the same of a slope or an exponent of either sign, over where its search starts
 SMALLEST = 1e-12  # of the largest singular value: below it there is only rounding
 
 
@@ -48,14 +49,23 @@ def unknown(
         return surface.free
     spread = scale / np.maximum(sizes, SMALLEST * largest)
     deviation = np.sqrt(np.sum((directions * spread) ** 2, axis=1))
-    logs = [surface.law.parameter(name).transform in ("log", "negative") for name in surface.free]
-    most = np.where(logs, UNKNOWN, UNKNOWN / SMALLEST * scale)
+    most = np.array([_most(surface, name, scale) for name in surface.free])
     most = np.minimum(most, [(held or {}).get(name, np.inf) for name in surface.free])
     return tuple(
         name
         for name, out in zip(surface.free, deviation > most, strict=True)
         if out and name not in surface.bounds  # a range is known of what is held in one
     )
+
+
+def _most(surface: Surface, name: str, scale: float) -> float:
+    """The deviation of a free parameter's coordinate above which nothing is known of it."""
+    item = surface.law.parameter(name)
+    if item.transform in ("log", "negative"):
+        return UNKNOWN
+    if item.transform == "identity" and surface.objective.log and item.high > item.low:
+        return FAR * (item.high - item.low)
+    return UNKNOWN / SMALLEST * scale
 
 
 def sizes(law: Law) -> tuple[str, ...]:
@@ -76,23 +86,41 @@ def settled(law: Law, columns: Mapping[str, Floats]) -> dict[str, Floats]:
     return found
 
 
-def explored(law: Law, columns: Mapping[str, Floats], notes: Sequence[Note]) -> Explored | None:
+def explored(
+    law: Law, columns: Mapping[str, Floats], notes: Sequence[Note], unsure: Sequence[str] = ()
+) -> Explored | None:
     """Where the runs lie, by the principal directions of the logs of the columns of the law's
-    powers; None where they part in every one."""
+    powers; None where they part in every one.
+
+    Of the law's parameters `unsure` the runs say nothing. Two sizes do not tell a floor, an
+    amplitude and an exponent apart: then nothing is known between them either.
+    """
     names = tuple(name for name in sizes(law) if np.min(columns[name]) > 0)
     if not names or len(columns[names[0]]) < 2:
         return None
     logs = np.log(np.stack([columns[name] for name in names]))
     _, directions = np.linalg.eigh(np.atleast_2d(np.cov(logs)))
-    places = directions.T @ logs
-    seen = np.ptp(places, axis=1) > np.log(diagnostics.SAME_SIZE)
+    along = directions.T @ logs
+    seen = np.ptp(along, axis=1) > np.log(diagnostics.SAME_SIZE)
     one_line = {"collinear_design", "single_budget_design"}
     if set(names) == {"params", "tokens"} and one_line & {note.code for note in notes}:
         seen[0] = False  # the narrow one: eigenvalues ascend
-    if seen.all():
+    places = _two_sizes(names, columns) if unsure else {}
+    if seen.all() and not places:
         return None
     lines = [
         Line(tuple(direction.tolist()), float(np.min(at)), float(np.max(at)), bool(known))
-        for direction, at, known in zip(directions.T, places, seen, strict=True)
+        for direction, at, known in zip(directions.T, along, seen, strict=True)
     ]
-    return Explored(names, tuple(lines))
+    return Explored(names, tuple(lines), places)
+
+
+def _two_sizes(
+    names: Sequence[str], columns: Mapping[str, Floats]
+) -> dict[str, tuple[float, float]]:
+    """The columns of `names` that hold two sizes alone, and these."""
+    return {
+        name: (float(np.min(columns[name])), float(np.max(columns[name])))
+        for name in names
+        if diagnostics.distinct(columns[name]) == 2
+    }

@@ -297,6 +297,8 @@ def _blocks(note: Note, fitted: Fit, budget: float) -> bool:
     if note.code == "single_budget_design" and "flops" in fitted.domain:
         least, most = fitted.domain["flops"]
         return not least / SAME_BUDGET <= budget <= most * SAME_BUDGET
+    if note.code == "few_sizes" and note.severity == "severe" and fitted.explored:
+        return not {"params", "tokens"}.isdisjoint(fitted.explored.two)
     return note.code in DESIGN_CODES
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from scaling_cli.columns import COLUMNS, names_score
 from scaling_cli.ending import ENDED, PLANNED, ending
 from scaling_cli.errors import InputError
-from scaling_cli.losses import is_held_out_measure, loss_from, of_parts
+from scaling_cli.losses import is_held_out_measure, is_measure, loss_from, of_parts
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note, gather
 from scaling_cli.records import Floats, Run, Series
@@ -140,6 +140,9 @@ def _check(runs: Sequence[Run], mapping: Mapping, resolved: Sequence[Resolved]) 
         if any(map(names_score, names)) and (sized or rows):
             return  # runs of another target: it keeps its own name, and is no loss
         measure = next(filter(is_held_out_measure, names), None)
+        if measure is None and rows:  # a table's one perplexity, or one loss of another name
+            alike = [n for n in names if is_measure(n) or n.lower().endswith("_loss")]
+            measure = alike[0] if len(alike) == 1 else None
         given = "..." if measure is None else loss_from(measure)
         sources = list(dict.fromkeys(run.source for run in runs))
         where = sources[0] + (f" and {len(sources) - 1} more files" if len(sources) > 1 else "")

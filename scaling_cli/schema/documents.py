@@ -302,6 +302,9 @@ class Explored(TypedDict):
 
     columns: list[str]
     lines: list[Line]
+    two: NotRequired[
+        Annotated[dict[str, list[float]], "columns of two sizes, where a third is needed"]
+    ]
 
 
 class Tied(TypedDict):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scaling_cli.copies import duplicates
 from scaling_cli.errors import FitError, InputError
 from scaling_cli.fitting import auto, backtest, diagnostics, tied
 from scaling_cli.fitting.engine import fit
@@ -124,6 +125,29 @@ def test_copies_of_runs_are_named(law: str) -> None:
     assert "24 of 36 runs have the numbers of another (run1 those of run0)" in note.message
     seeds = replace(copies, columns=copies.columns | {"seed": np.arange(36.0)})
     assert "duplicate_runs" not in codes(fitter(law)(seeds, QUICK, {}))
+
+
+@pytest.mark.parametrize(
+    ("counts", "loss", "copies"),
+    [
+        (1.0005, lambda y, noise: np.round(y, 3), True),  # another logger's counts and digits
+        (1.0, lambda y, noise: np.round(y, 4), True),
+        (1.0, lambda y, noise: y * np.exp(0.002 * noise), False),
+        (1.0, lambda y, noise: np.round(y * np.exp(0.002 * noise), 2), False),  # some agree
+        (1.05, lambda y, noise: y, False),
+    ],
+)
+def test_a_run_of_two_loggers_is_a_copy_and_a_seed_is_none(
+    counts: float, loss: Any, copies: bool
+) -> None:
+    once = ladder(16)
+    noise = np.random.default_rng(0).standard_normal(16)
+    again = {name: counts * values for name, values in once.items()}
+    again["loss"] = loss(once["loss"], noise)
+    if not copies and counts == 1.0:
+        once["loss"] = loss(once["loss"], np.roll(noise, 5))
+    both = runs(**{name: np.r_[values, again[name]] for name, values in once.items()})
+    assert ("duplicate_runs" in {note.code for note in duplicates(both, "loss")}) is copies
 
 
 @pytest.mark.parametrize("law", ["chinchilla", "auto"])
