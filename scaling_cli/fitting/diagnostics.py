@@ -126,17 +126,21 @@ def _unit_notes(columns: Mapping[str, Floats]) -> list[Note]:
     notes = []
     for name in ("params", "tokens"):
         small = columns.get(name, np.empty(0))
-        small = small[small < LEAST_COUNT]
-        if len(small):
-            notes.append(
-                Note.of(
-                    "units_doubtful",
-                    f"{name} is below {LEAST_COUNT:,.0f} in {counted(len(small), 'run')} (from"
-                    f" {np.min(small):.3g}): it is to be a plain number, and these look like"
-                    f' millions or billions. Map it, as by [columns] {name} = "config.{name} *'
-                    ' 1e9", and ingest again.',
-                )
+        rows, small = len(small), small[small < LEAST_COUNT]
+        if not len(small):
+            continue
+        told = f"{name} is below {LEAST_COUNT:,.0f} in {counted(len(small), 'run')}"
+        message = (
+            f"{told} (from {np.min(small):.3g}): it is to be a plain number, and these look like"
+            f' millions or billions. Map it, as by [columns] {name} = "config.{name} * 1e9", and'
+            " ingest again."
+        )
+        if 2 * len(small) < rows and np.median(columns[name]) > LEAST_COUNT**2:
+            message = (
+                f"{told} (from {np.min(small):.3g}) and a plain number in the others: some rows"
+                " look like millions or billions. Write all in one unit, and ingest again."
             )
+        notes.append(Note.of("units_doubtful", message))
     return notes
 
 
