@@ -14,6 +14,7 @@ from scaling_cli.cli.common import (
     WhereOption,
     answer,
     command,
+    names,
 )
 
 store = typer.Typer(
@@ -92,6 +93,12 @@ def export(
         ),
     ] = "long",
     where: WhereOption = None,
+    metric: Annotated[
+        str | None, typer.Option("--metric", help="Only these metrics.", metavar="NAME,...")
+    ] = None,
+    steps: Annotated[
+        str | None, typer.Option("--steps", help="Only these steps.", metavar="FROM:TO")
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -108,6 +115,20 @@ def export(
 
     project = open_project(store, config)
     chosen = None if where is None else project.runs(where).records
-    rows = project.store.export(output, shape, chosen)
+    rows = project.store.export(output, shape, chosen, names(metric), _range(steps))
     document = {"path": output, "shape": shape, "rows": rows}
     answer(as_json, document, lambda: [exported_table(output, shape, rows)])
+
+
+def _range(text: str | None) -> tuple[int | None, int | None]:
+    """`FROM:TO`, of which either may be left out."""
+    from scaling_cli.errors import InputError
+    from scaling_cli.quantities import parse_quantity
+
+    if text is None:
+        return None, None
+    first, colon, last = text.partition(":")
+    if not colon:
+        raise InputError(f"--steps {text} is no FROM:TO", "Write --steps 1000:2000, or 1000: .")
+    ends = [int(parse_quantity(end, "--steps")) if end.strip() else None for end in (first, last)]
+    return ends[0], ends[1]

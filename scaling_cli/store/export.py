@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -32,14 +33,53 @@ PIECE_ROWS = 1 << 20  # rows written at once: some 100 MB of a long table
 _RUN_FIELDS = ("run_key", "run_id", "name", "group", "status", "source", "created_at")
 
 
+@dataclass(frozen=True)
+class Cut:
+    """What of a history is wanted: these metrics, and the steps from `first` to `last`, both of
+    them included; without one, all."""
+
+    metrics: frozenset[str] | None = None
+    first: int | None = None
+    last: int | None = None
+
+    def of(self, metric: str, series: Series) -> Series | None:
+        """What is left of a series, None where that is not one point."""
+        if self.metrics is not None and metric not in self.metrics:
+            return None
+        if self.first is None and self.last is None:
+            return series
+        steps = series.steps
+        kept = np.ones(len(steps), dtype=bool)
+        if self.first is not None:
+            kept &= steps >= self.first
+        if self.last is not None:
+            kept &= steps <= self.last
+        return Series(steps[kept], series.values[kept]) if kept.any() else None
+
+
+def scan(
+    store: Store, records: Sequence[RunRecord] | None = None, cut: Cut | None = None
+) -> Iterator[pa.Table]:
+    """The logged values of runs, all or `records`, as tables of some PIECE_ROWS rows (run_key,
+    run_id, metric, step, value), one after the other and as the store is now."""
+    chosen = store.runs() if records is None else records
+    ids = {record.run_key: record.run_id for record in chosen}
+    yield from _long(store, store.log.state(), ids, cut or Cut())
+
+
 def export(
-    store: Store, path: str | Path, shape: str = "long", records: Sequence[RunRecord] | None = None
+    store: Store,
+    path: str | Path,
+    shape: str = "long",
+    records: Sequence[RunRecord] | None = None,
+    cut: Cut | None = None,
 ) -> int:
     """Write runs, all or `records`, to a file, and give the number of rows.
 
     `long` has a row a logged value (run_key, run_id, metric, step, value), `wide` a row a run and
     step with a column a metric, empty where it was not logged, and `runs` a row a run with its
-    final values and its config as JSON. The file is there whole or not at all.
+    final values and its config as JSON. `cut` leaves metrics and steps of the histories out. The
+    file is there whole or not at all.
     """
     target = Path(path)
     if shape not in SHAPES:
@@ -62,7 +102,7 @@ def export(
         def write(file: BinaryIO) -> None:
             nonlocal rows
             rows = 0
-            schema, tables = _tables(store, state, chosen, shape)
+            schema, tables = _tables(store, state, chosen, shape, cut or Cut())
             with _WRITERS[kind](file, schema) as writer:
                 for table in tables:
                     writer.write_table(table)
@@ -134,17 +174,17 @@ def _cells(texts: pa.Array) -> list[str | None]:
 
 
 def _tables(
-    store: Store, state: State, records: Sequence[RunRecord], shape: str
+    store: Store, state: State, records: Sequence[RunRecord], shape: str, cut: Cut
 ) -> tuple[pa.Schema, Iterator[pa.Table]]:
     if shape == "runs":
         table = _runs(records)
         return table.schema, iter([table])
     ids = {record.run_key: record.run_id for record in records}
     if shape == "long":
-        return _LONG, _long(store, state, ids)
-    metrics = _metrics(store, state, ids)
+        return _LONG, _long(store, state, ids, cut)
+    metrics = _metrics(store, state, ids, cut)
     schema = pa.schema([*_POINT, *((name, pa.float64()) for name in metrics)])
-    return schema, _wide(store, state, ids, metrics, schema)
+    return schema, _wide(store, state, ids, metrics, schema, cut)
 
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
@@ -165,13 +205,17 @@ def _runs(records: Sequence[RunRecord]) -> pa.Table:
 
 
 def _series(
-    store: Store, state: State, ids: dict[str, str]
+    store: Store, state: State, ids: dict[str, str], cut: Cut
 ) -> Iterator[list[tuple[str, str, Series]]]:
     """The series of the runs, one row group of a segment at a time."""
     for name, keys in _histories(state, ids).items():
         with store.reading(name, state) as file:
             for table in segments.row_groups(file, keys):
-                yield [item for item in segments.each_series(table) if item[0] in keys]
+                yield [
+                    (key, metric, kept)
+                    for key, metric, series in segments.each_series(table)
+                    if key in keys and (kept := cut.of(metric, series)) is not None
+                ]
 
 
 def _histories(state: State, ids: dict[str, str]) -> dict[str, set[str]]:
@@ -183,7 +227,7 @@ def _histories(state: State, ids: dict[str, str]) -> dict[str, set[str]]:
     return found
 
 
-def _metrics(store: Store, state: State, ids: dict[str, str]) -> list[str]:
+def _metrics(store: Store, state: State, ids: dict[str, str], cut: Cut) -> list[str]:
     names: set[str] = set()
     for name, keys in _histories(state, ids).items():
         with store.reading(name, state) as file:
@@ -191,6 +235,7 @@ def _metrics(store: Store, state: State, ids: dict[str, str]) -> list[str]:
             names |= set(
                 pq.read_table(file, columns=["metric"], filters=wanted)["metric"].to_pylist()
             )
+    names = names if cut.metrics is None else names & cut.metrics
     taken = names & {name for name, _ in _POINT}
     if taken:
         raise InputError(
@@ -200,8 +245,8 @@ def _metrics(store: Store, state: State, ids: dict[str, str]) -> list[str]:
     return sorted(names)
 
 
-def _long(store: Store, state: State, ids: dict[str, str]) -> Iterator[pa.Table]:
-    for found in _series(store, state, ids):
+def _long(store: Store, state: State, ids: dict[str, str], cut: Cut) -> Iterator[pa.Table]:
+    for found in _series(store, state, ids, cut):
         for part in _portions(found):
             sizes = [len(series.steps) for *_, series in part]
             yield pa.table(
@@ -238,10 +283,15 @@ def _repeated(texts: Sequence[str], sizes: Sequence[int]) -> pa.Array:
 
 
 def _wide(
-    store: Store, state: State, ids: dict[str, str], metrics: Sequence[str], schema: pa.Schema
+    store: Store,
+    state: State,
+    ids: dict[str, str],
+    metrics: Sequence[str],
+    schema: pa.Schema,
+    cut: Cut,
 ) -> Iterator[pa.Table]:
     column_of = {metric: number for number, metric in enumerate(metrics)}
-    for key, series in _whole_runs(store, state, ids):
+    for key, series in _whole_runs(store, state, ids, cut):
         steps: Steps = np.unique(np.concatenate([one.steps for one in series.values()]))
         at = {metric: np.searchsorted(steps, one.steps) for metric, one in series.items()}
         nothing = pa.nulls(len(steps), pa.float64())
@@ -258,11 +308,11 @@ def _wide(
 
 
 def _whole_runs(
-    store: Store, state: State, ids: dict[str, str]
+    store: Store, state: State, ids: dict[str, str], cut: Cut
 ) -> Iterator[tuple[str, dict[str, Series]]]:
     """Each run with all its series, which stand together but may cross a row group's end."""
     current, series = "", dict[str, Series]()
-    for found in _series(store, state, ids):
+    for found in _series(store, state, ids, cut):
         for key, metric, one in found:
             if key != current and series:
                 yield current, series

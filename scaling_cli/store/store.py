@@ -311,12 +311,32 @@ class Store:
         return compact(self, older_than)
 
     def export(
-        self, path: str | Path, shape: str = "long", records: Sequence[RunRecord] | None = None
+        self,
+        path: str | Path,
+        shape: str = "long",
+        records: Sequence[RunRecord] | None = None,
+        metrics: Iterable[str] | None = None,
+        steps: tuple[int | None, int | None] = (None, None),
     ) -> int:
         """Write one table, `long`, `wide` or `runs`; see `scaling_cli.store.export.export`."""
-        from scaling_cli.store.export import export
+        from scaling_cli.store.export import Cut, export
 
-        return export(self, path, shape, records)
+        names = None if metrics is None else frozenset(metrics)
+        return export(self, path, shape, records, Cut(names, *steps))
+
+    def scan(
+        self,
+        records: Sequence[RunRecord] | None = None,
+        metrics: Iterable[str] | None = None,
+        steps: tuple[int | None, int | None] = (None, None),
+    ) -> Iterator[Any]:
+        """The logged values as Arrow tables, one after the other: of all runs or `records`, of all
+        `metrics` or those named, of all `steps` or those from the first to the last. Memory holds
+        one table and what it was read from, however many there are."""
+        from scaling_cli.store.export import Cut, scan
+
+        names = None if metrics is None else frozenset(metrics)
+        return scan(self, records, Cut(names, *steps))
 
     def contents(self) -> str:
         """A hash of which runs there are, each in which revision."""

@@ -407,3 +407,29 @@ def test_an_exported_csv_holds_no_formulas(tmp_path: Path, shape: str) -> None:
         assert not first or first not in "=+-@\uff1d" or float(cell) < 0, cell
     assert "-1.5" in cells  # a number is one still
     assert {"'=1+1", "'-1+1", "\\t=1", "a;=1"} <= cells
+
+
+def test_a_scan_gives_the_wanted_points_in_bounded_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scaling_cli.store.export.PIECE_ROWS", 50)
+    store = open_store(tmp_path / "store", create=True)
+    steps = np.arange(100, dtype=np.int64)
+    for part in range(3):
+        runs = [
+            Run(f"csv:{part}{i}", f"{part}{i}", "x", series={
+                "loss": Series(steps, steps * 1.0), "lr": Series(steps, steps * 0.0),
+            })
+            for i in range(4)
+        ]  # fmt: skip
+        store.put(runs, [Final({"loss": 1.0}, {})] * 4)
+    pieces = list(store.scan(metrics=["loss"], steps=(20, 39)))
+    assert sum(map(len, pieces)) == 12 * 20
+    assert max(map(len, pieces)) < 2 * 50
+    assert {name for piece in pieces for name in piece["metric"].to_pylist()} == {"loss"}
+    assert {step for piece in pieces for step in piece["step"].to_pylist()} == set(range(20, 40))
+    (chosen,) = [record for record in store.runs() if record.run_id == "11"]
+    assert sum(map(len, store.scan([chosen]))) == 200
+    assert list(store.scan([chosen], metrics=["none"])) == []
+    rows = store.export(tmp_path / "x.parquet", "wide", metrics=["loss"], steps=(None, 4))
+    assert rows == 12 * 5
