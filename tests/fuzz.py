@@ -316,10 +316,13 @@ def mapping(content: bytes) -> str:
     path.write_bytes(content)
     log = scratch() / "good.csv"
     log.write_text("run_id,step,eval/loss,n_params\ng,1,3,10\ng,2,2,10\n")
+    printed = scratch() / "good.log"
+    printed.write_text("".join(f"step {s}/9 loss {9 / s:.2f} time:{s}ms\n" for s in (1, 2)))
     try:
         found = load_mapping(path)
         read_checks(found)
         read_sources([log], mapping=found)
+        read_sources([printed], mapping=found)
     except ScalefitError:
         return "refused"
     return "read"

@@ -90,10 +90,12 @@ def recognises(path: Path, head: bytes) -> bool:
         return False
     if json_documents.recognises(path, head):
         return True
+    if b"{" not in head:
+        return False
     lines = [line for line in head.split(b"\n") if line.strip()]
     if len(lines) > 1 and head.lstrip().startswith(b"{") and lines[1].lstrip().startswith(b"{"):
         return _object(lines[0]) is not None
-    if suffix == ".json":
+    if suffix == ".json" or b'{"' not in head:
         return False
     told = (_object_behind(line) for line in lines if b'{"' in line and _BEHIND.search(line))
     return sum(row is not None and json_documents.knows(row) for row in told) > 1

@@ -72,8 +72,10 @@ def seeds() -> dict[str, bytes]:
         "run.jsonl.gz": gzip.compress(text["jsonl"]),
         "run.jsonl.zst": pa.compress(text["jsonl"], codec="zstd", asbytes=True),
         "tb/events.out.tfevents.1795235441.host": events.read_bytes()[:40_000],
+        "tb/events.out.tfevents.1795235441.host.gz": gzip.compress(events.read_bytes()[:40_000]),
         "wandb/run-x.wandb": offline.read_bytes()[:80_000],
         "hf/trainer_state.json": trainer_state(),
+        **shapes(),
         "console.log": b"".join(
             b"step %05d/00100 (1%%) | loss: %f | tok/sec: 1,024\n" % (s, 1 / s)
             for s in range(1, 99)
@@ -94,6 +96,38 @@ def seeds() -> dict[str, bytes]:
             parquet.write_table(table, Path(folder) / name)
             found[name] = (Path(folder) / name).read_bytes()
     return found
+
+
+def shapes() -> dict[str, bytes]:
+    """Small histories in the shapes that strangers keep them in."""
+    rows = [{"step": s, "tokens": 500 * s, "loss": round(3 + 9 / s, 4)} for s in range(10, 200, 10)]
+    columns = {key: [row[key] for row in rows] for key in rows[0]}
+    body = "".join(f"{s},{500 * s},{3 + 9 / s:.4f}\n" for s in range(10, 200, 10))
+    turned = "".join(f"{s},{3 + 9 / s:.4f},{500 * s}\n" for s in range(150, 300, 10))
+    models = "".join(f"{m},{row}" for m in ("small", "base") for row in body.splitlines(True))
+    splits = [row | {"split": split} for row in rows for split in ("train", "val")]
+    boxes = "".join(
+        f"{'-' * 20}\n| train/ |  |\n|    loss | {3 + 9 / s:.3g} |\n| step | {s} |\n{'-' * 20}\n"
+        for s in range(10, 200, 10)
+    )
+    between = "".join(
+        f"Step {s} - loss {3 + 9 / s:.4f}\n>>> validation: loss = {3 + 8 / s:.4f}, ppl = 50.1\n"
+        for s in range(10, 200, 10)
+    )
+    texts = {
+        "rows.json": json.dumps(rows),
+        "columns.json": json.dumps({"n_params": 3e7, **columns}),
+        "listed.json": json.dumps([{"name": "a", "config": {"n_params": 3e7}, "log": rows}]),
+        "by_run.json": json.dumps({"a": {"n_params": 3e7, "log": rows}}),
+        "again.csv": f"step,tokens,loss\n{body}step,tokens,loss\n{body}",
+        "turned.csv": f"step,tokens,loss\n{body}# restarted\nstep,loss,tokens\n{turned}",
+        "models.csv": f"model,step,tokens,loss\n{models}",
+        "splits.jsonl": "".join(json.dumps(row) + "\n" for row in splits),
+        "behind.jsonl": "".join(json.dumps(row) + "\n" for row in (*rows, *rows)),
+        "boxes.txt": boxes,
+        "between.log": between,
+    }
+    return {name: text.encode() for name, text in texts.items()}
 
 
 def trainer_state() -> bytes:
