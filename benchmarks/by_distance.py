@@ -7,8 +7,7 @@ from itertools import product
 
 import numpy as np
 
-from benchmarks.coverage import new_tables
-from benchmarks.forecast import Row, further_tables, markdown, observations, tables
+from benchmarks.forecast import Row, every_table, markdown, observations
 from benchmarks.rows import DATA
 from scaling_cli.errors import FitError
 from scaling_cli.fitting.problem import FitOptions
@@ -53,7 +52,7 @@ def of_draw(rows: Sequence[Row], count: int | None, seed: int) -> list[tuple[Flo
 def run() -> str:
     if not DATA.is_dir():
         return f"The public tables are not at {DATA} (set SCALEFIT_PUBLIC_DATA).\n"
-    every = [*tables().values(), *further_tables().values(), *new_tables().values()]
+    every = list(every_table().values())
     lines = []
     for count in RUNS:
         seeds = range(DRAWS) if count else range(1)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
 
-from benchmarks.forecast import DATA, Row, further_tables, markdown, observations, tables
+from benchmarks.forecast import (
+    DATA,
+    further_tables,
+    markdown,
+    new_tables,
+    observations,
+    tables,
+)
 from scaling_cli.errors import FitError
 from scaling_cli.fitting import engine
 from scaling_cli.fitting.problem import FitOptions
@@ -41,15 +47,6 @@ below, the new ladders among them; all between 1 and 3 folds cover alike. The si
 no say but in that number. A ladder that follows its law needs no doubt about the law, which the
 intervals hold all the same: on little noise they cover more than 90 %.
 """
-
-
-def new_tables() -> dict[str, list[Row]]:
-    """Ladders of sources that had no say in the procedure itself."""
-    found = {}
-    for path in sorted((DATA / "new_ladders").glob("*.csv")):
-        with path.open() as file:
-            found[path.stem] = [row for row in csv.DictReader(file) if row["loss"]]
-    return found
 
 
 def public() -> str:

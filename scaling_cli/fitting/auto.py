@@ -28,6 +28,7 @@ from scaling_cli.fitting import accepts, assembly, curved, diagnostics, problem,
 from scaling_cli.fitting.assembly import Draws, Optimum, Problem, assemble, noise_of
 from scaling_cli.fitting.identified import settled
 from scaling_cli.fitting.objective import MAD, Objective
+from scaling_cli.fitting.prior import LEARNT, Known
 from scaling_cli.fitting.problem import Design, FitOptions, Frame
 from scaling_cli.fitting.procedures import AUTO, PROCEDURES
 from scaling_cli.fitting.record import Fold, Record
@@ -45,18 +46,14 @@ NAMES = LAW.parameter_names  # all free, all logged: the solver's coordinates in
 E, A, ALPHA, B, BETA, K = (NAMES.index(name) for name in ("E", "A", "alpha", "B", "beta", "k"))
 HELD = [ALPHA, BETA, K, E]  # the coordinates that a prior holds; A and B are free
 
-# What ladders of language models have in common (23 tables of 8 sources): k alpha and k beta lie
-# near .35, and E near .70 of the lowest loss, where plain fits scatter from .3 to 1.0 of it.
-CENTRE = np.log([0.35 / 0.8, 0.35 / 0.8, 0.8])
-FLOOR_SHARE = 0.70
-# Standard deviations of the logs of alpha, beta and k, and of E; E may have a wider one than its
-# row's. Belief in a width of the exponents falls with its backtest's error over EARNED powers of
-# the density that its fits gave to the held-out rows, all to the power SHARPNESS; and every
-# widening, of E too, costs EARNED powers of its factor: a wide prior must earn its place, as folds
-# of few rows are weak evidence. Twice as wide is 8 % less error, the widest 19 %. Chosen on the
-# public tables and on simulated ladders of other seeds than the benchmark's, where all of 32 to 48
-# and of 1/12 to 1/6 do: less SHARPNESS forecasts the tables worse, and more EARNED the ladders
-# whose floor lies near their losses.
+# Standard deviations of the logs of alpha, beta and k, and of E where it is expected at .70 of the
+# lowest loss; E may have a wider one than its row's. Belief in a width of the exponents falls with
+# its backtest's error over EARNED powers of the density that its fits gave to the held-out rows,
+# all to the power SHARPNESS; and every widening, of E too, costs EARNED powers of its factor: a
+# wide prior must earn its place, as folds of few rows are weak evidence. Twice as wide is 8 % less
+# error, the widest 19 %. Chosen on the public tables and on simulated ladders of other seeds than
+# the benchmark's, where all of 32 to 48 and of 1/12 to 1/6 do: less SHARPNESS forecasts the tables
+# worse, and more EARNED the ladders whose floor lies near their losses.
 WIDTHS = np.array([[0.15, 0.08], [0.25, 0.12], [0.4, 0.2], [0.8, 0.8]])
 SHARPNESS, EARNED = 32.0, 1 / 8
 # Runs whose logs stay this near to one line, as those of one ratio of tokens to params, know the
@@ -90,8 +87,9 @@ GAVE_WAY = 0.4  # share of the belief in the tightest prior; it is 0.71 before a
 LISTED = 5
 
 ABOUT = (
-    f"prior: exponents near {np.exp(CENTRE[0]):.2f} and k near {np.exp(CENTRE[2]):.1f}, E near"
-    f" {FLOOR_SHARE:.0%} of the lowest loss; for a language model's cross-entropy alone",
+    f"prior: exponents near {LEARNT.alpha:.2f} and {LEARNT.beta:.2f}, k near {LEARNT.k:.1f}, E near"
+    f" {LEARNT.share_at(1e21):.0%} of the lowest loss at 1e21 FLOPs, {LEARNT.share_at(1e18):.0%} at"
+    f" 1e18 and {LEARNT.share_at(1e15):.0%} at 1e15; for a language model's cross-entropy alone",
     f"its standard deviation is {WIDTHS[0, 0]:.2f} in the logs of the exponents and"
     f" {WIDTHS[0, 1]:.2f} in that of E, up to {WIDTHS[-1, 0]:.1f} and {WIDTHS[-1, 1]:.1f} where a"
     " backtest inside the runs, or for E the losses themselves, believe wider ones",
@@ -154,7 +152,8 @@ class Ground:
 
     `wrong` numbers the rows that are, `kept` those that count: the others, or all where too many
     are wrong. `rows` are these, `weights` [kept] their weights of mean 1; `noise` is the robust
-    scale of the residuals at `theta` [free], `lowest` the loss that its prior on E is centred by.
+    scale of the residuals at `theta` [free], `lowest` the loss that its prior on E is centred by,
+    `known` what is expected of it.
     """
 
     wrong: Index
@@ -164,15 +163,22 @@ class Ground:
     theta: Floats
     noise: float
     lowest: float
+    known: Known
+
+    @property
+    def largest(self) -> float:
+        """The compute of the largest run."""
+        return float(np.max(self.rows.compute))
 
     @property
     def floor(self) -> float:
         """The centre of the prior on ln E."""
-        return float(np.log(FLOOR_SHARE * self.lowest))
+        return float(np.log(self.known.share_at(self.largest) * self.lowest))
 
     def prior(self, widths: Floats) -> Prior:
         """The priors of `widths` [problems, 2], by which this ladder is fitted."""
-        held = prior(self.floor, widths)
+        spread = [1.0, self.known.floor_spread(self.largest)]
+        held = prior(self.floor, widths * spread, self.known)
         if self.rows.on_one_line:
             both = np.logaddexp(self.theta[A], self.theta[B])
             held.mean[:, A], held.precision[:, A] = both - np.log(2), 1 / ON_ONE_LINE
@@ -214,19 +220,25 @@ class Belief:
         return np.array([np.sum(self.shares[exponents == one]) for one in np.unique(exponents)])
 
 
-def prior(floor: float, widths: Floats) -> Prior:
+def prior(floor: float, widths: Floats, known: Known = LEARNT) -> Prior:
     """One normal prior [problems, free] for each of `widths` [problems, 2]."""
     mean = np.zeros((len(widths), len(NAMES)))
     precision = np.zeros_like(mean)
-    mean[:, HELD] = [*CENTRE, floor]
+    mean[:, HELD] = [*known.centre, floor]
     precision[:, HELD] = 1 / widths[:, [0, 0, 0, 1]]
     return Prior(mean, precision)
 
 
-def survey(ladder: Ladder, scales: Mapping[str, float], starts: Floats | None = None) -> Ground:
+def survey(
+    ladder: Ladder,
+    scales: Mapping[str, float],
+    starts: Floats | None = None,
+    known: Known = LEARNT,
+) -> Ground:
     """The first fit: noise, wrong rows, weights."""
     n = len(ladder)
-    weak = prior(float(np.log(FLOOR_SHARE * np.quantile(ladder.target, 0.05))), WEAK)
+    share = known.share_at(float(np.max(ladder.compute)))
+    weak = prior(float(np.log(share * np.quantile(ladder.target, 0.05))), WEAK, known)
     if starts is None:
         starts = candidate_starts(ladder.surface(scales, FIRST_NOISE), STARTS)
     noise = FIRST_NOISE
@@ -246,9 +258,8 @@ def survey(ladder: Ladder, scales: Mapping[str, float], starts: Floats | None = 
     level = rows.target * np.exp(np.maximum(0.0, residuals[kept]))
     lowest = float(np.min(level))
     weights = rows.compute / np.max(rows.compute) * (lowest / level) ** NEARNESS
-    return Ground(
-        np.flatnonzero(wrong), kept, rows, weights / np.mean(weights), theta, noise, lowest
-    )
+    weights /= np.mean(weights)
+    return Ground(np.flatnonzero(wrong), kept, rows, weights, theta, noise, lowest, known)
 
 
 def solution_at(ground: Ground, scales: Mapping[str, float], widths: Floats) -> Solution:
@@ -337,7 +348,8 @@ def cut_below(ground: Ground, scales: Mapping[str, float], widths: Floats) -> li
     """Everything repeated below each cut, the highest first."""
     found = []
     for cut, inside in record.cuts(ground.rows.compute):
-        inner = survey(ground.rows.take(np.flatnonzero(inside)), scales, ground.theta[None])
+        rows = ground.rows.take(np.flatnonzero(inside))
+        inner = survey(rows, scales, ground.theta[None], ground.known)
         found.append(Below(cut, inside, inner, fit_at(inner, scales, every_pair(widths)[1])))
     return found
 
@@ -488,8 +500,10 @@ def fit(
     options: FitOptions | None = None,
     group: Mapping[str, Any] | None = None,
     widths: Floats = WIDTHS,
+    known: Known = LEARNT,
 ) -> Fit:
-    """Fit one group of runs by the recipe, under priors of these `widths` [widths, 2].
+    """Fit one group of runs by the recipe, under priors of these `widths` [widths, 2] about what is
+    `known` of such ladders.
 
     Raises FitError where the runs lack a column or are fewer than the law's parameters.
     """
@@ -509,7 +523,7 @@ def fit(
     ladder = Ladder(**columns, target=target, owner=rows.owner_numbers())
 
     scales = ladder.scales()
-    ground = survey(ladder, scales)
+    ground = survey(ladder, scales, known=known)
     if not np.isfinite(ground.theta).all():
         raise FitError(f"{AUTO} finds no finite forecast on these {len(rows)} runs")
     belief, folds = backtested(ground, scales, widths if with_prior else NO_PRIOR)
@@ -535,8 +549,8 @@ def fit(
         precision=ground.prior(belief.mean_width).precision[0],
     )
     fitted = assemble(asked, optimum, Draws(draws, options.resamples))
-    known = NOISE_KNOWN if with_prior else 0.0
-    freedom = max(1.0, rows.n_runs - FREE + known)
+    others = NOISE_KNOWN if with_prior else 0.0
+    freedom = max(1.0, rows.n_runs - FREE + others)
     record = Record("flops", OTHERS, freedom, tuple(folds))
     return replace(fitted, drift=DRIFT, record=record)
 
@@ -551,8 +565,8 @@ def _by_curves(
 ) -> Fit:
     """The fit of runs of one ratio of tokens to params to their curves, under a wider prior."""
     columns, target = problem.read(rows, names)
-    floor = float(np.log(FLOOR_SHARE * np.min(curves.target)))
-    held = prior(floor, curved.WIDTHS)
+    floor = float(np.log(curved.EXPECTED.share * np.min(curves.target)))
+    held = prior(floor, curved.WIDTHS, curved.EXPECTED)
     reducible = np.log(np.median(curves.target) - np.exp(floor))
     held.mean[:, [A, B]] = reducible / np.exp(held.mean[0, K]) - np.log(2)
     held.precision[:, [A, B]] = 1 / FLAT

@@ -158,7 +158,7 @@ def test_the_density_of_larger_runs_is_that_of_the_dense_covariance() -> None:
     larger = auto.Ladder(*columns, np.arange(3))
     found = auto.log_density(ground, scales, theta, auto.WIDTHS, larger)
     surface = larger.surface(scales, 1.0)
-    held = auto.prior(ground.floor, auto.WIDTHS)
+    held = ground.prior(auto.WIDTHS)
     bend = auto.curvature(ground, scales, theta, held)
     fitted = auto.fit(training, FitOptions(resamples=0))
     outside = fitted.distance({"params": larger.params, "tokens": larger.tokens})
