@@ -1,7 +1,8 @@
 """How time and memory grow with the number of runs: each command as a process of its own.
 
-What grows as the runs has an exponent of 1; the last columns are on paper, from the two that were
-measured. SCALEFIT_SCALE=1000,10000,100000 measures more.
+What grows as the runs has an exponent of 1; the last columns are on paper, from the two largest
+that were measured. SCALEFIT_SCALE=1000,10000,100000 measures more, and SCALEFIT_MEMORY sets the MiB
+that no command may exceed.
 """
 
 from __future__ import annotations
@@ -19,11 +20,20 @@ title = "Scale: time and memory against the number of runs"
 SIZES = tuple(map(int, os.environ.get("SCALEFIT_SCALE", "1000,10000").split(",")))
 ROWS, A_GROUP = 100, 100  # steps of a run, runs of a group
 ON_PAPER = (100_000, 1_000_000)
+POINTS_ON_PAPER = 1e10  # of the histories of that many runs, of as many steps each as it takes
+MEMORY = float(os.environ.get("SCALEFIT_MEMORY", "2048"))  # MiB, of one process at its peak
 SCALEFIT = str(Path(sys.executable).parent / "scalefit")
+SCAN = (
+    "import sys; from scaling_cli.store import open_store;"
+    "print(sum(map(len, open_store(sys.argv[1]).scan(metrics=['loss']))))"
+)
 OBSERVE = (
     "import sys; from scaling_cli.project import Project;"
     "print(len(Project(sys.argv[1], None).observations().owners))"
 )
+
+
+Found = dict[int, dict[str, tuple[float, float]]]  # runs -> command -> seconds, MiB
 
 
 def write(folder: Path, runs: int) -> None:
@@ -59,6 +69,8 @@ def commands() -> Iterator[tuple[str, list[str]]]:
     yield "observations", [sys.executable, "-c", OBSERVE, "store"]
     fit = ["fit", "--law", "chinchilla", "--by", "config.recipe", "--bootstrap", "0"]
     yield "fit of each group", [SCALEFIT, *fit, "--store", "store"]
+    yield "scan of one metric", [sys.executable, "-c", SCAN, "store"]
+    yield "report", [SCALEFIT, "report", "-o", "report.json", "--store", "store"]
     yield "store verify", [SCALEFIT, "store", "verify", "--store", "store"]
 
 
@@ -87,7 +99,31 @@ def run() -> str:
         exponent = math.log10(high / low) / decades
         lines.append(f"| {what} |{times} {exponent:.2f} |{later} {peaks} MiB |")
     told = f"Processor time of a process, its start included; {ROWS} steps a run, {A_GROUP} runs a"
-    return "\n".join([*lines, "", f"{told} group. On paper: as each further run took."])
+    beyond = [
+        f"{what} at {size:,} ({peak:.0f} MiB)"
+        for size, each in found.items()
+        for what, (_, peak) in each.items()
+        if peak > MEMORY
+    ]
+    kept = (
+        f"Above {MEMORY:.0f} MiB: {', '.join(beyond)}."
+        if beyond
+        else f"None above {MEMORY:.0f} MiB."
+    )
+    lines += ["", f"{told} group. On paper: as each further run took. {kept}", "", points(found)]
+    return "\n".join(lines)
+
+
+def points(found: Found) -> str:
+    """What 1e10 points take on paper, from what each further one took."""
+    first, last = SIZES[-2:]
+    further = (last - first) * ROWS
+    told = []
+    for what in ("ingest", "scan of one metric", "store verify"):
+        low, high = found[first][what], found[last][what]
+        each = (high[0] - low[0]) / further
+        told.append(f"{what} {each * 1e6:.2f} us a point, so {each * POINTS_ON_PAPER / 3600:.1f} h")
+    return f"On paper, {POINTS_ON_PAPER:.0e} points on one processor: {'; '.join(told)}."
 
 
 if __name__ == "__main__":

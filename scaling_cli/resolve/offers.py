@@ -22,13 +22,16 @@ def offers(run: Run, columns: Mapping[str, Column]) -> Iterator[Note]:
     """A note on each count that a law of size and data rests on, that the run lacks, and that
     something in it may be."""
     names = [*run.series, *(CONFIG + k for k, v in run.config.items() if as_number(v) is not None)]
-    for column, found in (("params", size_offers), ("tokens", data_offers)):
+    for column, code, found in (
+        ("params", "params_offered", size_offers),
+        ("tokens", "tokens_offered", data_offers),
+    ):
         if column not in columns:
             offer = next(found(names, columns), None)
             if offer is not None:
                 meaning, text = offer
                 message = f'no {column}: {meaning}. To read it: [columns] {column} = "{text}"'
-                yield Note.of(f"{column}_offered", message)
+                yield Note.of(code, message)
 
 
 def size_offers(names: Sequence[str], columns: Mapping[str, Column]) -> Iterator[tuple[str, str]]:
