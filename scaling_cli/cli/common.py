@@ -255,7 +255,9 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
             for name in NAMES_ONE:
                 if kwargs.get(name) is not None and not str(kwargs[name]).strip():
                     raise InputError(f"{flag(name)} is empty", "Name one, or leave it out.")
-            return function(*args, **kwargs)
+            answered = function(*args, **kwargs)
+            _say_next(function, kwargs)
+            return answered
         except typer.Exit:  # a command's own exit code
             raise
         except ScalefitError as error:
@@ -287,6 +289,22 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
             raise refused("unexpected", what, mend) from None
 
     return run
+
+
+def _say_next(function: Callable[..., Any], asked: dict[str, Any]) -> None:
+    """In a terminal, which command sensibly follows."""
+    if manner.as_json or manner.format or manner.quiet or not on_terminal():
+        return
+    from scaling_cli.cli.following import following
+
+    if any(getattr(value, "invoked_subcommand", None) for value in asked.values()):
+        return  # the command of a group, which says its own
+    file = function.__module__.rpartition(".")[2]
+    name = file if function.__name__ in (file, "listing") else f"{file} {function.__name__}"
+    usual = os.environ.get("SCALEFIT_STORE", DEFAULT_STORE)
+    line = following(name, asked, usual)
+    if line:
+        say(line)
 
 
 def refused(code: str, what: str, mend: str = "", exit_code: int = 2) -> typer.Exit:

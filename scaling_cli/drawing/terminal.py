@@ -10,7 +10,7 @@ from scaling_cli.text import visible
 
 WIDTH, HEIGHT = 68, 16  # characters of the plotting area: with its axis 80 columns
 LINES = {"line": "-", "dashes": "-", "band": ":"}
-POINTS = "o*x+#"
+POINTS = "o*x+#@%&"  # by colour
 HOLLOW = "."
 
 

@@ -34,10 +34,11 @@ AROUND = 10.0  # times the budgets on either side, for coefficients that no runs
 
 
 def fits_figure(table: Table, fits: Sequence[Fit]) -> Figure | None:
-    """The runs and what was fitted to them: along compute, or along a law's one variable."""
-    surfaces = [fit for fit in fits if _is_surface(fit)]
+    """The runs and what was fitted to them: along compute, where of several laws the first of each
+    group is drawn, or along a law's one variable."""
+    surfaces = {repr(fit.group): fit for fit in reversed(fits) if _is_surface(fit)}
     if surfaces:
-        return loss_over_compute(table, surfaces[:MOST_GROUPS], ())
+        return loss_over_compute(table, [*surfaces.values()][::-1][:MOST_GROUPS], ())
     lines = [fit for fit in fits if len(fit.law.variables) == 1]
     first = lines[0] if lines else None
     if first is None:

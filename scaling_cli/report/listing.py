@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from scaling_cli.notes import Note
 from scaling_cli.quantities import count, number, power
 
+_POWER = re.compile(r"(?<![\w.:/-])(\d[\d.]*)e\+0*(\d+)")  # no part of a name
+_SHARE = re.compile(r"(?<![\w:/-])(\d+\.\d+)%")
 COUNTS = ("params", "params_non_embedding", "tokens", "flops", "unique_tokens")
 RANGES: tuple[tuple[str, Callable[[float | None], str]], ...] = (
     ("params", count),
@@ -53,7 +56,13 @@ def span_of(
 
 def note_text(note: Note) -> str:
     mark = {"info": "note", "warning": "warning", "severe": "SEVERE"}[note.severity]
-    return f"{mark} [{note.code}] {note.message}"
+    return f"{mark} [{note.code}] {one_style(note.message)}"
+
+
+def one_style(message: str) -> str:
+    """A message with its numbers as tables have them: 1e14 and 2.80 %, not 1e+14 and 2.80%."""
+    plain = _POWER.sub(r"\1e\2", message)
+    return _SHARE.sub(r"\1 %", plain)
 
 
 def about(group: Mapping[str, Any], notes: Iterable[Note]) -> list[Note]:

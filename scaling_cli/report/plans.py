@@ -153,7 +153,7 @@ def _costs(items: Sequence[Allocation]) -> list[str | Note]:
 def crossing_table(item: Crossing) -> Listing:
     shape = dict(RANGES).get(item.along, number)
     low, high = ("open" if place is None else shape(place) for place in (item.low, item.high))
-    share = "-" if item.share is None else percent(item.share)
+    share = "-" if item.share is None else percent(item.share, 0)
     row = (item.along, shape(item.at), f"{low}..{high}", share, item.before, item.after)
     return Listing(
         f"Where {item.first} and {item.second} meet",
@@ -168,8 +168,8 @@ def equivalence_table(items: Sequence[Equivalence]) -> Listing:
         (
             power(item.flops),
             number(item.loss),
-            "never" if item.multiple is None else number(item.multiple),
-            f"{number(item.low)}..{'never' if item.high is None else number(item.high)}"
+            "never" if item.multiple is None else number(item.multiple, 3),
+            f"{number(item.low, 3)}..{'never' if item.high is None else number(item.high, 3)}"
             if item.low is not None
             else "-",
         )

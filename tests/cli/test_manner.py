@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from scaling_cli.cli import COMMANDS
+from scaling_cli.cli.following import FOLLOWING
 from scaling_cli.documents import write_whole
+from scaling_cli.report.listing import one_style
 from tests.cli.test_cli import Scalefit, ladder, scalefit
 
 __all__ = ["ladder", "scalefit"]  # fixtures
@@ -196,3 +199,25 @@ def test_a_shell_is_offered_what_there_is(
         shown = scalefit().output
         assert offered in shown.split(), typed
         assert "reboot" not in shown
+
+
+def test_an_answer_in_a_terminal_ends_with_the_next_command(
+    ladder: Scalefit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Next:" not in ladder("runs").stderr
+    monkeypatch.setattr("scaling_cli.cli.common.on_terminal", lambda: True)
+    assert ladder("runs").stderr.endswith(
+        "Next: scalefit fit --law auto (fits a law to the runs)\n"
+    )
+    assert (
+        "Next: scalefit plan --budget 1e23 ("
+        in ladder("optimal", "--published", "epoch2024", "--budget", "1e23").stderr
+    )
+    assert "Next:" not in ladder("runs", "-q").stderr + ladder("runs", "--json").stderr
+    for line, _ in FOLLOWING.values():
+        assert line.split()[0] in COMMANDS
+
+
+def test_numbers_of_messages_have_the_style_of_tables() -> None:
+    said = "flops 1.62e+14 misses 3.04%; 33% of run-1e+12, of 2e-05"
+    assert one_style(said) == "flops 1.62e14 misses 3.04 %; 33% of run-1e+12, of 2e-05"
