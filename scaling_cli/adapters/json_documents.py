@@ -163,14 +163,18 @@ def _listed_runs(elements: list[Any]) -> list[Row]:
 
 
 def _by_run(document: Row) -> list[Row]:
-    """Objects with a history or a result each, under the names of their runs."""
-    found: list[Row] = []
+    """Objects with a history or a result each, under the names of their runs; those of a task or a
+    corpus may stand in an object of their own."""
+    rows: list[Row] = []
     for name, value in document.items():
-        own = isinstance(value, dict) and (_columns(value) or _history(value) or _result(value))
+        if not isinstance(value, dict):
+            return []
+        within = _by_run(value)
+        own = within or _columns(value) or _history(value) or _result(value)
         if not own:
             return []
-        found += [{"run": name, **row} for row in own]
-    return found
+        rows += [row | {"run": f"{name}/{row['run']}" if within else name} for row in own]
+    return rows
 
 
 def _result(document: Row) -> list[Row]:

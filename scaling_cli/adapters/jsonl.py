@@ -42,7 +42,7 @@ from scaling_cli.adapters.tables import (
     one_array,
     typed_column,
 )
-from scaling_cli.adapters.unnamed import TIME, begun_again_in, runs_in
+from scaling_cli.adapters.unnamed import TIME, begun_again_in, epoch_of, runs_in
 from scaling_cli.counts import names_tokens
 from scaling_cli.errors import InputError
 from scaling_cli.expressions import as_number
@@ -277,8 +277,9 @@ def _told_apart(
     table = _table_of(rows, source, stem, notes)
     step = next((name for name in steps if name in table.arrays), None)
     named = [identity for identity in ids if identity is not None]
-    if not named and step is not None and table[step].numeric:
-        parts = runs_in(table, step) or begun_again_in(table, step)
+    counter = step or epoch_of(table)
+    if not named and counter is not None and table[counter].numeric:
+        parts = runs_in(table, counter) or begun_again_in(table, counter)
         return ids if parts is None else list(parts.texts())
     if len(named) < len(rows) or len(set(named)) == len(named):
         return ids

@@ -18,7 +18,13 @@ from scaling_cli.adapters.building import (
 from scaling_cli.adapters.charts import chart_export, is_chart_export
 from scaling_cli.adapters.histories import histories, long_table, part_by_seed
 from scaling_cli.adapters.tables import Labels, RawTable, config_key, distinct, one_run
-from scaling_cli.adapters.unnamed import begun_again_in, is_history, runs_in, unnamed_history
+from scaling_cli.adapters.unnamed import (
+    begun_again_in,
+    is_history,
+    runs_in,
+    several_by_epoch,
+    unnamed_history,
+)
 from scaling_cli.columns import COLUMNS
 from scaling_cli.errors import InputError
 from scaling_cli.losses import is_loss
@@ -58,7 +64,7 @@ def _shaped(table: RawTable, mapping: Mapping) -> Iterator[Run]:
         return
     if run_id is None:
         if step is None:
-            found = unnamed_history(table)
+            found = several_by_epoch(table) or unnamed_history(table)
             if found is not None:
                 yield from found
                 return

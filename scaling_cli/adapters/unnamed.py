@@ -62,6 +62,11 @@ def unnamed_history(table: RawTable) -> Iterator[Run] | None:
     if epoch is not None:
         table.notes.append(_step_by_epoch(table.source, epoch))
         return _marked(histories(table, None, one_run(table), epoch), "epoch")
+    again = epoch_of(table)
+    if again is not None and is_counter(numbers[again]):
+        message = f"{table.source}: {again} begins again, so its points are numbered in order"
+        table.notes.append(Note.of("no_step_column", message))
+        return _marked(_numbered_rows(table), "rows")
     tokens = rising(numbers, COLUMNS["tokens"].names)
     if tokens is not None:
         message = f"{table.source}: it has no step column, so the points are numbered by {tokens}"
@@ -77,6 +82,22 @@ def unnamed_history(table: RawTable) -> Iterator[Run] | None:
         table.notes.append(Note.of("no_step_column", message))
         return _marked(_numbered_rows(table), "rows")
     return None
+
+
+def epoch_of(table: RawTable) -> str | None:
+    """The column of epochs, where all rows have one."""
+    for name in table.arrays:
+        if unfiled(name) == "epoch" and table[name].numeric and table[name].filled.all():
+            return name
+    return None
+
+
+def several_by_epoch(table: RawTable) -> Iterator[Run] | None:
+    """The rows of a table without steps as several histories, which their epochs count; None where
+    they are none."""
+    epoch = epoch_of(table)
+    several = epoch and (runs_in(table, epoch) or begun_again_in(table, epoch))
+    return _marked(histories(table, None, several, epoch), "epoch") if several else None
 
 
 def _is_of_one_run(numbers: Dict[str, NDArray[np.float64]], names: Iterable[str]) -> bool:
@@ -209,6 +230,8 @@ def _parts(
         return False
     if numeric and settings_differ({name: floats(table[name])}):
         return True
+    if not stretch[-1]:  # side by side, if not one below the other
+        return distinct(steps) < table.rows == distinct(labels.code, steps)
     starts = np.flatnonzero(np.append(True, np.diff(stretch) > 0))
     whole = distinct(stretch, labels.code) == len(starts)
     return whole and bool((steps[starts] == steps[0]).all())

@@ -342,3 +342,39 @@ def test_results_under_one_name_are_a_run_each(
     text = "".join(f"m,{part.format(s=s)},7,2000,{4 - s / 9}\n" for s in (1, 2))
     found = read_sources([table(tmp_path / "t.csv", head + "\n" + text)])
     assert [run.run_id for run in found.runs] == runs
+
+
+MODELS = (("small", 1.0), ("large", 0.0))
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "runs"),
+    [
+        (
+            "seed,epoch,val_loss",
+            [(k, e, 3 + e**-0.5 + k / 50) for k in range(3) for e in range(1, 11)],
+            ["grid/seed=0", "grid/seed=1", "grid/seed=2"],
+        ),
+        (
+            "step,model,loss",
+            [(s, m, 3 + (s + 1) ** -0.5 + b) for s in range(0, 500, 50) for m, b in MODELS],
+            ["grid/large", "grid/small"],
+        ),
+        # Sessions of one run, or attempts at it: one history, and never a run a row.
+        ("epoch,loss", [(e, 3 + e**-0.5) for n in (3, 7, 20) for e in range(1, n + 1)], ["grid"]),
+    ],
+)
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_histories_that_epochs_count_or_that_stand_side_by_side_are_runs(
+    tmp_path: Path, kind: str, header: str, rows: list[tuple[Any, ...]], runs: list[str]
+) -> None:
+    names = header.split(",")
+    if kind == "csv":
+        text = "\n".join([header, *(",".join(map(str, row)) for row in rows)])
+        source = table(tmp_path / "grid.csv", text)
+    else:
+        source = lines(tmp_path / "grid.jsonl", *(dict(zip(names, r, strict=True)) for r in rows))
+    found = read_sources([source])
+    assert sorted(run.run_id for run in found.runs) == runs
+    points = sum(len(series.steps) for run in found.runs for series in run.series.values())
+    assert points >= len(rows)  # nothing is lost
