@@ -279,6 +279,7 @@ FAMILIES = {
     "mixture.": Column("mixture.*", "1", "share of a domain in the training data", zero=True),
     "domain_flops.": Column("domain_flops.*", "FLOPs", "compute spent on a domain", zero=True),
     "optimizer.": Column("optimizer.*", "1", "one where a run used it, zero elsewhere", zero=True),
+    "item.": Column("item.*", "1", "share of the tries at an item that passed", zero=True),
     "component.": Column("component.*", "1", "principal component of scores", zero=True),
 }
 

@@ -31,7 +31,8 @@ from scaling_cli.version import VERSION
 COMMANDS = (
     "init", "ingest", "runs", "show", "laws", "fit", "fits", "compare", "predict", "optimal",
     "plan", "design", "simulate", "recipes", "crossing", "equivalent", "slope", "hparams",
-    "curve", "schedule", "check", "watch", "report", "explain", "schema", "config", "demo", "store",
+    "items", "curve", "schedule", "check", "watch", "report", "explain", "schema", "config",
+    "demo", "store",
 )  # fmt: skip
 GROUPS = {"config", "fits", "runs", "store"}  # with commands of their own
 # Of the click that this typer brings, be it its own or the package.

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 ARGUMENTS = {
     "again", "along", "as_format", "at", "bounds", "by", "checkpoints", "config", "cut",
     "dry_run", "filter", "finals", "fit", "fix", "flops", "formula", "holdout", "law", "level",
-    "meta", "objective", "once", "output", "params", "procedure", "published", "ranges",
-    "reach", "run", "schedule", "select", "shape", "shared", "solve", "steps", "store", "sweep",
-    "tag", "then", "tie", "tokens", "warmup", "weights", "where", "workers", "x", "y",
+    "meta", "objective", "once", "output", "params", "procedure", "published", "radius",
+    "ranges", "reach", "run", "schedule", "select", "shape", "shared", "solve",
+    "steps", "store", "sweep", "tag", "then", "tie", "tokens", "warmup",
+    "weights", "where", "workers", "x", "y",
 }  # fmt: skip
 # Those whose flag is not their own name with dashes.
 FLAGS = {"as_format": "--as", "bounds": "--bound", "ranges": "--range"}

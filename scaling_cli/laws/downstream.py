@@ -237,7 +237,8 @@ LAWS = (
         caveats=(
             "Clustering-On-Difficulty fits it to each cluster of questions of like difficulty,"
             " leaves out the clusters that do not rise, and maps the rest to the whole set: give"
-            " the accuracy of one cluster, or of the predictable subset, as the target.",
+            " the accuracy of one cluster, or of the predictable subset, as the target."
+            " `scalefit items` goes the whole way.",
             "The paper takes a cluster as predictable where a > 1, b > .1 and c < 1.",
         ),
         family=FAMILY,

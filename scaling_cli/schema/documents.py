@@ -831,6 +831,37 @@ class Slope(TypedDict):
     origin: list[Origin]
 
 
+class ItemCluster(TypedDict):
+    """Items of like difficulty."""
+
+    items: int
+    first: Annotated[float, "their mean score at the least compute"]
+    last: Annotated[float, "at the most"]
+    predictable: bool
+    why_not: str
+
+
+class ItemForecast(TypedDict):
+    """The score of all items at a compute."""
+
+    flops: float
+    subset: Annotated[float, "the score of the items that are carried on"]
+    score: float
+    low: float
+    high: float
+    level: float
+
+
+class Items(TypedDict):
+    """`scalefit items`."""
+
+    forecasts: list[ItemForecast]
+    clusters: list[ItemCluster]
+    items: int
+    alone: Annotated[int, "items in no cluster"]
+    mapping_error: Annotated[float, "by which the runs are missed from subset to all items"]
+
+
 class CurvePoint(TypedDict):
     step: int
     loss: Number
@@ -1025,6 +1056,7 @@ DOCUMENTS: dict[str, tuple[Any, ...]] = {
     "equivalent": (Equivalent,),
     "slope": (Slope,),
     "hparams": (Hparams,),
+    "items": (Items,),
     "curve": (Curve,),
     "schedule": (Schedule,),
     "check": (Checks,),

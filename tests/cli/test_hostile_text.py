@@ -74,6 +74,7 @@ LINES: dict[str, list[str]] = {
     "recipes": ["recipes", "--budgets", "1e22,1e24"],
     "crossing": ["crossing", "{one}", "{other}"],
     "equivalent": ["equivalent", "{one}", "{other}", "--flops", "1e24"],
+    "items": ["items", "--flops", "1e22", "--bootstrap", "20"],
     "slope": ["slope", "{one}", "{other}"],
     "hparams": ["hparams", "--params", "1B", "--tokens", "20B"],
     "curve": ["curve", "--run", "{run}"],
@@ -149,6 +150,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             "run_id": f"{bad}{i}", "name": f"{HOSTILE[-i % len(HOSTILE)]}{i}", "params": params,
             "recipe": GROUPS[i % 2], f"k{bad}": bad, "max_steps": 200, "batch_tokens": batch,
             "tags": [bad], "notes": {bad: [bad]},
+            **{f"item.q{j}": (params / 1e9) ** 0.2 / 2 for j in range(10)},
         }  # fmt: skip
         for step in range(4, 201, 4):
             loss = floor + 1500 * (step * batch) ** -0.36 + 0.001 * random.normal()
