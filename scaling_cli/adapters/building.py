@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from scaling_cli.errors import InputError
 from scaling_cli.expressions import as_number
+from scaling_cli.losses import is_loss
 from scaling_cli.notes import Note
 from scaling_cli.quantities import has_one_comma, read_quantity
 from scaling_cli.records import Floats, Run, Series, Status
@@ -92,7 +93,8 @@ class Logged:
     def _read_written(self) -> None:
         for key, (steps, texts) in self.written.items():
             known = numbers_of(self.texts.get(key, ()))
-            if known is None or (len(known) == 1 and key not in self.numbers):
+            constant = len(known or ()) == 1 and key not in self.numbers
+            if known is None or (constant and not is_loss(key)):
                 continue
             at, values = self.numbers.setdefault(key, ([], []))
             at += steps

@@ -60,13 +60,13 @@ _WORD = (
     rb"(?:(?:^|(?<=[,;|(\[{])|(?<=[,;|(\[{]\s)|(?<=[\d%)\]]\s)|(?<=\d - ))\s?"
     rb"(?:[a-z]|[A-Za-z][a-z]\w*)\s)?"
 )
-# `train_loss 5.04, val_loss 5.05`: a loss needs no colon
+# `train_loss 5.04, val_loss 5.05`: a loss, a rate and a count of tokens need no colon
 _LOSSES = re.compile(
     rb"(?:^|(?<=[\s,;|(\[{]))("
     + _WORD
     + rb"(?:"
     + _SPLITS
-    + rb"[ _/-])?(?i:loss|bpb|ppl))\s+("
+    + rb"[ _/-])?(?i:loss|bpb|ppl|tokens|lr))\s+("
     + NUMBER
     + rb")"
 )
@@ -78,6 +78,13 @@ _PAIRS = re.compile(
     + rb"[ _-])?[A-Za-z_][\w/.()%-]*)\s*[:=]\s*['\"]?("
     + NUMBER
     + rb")",
+)
+# `1048.58M tokens seen`: no rate of them
+_TOKENS_SEEN = re.compile(
+    rb"(?<![\w./-])("
+    + NUMBER
+    + rb")(?:[kKMBGT]| ?(?:million|billion|trillion))?\s+"
+    + rb"(tokens(?:[ _](?:seen|processed|consumed|trained))?)(?![\w/])(?!\s*(?:/|per\b|in\b|a\b))"
 )
 # `[val] step 100 | loss 4.1`: all of the line is of that evaluation.
 _HELD_OUT = re.compile(
@@ -278,6 +285,10 @@ def pairs(line: bytes, start: int = 0) -> list[Span]:
         if name.endswith(_FILES):
             continue
         found.append(_span(name, line, start + first, start + last))
+    for match in _TOKENS_SEEN.finditer(rest) if b"tokens" in rest else ():
+        first, last = match.span(1)
+        if not any(span.start == start + first for span in found):
+            found.append(_span(match[2].decode(), line, start + first, start + last, counts=True))
     return found
 
 

@@ -50,7 +50,10 @@ _FORMS = {
     for column in COLUMNS.values()
 }
 _FIGURES = re.compile(r"\s*[+-]?[.,]?\d")  # how a text begins that is meant as a number
+# `lr-AdamW`, `lr-DecoupledAdamW/group0`: Lightning's and Composer's monitors; the first group's.
+_RATE_OF = re.compile(r"(?:\w+/)?lr-[A-Za-z]\w*(?:/(?:pg1|group_?0))?")
 _WORDS: dict[str, Callable[[str, bool], bool]] = {
+    "lr": lambda name, logged: logged and _RATE_OF.fullmatch(name) is not None,
     "tokens": names_tokens,
     "params": lambda name, logged: names_params(name),
     "params_active": lambda name, logged: names_active_params(name),

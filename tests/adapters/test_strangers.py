@@ -342,3 +342,56 @@ def test_decimal_commas_of_a_console_are_named(tmp_path: Path) -> None:
     text = "".join(f"step {s} loss 3,{s:04}1 lr 0,001\n" for s in STEPS)
     with pytest.raises(InputError, match="decimal commas are not read"):
         read(tmp_path, {"run.log": text})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "step {s} loss {loss} tokens {m:.4f}M lr 3e-4",
+        "step {s}: loss {loss}, {m:.4f}M tokens seen, 51.2K tokens/s",
+        "step {s} | loss {loss} | lr 3.0e-4 | {m:.4f} million tokens",
+    ],
+)
+def test_tokens_and_rates_need_no_colon(tmp_path: Path, line: str) -> None:
+    text = "".join(line.format(s=s, loss=5 - s / 1e3, m=s / 2) + "\n" for s in STEPS)
+    found, _ = read(tmp_path, {"run.log": text})
+    assert (found.rows[0].values["tokens"], found.rows[0].values["loss"]) == (1e9, 3.0)
+    assert ("lr" in line) == ("lr" in found.rows[0].values)
+
+
+@pytest.mark.parametrize("rate", ["lr-AdamW", "lr-DecoupledAdamW/group0", "train/lr-Adam/pg1"])
+def test_the_rate_of_an_optimiser_is_the_rate(tmp_path: Path, rate: str) -> None:
+    # Lightning's LearningRateMonitor; mosaicml/composer composer/callbacks/lr_monitor.py
+    text = table(f"step,time/token,metrics/eval/LanguageCrossEntropy,{rate}", "{s},{t},{loss},1e-3")
+    found, _ = read(tmp_path, {"metrics.csv": text})
+    values = found.rows[0].values
+    assert (values["lr"], values["tokens"], values["loss"]) == (1e-3, 1e9, 3.0)
+
+
+def test_what_axolotl_writes_is_read_or_asked_for(tmp_path: Path) -> None:
+    # axolotl src/axolotl/core/trainers/base.py: its numbers are texts
+    history = [
+        {
+            "loss": f"{5 - s / 1e3:.4f}", "grad_norm": "12.79", "learning_rate": "0.0002",
+            "ppl": "2.046", "memory/max_active (GiB)": "2.98", "tokens/trainable": 400_000 * s,
+            "tokens/total": 500_000 * s, "epoch": f"{s / 2000:.4g}", "step": s,
+        }
+        for s in STEPS
+    ]  # fmt: skip
+    history.append({"eval_loss": "3.05", "eval_runtime": "2.1", "epoch": "1", "step": 2000})
+    state = {"global_step": 2000, "max_steps": 2000, "log_history": history, "total_flos": 0}
+    printed = "".join(
+        str({key: value for key, value in row.items() if key != "step"}) + "\n" for row in history
+    )
+    settings = "base_model: NousResearch/Llama-3.2-1B\nsequence_len: 2048\nmicro_batch_size: 2\n"
+    found, notes = read(
+        tmp_path / "a",
+        {"config.yml": settings, "out/checkpoint-2000/trainer_state.json": json.dumps(state)},
+    )
+    values = found.rows[0].values
+    assert (values["loss"], values["steps"], values["tokens"]) == (3.05, 2000, 1e9)
+    assert "params" not in values  # no file of it says them
+    assert "also logged: tokens/trainable" in notes["tokens_chosen"]
+    found, notes = read(tmp_path / "b", {"train.log": printed})
+    assert (found.rows[0].values["loss"], found.rows[0].values["tokens"]) == (3.05, 1e9)
+    assert "rows are counted" in notes["step_counts_rows"]
