@@ -267,7 +267,7 @@ class Fit(Shown):
         found = ends.copy()
         for i, parameter in enumerate(self.law.parameters):
             value, end = self.values[parameter.name], ends[i]
-            if parameter.transform in ("log", "negative") and value * end > 0:
+            if parameter.transform in ("log", "negative") and np.sign(value) * np.sign(end) > 0:
                 with np.errstate(all="ignore"):
                     found[i] = value * (end / value) ** factor
             elif parameter.transform == "identity":

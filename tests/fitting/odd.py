@@ -20,6 +20,8 @@ from scaling_cli.errors import ScalefitError
 from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.procedures import PROCEDURES, procedure
 from scaling_cli.laws import LAWS
+from scaling_cli.report.fits import fit_table
+from scaling_cli.report.render import to_text
 from scaling_cli.table import Table
 from tests.odd_tables import ODD, Columns
 from tests.simulate import columns_of, observed, values_of
@@ -56,7 +58,8 @@ def attempt(name: str, columns: Columns, number: int) -> str:
             fit = procedure(name).fit(Table.from_columns(made), FitOptions(resamples=8, x=x), {})
         except ScalefitError:
             return "refused"
-    document = fit.to_json()
+        document = fit.to_json()
+        to_text([fit_table(fit)])
     json.dumps(document, allow_nan=False)
     assert all(np.isfinite(value) for value in fit.values.values()), title
     assert all(part["value"] is not None for part in document["parameters"].values()), title
