@@ -32,7 +32,7 @@ from scaling_cli.adapters.wire import Ints
 from scaling_cli.errors import InputError, UnreachableError, install
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats, Run
-from scaling_cli.remote import without_secrets
+from scaling_cli.remote import LOOK, MOST_GROWTH, bounded, resident, without_secrets
 from scaling_cli.sources import Selection
 from scaling_cli.steps import AS_CALLED, STEP_IS, Points, join, marked_if_called, on_own_step
 
@@ -45,6 +45,8 @@ HOSTS = ("wandb.ai", "wandb.io", "forge.coreweave.com")
 PAGE, SMALLEST_PAGE = 100, 12
 END_SECONDS = 5.0  # for the client to end
 CALL_SECONDS = 30.0  # for a page of the list; the client tries again by itself within it
+LIST_SECONDS = 120.0  # for all that the client does to come to one
+MOST_REPEATED = 10 * PAGE  # runs in a row that were listed before
 # For one run. The client would try a broken history for a quarter of an hour, and the time limit
 # that it takes is not for histories.
 RUN_SECONDS = 600.0
@@ -104,17 +106,25 @@ def claims(source: str) -> bool:
 def fetch(source: str, request: Request) -> Iterator[Run | Unchanged | Note]:
     place = _place(source)
     filters = _filters(place, request.select)
+    lacking = list[int]()
     with _client(place) as client:
         if any(key.startswith(f"wandb:{place.path}/") for key in request.known):
-            kept, changed = _compared(client, place, filters, request)
+            kept, changed = _compared(client, place, filters, request, lacking)
             yield from kept
         else:
-            changed = _listed(client, place, filters, lazy=False, expect=request.expect)
+            changed = _in_full(client, place, filters, lacking, request.expect)
         yield from _fetched(client, place, changed)
+    if sum(lacking):
+        told = f"{sum(lacking)} of the runs of {place.path} cannot be listed and are left out"
+        yield Note.of("unreadable", told)
 
 
 def _compared(
-    client: _Client, place: _Place, filters: dict[str, Any], request: Request
+    client: _Client,
+    place: _Place,
+    filters: dict[str, Any],
+    request: Request,
+    lacking: list[int],
 ) -> tuple[list[Unchanged], Iterator[Any]]:
     """The runs that the store has as they are, by a list without their configs, and the others."""
     kept, names = list[Unchanged](), list[str]()
@@ -125,7 +135,7 @@ def _compared(
         else:
             names.append(run.id)
     parts = (names[i : i + PAGE] for i in range(0, len(names), PAGE))
-    changed = (_listed(client, place, {"name": {"$in": part}}, lazy=False) for part in parts)
+    changed = (_in_full(client, place, {"name": {"$in": part}}, lacking) for part in parts)
     return kept, chain.from_iterable(changed)
 
 
@@ -182,6 +192,34 @@ def _in_parallel(
 # The list
 
 
+def _in_full(
+    client: _Client,
+    place: _Place,
+    filters: dict[str, Any],
+    lacking: list[int],
+    expect: Callable[[int], None] = lambda runs: None,
+) -> Iterator[Any]:
+    """The project's runs with their configs. One config that cannot be read costs the client its
+    page: the runs that it left out come without, to be asked for one by one. `lacking` is told how
+    many cannot be listed at all."""
+    expected, seen = list[int](), set[str]()
+
+    def expecting(runs: int) -> None:
+        expected.append(runs)
+        expect(runs)
+
+    for run in _listed(client, place, filters, False, expecting):
+        seen.add(run.id)
+        yield run
+    if len(seen) < max(expected, default=1):
+        client.api.flush()  # it keeps lists, by what was asked for
+        for run in _listed(client, place, filters, True, expecting):
+            if run.id not in seen:
+                seen.add(run.id)
+                yield run
+        lacking.append(max(0, max(expected, default=1) - len(seen)))
+
+
 def _listed(
     client: _Client,
     place: _Place,
@@ -191,10 +229,15 @@ def _listed(
 ) -> Iterator[Any]:
     """The project's runs in the order of their start, `lazy` ones without config and summary."""
     runs = client.api.runs(place.path, filters=filters, per_page=PAGE, lazy=lazy)
+    seen, repeated = set[str](), 0
     for i in count():
         while True:
             try:
-                run = runs[i]
+                run = (
+                    runs[i]
+                    if i < len(runs.objects)
+                    else bounded(partial(_at, runs, i), LIST_SECONDS)
+                )
                 break
             except IndexError:
                 if not i and not len(runs):
@@ -202,6 +245,8 @@ def _listed(
                         f"{place.path} has no such runs", "Widen the filter."
                     ) from None
                 return
+            except (TimeoutError, MemoryError) as error:
+                raise _unreachable(place, error) from None
             except ValueError:  # the client's word for it
                 raise InputError(
                     f"W&B has no project {place.path}, or this API key may not see it",
@@ -213,7 +258,16 @@ def _listed(
                 runs.per_page //= 2
         if not i:
             expect(len(runs))
-        yield run
+        repeated = repeated + 1 if run.id in seen else 0
+        if repeated > MOST_REPEATED:
+            raise _unreachable(place, _Lost("its list of runs has no end"))
+        if run.id not in seen:
+            seen.add(run.id)
+            yield run
+
+
+def _at(runs: Any, index: int) -> Any:
+    return runs[index]
 
 
 def _place(source: str) -> _Place:
@@ -274,6 +328,8 @@ def _read(client: _Client, place: _Place, run: Any) -> Run:
     history = _exported(client, run)
     if history.live or history.rows < lines:
         since = history.last + 1
+        if last_step - since > WHOLE * MOST_PAGES:
+            raise _Lost(f"steps from {since:,} to {last_step:,} are none of a run")
         for page in (WHOLE, max(CAREFUL, (last_step - since) // MOST_PAGES)):
             history.live_rows = list(
                 run.scan_history(min_step=since, page_size=page, use_cache=client.private)
@@ -484,6 +540,11 @@ def _client(place: _Place) -> Iterator[_Client]:
         quiet = {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
         with _environment(private | quiet):
             own = getattr(wandb_setup.singleton(), "_connection", None) is None
+            if own:
+                wandb_setup.singleton().ensure_service()
+                service = _service(wandb_setup)
+                if hasattr(service, "poll"):
+                    threading.Thread(target=_watch, args=(service,), daemon=True).start()
             try:
                 yield _Client(_connected(wandb, place), Path(folder), own)
             finally:
@@ -491,18 +552,31 @@ def _client(place: _Place) -> Iterator[_Client]:
                     _end(wandb, wandb_setup)
 
 
+def _service(wandb_setup: Any) -> Any:
+    """The process that the client's service runs in, where it says so."""
+    service = getattr(getattr(wandb_setup.singleton(), "_connection", None), "_proc", None)
+    return getattr(service, "_process", None)
+
+
+def _watch(process: Any) -> None:
+    """End the client's service where it grows beyond all measure: it takes a whole answer, whatever
+    its length, and says a page of Go's words where its memory is limited."""
+    while process.poll() is None and resident(process.pid) < MOST_GROWTH:
+        time.sleep(LOOK)
+    process.kill()
+
+
 def _end(wandb: Any, wandb_setup: Any) -> None:
     """End the client's service, by force where it does not end: it was seen to wait for ever behind
     a server that is away, and the command with it."""
-    service = getattr(getattr(wandb_setup.singleton(), "_connection", None), "_proc", None)
-    process = getattr(service, "_process", None)
+    process = _service(wandb_setup)
     watch = threading.Timer(END_SECONDS, process.kill) if process else None
     if watch:
         watch.daemon = True
         watch.start()
     try:
         wandb.teardown()
-    except SystemExit:  # by the exit code of the service, which is no answer of ours
+    except (SystemExit, OSError):  # by the exit code of a service, or for one that has died
         pass
     finally:
         if watch:
@@ -511,7 +585,7 @@ def _end(wandb: Any, wandb_setup: Any) -> None:
 
 def _connected(wandb: Any, place: _Place) -> Any:
     try:
-        return wandb.Api(timeout=CALL_SECONDS)
+        return bounded(partial(wandb.Api, timeout=CALL_SECONDS), LIST_SECONDS)
     except wandb.errors.UsageError:
         raise UnreachableError("W&B has no API key here", _LOG_IN) from None
     except wandb.errors.AuthenticationError as error:
@@ -562,8 +636,8 @@ def _status(error: Exception) -> int:
 def _told(error: Exception) -> str:
     if isinstance(error, _Lost):
         return str(error)
-    if isinstance(error, TimeoutError):
-        return f"not here after {RUN_SECONDS:.0f} s"
+    if isinstance(error, TimeoutError | MemoryError):
+        return str(error) or f"not here after {RUN_SECONDS:.0f} s"
     status = _status(error)
     if status:
         return f"HTTP {status}"

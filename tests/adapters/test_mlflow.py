@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shutil
 import sqlite3
 import threading
+import time
 import warnings
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import count, repeat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scaling_cli import remote
 from scaling_cli.adapters import mlflow_server
 from scaling_cli.adapters.base import Request, Unchanged
 from scaling_cli.adapters.mlflow_server import fetch
@@ -214,3 +219,57 @@ def test_a_damaged_database_gives_what_is_readable(
     found = read_sources([tmp_path / "mlflow.db"])
     assert len(found.runs) == 3
     assert "damaged" in {note.code for note in found.notes}
+
+
+@pytest.mark.parametrize("endless", [repeat(["r"]), ([str(i)] for i in count())])
+def test_a_server_that_lists_without_end_is_left(
+    endless: Iterator[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Page(list[str]):
+        token = "more"
+
+    monkeypatch.setattr(mlflow_server, "_MOST_RUNS", 50)
+    pages = mlflow_server._pages("x", lambda page_token: Page(next(endless)), str)
+    with pytest.raises(UnreachableError, match=r"lists without end|more than 50 runs"):
+        list(pages)
+
+
+def test_an_answer_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "MOST_GROWTH", 32 << 20)
+    held: list[bytes] = []
+
+    def grow() -> None:
+        while len(held) < 200:
+            held.append(bytearray(b"x" * (1 << 20)))  # type: ignore[arg-type]
+            time.sleep(0.005)
+
+    with pytest.raises(MemoryError, match="an answer of more than"):
+        remote.bounded(grow, 60)
+    with pytest.raises(TimeoutError):
+        remote.bounded(lambda: time.sleep(1), 0.01)
+    assert remote.bounded(lambda: 3, 1) == 3
+
+
+def test_what_a_server_says_reaches_no_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    """MLflow's client logs words of the server that it does not know."""
+    pytest.importorskip("mlflow")
+
+    class Hostile(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content = json.dumps({"error_code": "\n::error::x\x1b[2J", "message": "x"}).encode()
+            self.send_response(400)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Hostile) as http:
+        threading.Thread(target=http.serve_forever, args=(0.05,), daemon=True).start()
+        with pytest.raises(UnreachableError, match="cannot be read"):
+            fetched(f"mlflow:http://127.0.0.1:{http.server_port}")
+        http.shutdown()
+    assert capfd.readouterr().err == ""

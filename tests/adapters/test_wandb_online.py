@@ -20,9 +20,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from scaling_cli.adapters import wandb_online
+from scaling_cli.adapters.base import Request
 from scaling_cli.adapters.reading import read_sources, stream
 from scaling_cli.cli import app
 from scaling_cli.errors import InputError, UnreachableError
+from scaling_cli.notes import Note
 from scaling_cli.records import Run
 from scaling_cli.resolve import finals
 from scaling_cli.sources import Selection, Sources
@@ -402,3 +404,42 @@ def test_a_client_that_does_not_end_holds_up_no_command(monkeypatch: pytest.Monk
     setup = SimpleNamespace(singleton=lambda: SimpleNamespace(_connection=service))
     wandb_online._end(SimpleNamespace(teardown=lambda: sys.exit(process.wait())), setup)
     assert process.returncode
+
+
+def answering(server: Server, change: Any) -> None:
+    """What the server says of its runs, changed; told whether it lists them in full."""
+    answer = server.answer
+
+    def changed(operation: str, query: str, asked: dict[str, Any]) -> Any:
+        found = answer(operation, query, asked)
+        if operation == "Runs":
+            change(found["project"]["runs"], "...RunFragment" in query)
+        return found
+
+    server.answer = changed  # type: ignore[method-assign]
+
+
+def test_a_config_that_cannot_be_read_costs_no_page(server: Server) -> None:
+    """The client gives up the page that it is on; what cannot be listed at all is said."""
+    server.put("lab/x", *ladder()[:3])
+
+    def damage(runs: Any, full: bool) -> None:
+        if full:
+            runs["edges"][0]["node"]["config"] = "{"
+
+    answering(server, damage)
+    assert len(fetched("wandb:lab/x")) == 3
+    answering(server, lambda runs, full: runs["edges"][0].update(node=None))
+    notes = [
+        note for note in wandb_online.fetch("wandb:lab/x", Request()) if isinstance(note, Note)
+    ]
+    assert [note.code for note in notes] == ["unreadable"]
+
+
+def test_a_list_without_end_is_left(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wandb_online, "MOST_REPEATED", 9)
+    server.put("lab/x", *ladder()[:3])
+    more = {"hasNextPage": True, "endCursor": "0"}
+    answering(server, lambda runs, full: runs["pageInfo"].update(more))
+    with pytest.raises(UnreachableError, match="has no end"):
+        fetched("wandb:lab/x")
