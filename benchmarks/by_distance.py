@@ -22,7 +22,7 @@ HOW = """\
 Runs drawn from the training runs of every public table (one draw of seed 0; `all`: all of
 them), and the held-out ones by how many times the compute of the largest drawn run they took. Each
 cell: the median of the mean relative error of a draw, and the share of held-out runs inside their
-90 % interval. The tables had a say in the constants of `auto`, but for the eleven further ones.
+90 % interval. The tables had a say in the prior of `auto`, and the first 23 in its constants.
 """
 
 
