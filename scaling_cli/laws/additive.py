@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from scaling_cli.laws.base import (
+    FLOPS_PER_PARAM_TOKEN,
     PAPER,
     Array,
     Evidence,
@@ -45,7 +46,7 @@ def _ray(values: Values, flops: Array) -> tuple[Array, Array]:
     """
     alpha, beta = values["alpha"], values["beta"]
     ratio = (alpha * values["A"] / (beta * values["B"])) ** (1 / (alpha + beta))
-    half = flops / 6
+    half = flops / FLOPS_PER_PARAM_TOKEN
     return ratio * half ** (beta / (alpha + beta)), half ** (alpha / (alpha + beta)) / ratio
 
 
@@ -65,7 +66,7 @@ def _set(
 def _overtrain_optimum(values: Values, flops: Array) -> tuple[Array, Array]:
     """At M = (b / a)**(1 / (2 eta)) tokens per parameter, whatever the budget."""
     ratio = (values["b"] / values["a"]) ** (1 / (2 * values["eta"]))
-    params = np.sqrt(flops / 6 / ratio)
+    params = np.sqrt(flops / FLOPS_PER_PARAM_TOKEN / ratio)
     return params, ratio * params
 
 

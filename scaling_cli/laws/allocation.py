@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from scaling_cli.laws.base import Array, Law, Parameter, Source, Values
+from scaling_cli.laws.base import (
+    FLOPS_PER_PARAM_TOKEN,
+    Array,
+    Law,
+    Parameter,
+    Source,
+    Values,
+)
 
 HOFFMANN = Source("Hoffmann et al.", 2022, "2203.15556", "section 3")
 PORIAN = Source("Porian et al.", 2024, "2406.19146")
@@ -10,7 +17,7 @@ PORIAN = Source("Porian et al.", 2024, "2406.19146")
 
 def _split(values: Values, flops: Array) -> tuple[Array, Array]:
     params = values["G"] * flops ** values["a"]
-    return params, flops / 6 / params
+    return params, flops / FLOPS_PER_PARAM_TOKEN / params
 
 
 def _law(law_id: str, title: str, source: Source, *caveats: str) -> Law:

@@ -114,6 +114,9 @@ class Evidence:
 
 
 PAPER = Evidence("paper")
+# Of training (Kaplan et al. 2020, 2001.08361), in which a law gives its `optimum`; whoever counts
+# otherwise converts the budget.
+FLOPS_PER_PARAM_TOKEN = 6.0
 
 
 @dataclass(frozen=True)
