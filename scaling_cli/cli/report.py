@@ -125,7 +125,10 @@ def report(
     if figures:
         write_figures(figures, kind, style, drawn())
     if output:
-        write_text(output, written.text(Path(output).suffix))
+        text = written.text(Path(output).suffix)
+        if output.endswith(".md"):
+            text += figures_beside(output, style, drawn)
+        write_text(output, text)
         say(f"Wrote {output}")
     if to:
         say(f"The report is at {written.publish(to)}")
@@ -141,6 +144,20 @@ def write_figures(folder: str, kind: str, style: str | None, figures: Sequence[F
     for figure in figures:
         write_figure(str(Path(folder) / f"{figure.name}.{kind}"), figure, style)
     say(f"Wrote {len(figures)} figures into {folder}")
+
+
+def figures_beside(output: str, style: str | None, figures: Callable[[], list[Figure]]) -> str:
+    """The figures in a folder beside a document of Markdown, and the text that shows them; nothing
+    where matplotlib, which draws them, is not installed."""
+    from importlib.util import find_spec
+
+    from scaling_cli.report.render import figures_markdown
+
+    if find_spec("matplotlib") is None:
+        return ""
+    folder = Path(output).with_suffix("").name + "-figures"
+    write_figures(str(Path(output).parent / folder), "svg", style, figures())
+    return "\n" + figures_markdown(figures(), folder)
 
 
 @dataclass(frozen=True)

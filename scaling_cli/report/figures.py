@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ FLOPS = Axis("training FLOPs", shape=power)
 MOST_GROUPS = 8  # colours that can be told apart; of more groups these are drawn
 MOST_LISTED = 2  # groups each of whose series has a line of the legend; of more, their runs alone
 STEPS = 40  # of a line along compute or params
+LONGEST_NAME = 80  # characters of a figure's file
 HIDDEN = 0.05  # of the steps at the beginning, whose fall would flatten all the rest of a curve
 
 
@@ -42,7 +44,7 @@ def report_figures(
     made += [residuals(table, main[:MOST_GROUPS], along) for along in _ALONG]
     made += [held_out(fits), coverage(fits)]
     made += [errors_by_distance(table, fits), laws_apart(fits, allocations)]
-    figures = [figure.thinned() for figure in made if figure is not None]
+    figures = [figure.thinned() for figure in _told_apart(item for item in made if item)]
     if len(main) > MOST_GROUPS and figures:
         more = f" Of {len(main)} groups the first {MOST_GROUPS} are drawn."
         figures[0] = replace(figures[0], caption=figures[0].caption + more)
@@ -55,7 +57,17 @@ def _of(fit: Fit) -> str:
 
 def _slug(*words: str) -> str:
     text = "-".join(word for word in words if word)
-    return "".join(char if char.isascii() and char.isalnum() else "-" for char in text).lower()
+    plain = "".join(char if char.isascii() and char.isalnum() else "-" for char in text).lower()
+    return re.sub("-+", "-", plain)[:LONGEST_NAME].strip("-")
+
+
+def _told_apart(figures: Iterable[Figure]) -> Iterator[Figure]:
+    """The figures, those whose groups make the same name with a number each."""
+    seen: dict[str, int] = {}
+    for figure in figures:
+        seen[figure.name] = seen.get(figure.name, 0) + 1
+        again = seen[figure.name]
+        yield replace(figure, name=f"{figure.name}-{again}") if again > 1 else figure
 
 
 def fitted_rows(table: Table, fit: Fit) -> Table:

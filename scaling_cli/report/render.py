@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from scaling_cli import text
 from scaling_cli.notes import Note
@@ -15,6 +16,8 @@ from scaling_cli.report.listing import Listing, note_text
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from scaling_cli.drawing.figure import Figure
 
 STYLES = {"info": "dim", "warning": "yellow", "severe": "bold red"}
 
@@ -67,6 +70,15 @@ def to_markdown(title: str, tables: Sequence[Listing]) -> str:
             parts.append(head + f"| {' | '.join(marks)} |\n" + "".join(rows))
         parts.append("".join(f"- {text.markdown(_said(line))}\n" for line in table.lines))
     return "\n".join(part for part in parts if part)
+
+
+def figures_markdown(figures: Sequence[Figure], folder: str) -> str:
+    """Images of figures that lie as SVG in a folder beside the document."""
+    return "\n".join(
+        f"![{text.markdown(figure.title)}]({quote(folder)}/{quote(figure.name)}.svg)\n\n"
+        f"- {text.markdown(figure.title)}: {text.markdown(figure.caption)}\n"
+        for figure in figures
+    )
 
 
 def to_latex(tables: Iterable[Listing]) -> str:
