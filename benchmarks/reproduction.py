@@ -55,7 +55,7 @@ The same numbers come out of commands, on the tables that the papers' authors pu
 | Step Law, within .25 % | `loss = "loss_smooth"`, `batch_tokens = "batch_size_seqs * 2048"` | `scalefit fit --law steplaw --law steplaw_batch --select within:0.25%` |
 | Step Law, smooth | the same | `scalefit fit --law steplaw --law steplaw_batch --select smooth:lr,batch_tokens` |
 | Broken laws, how many breaks | - | `scalefit compare --laws power_offset,bnsl,bnsl2 --x samples --y loss` |
-| Shared capacity | `params = "model_size"`, `tokens = "n_tokens"`, `loss = "c4_loss"`, `mixture.c4 = "weight_c4"` and so on | `scalefit fit --law mix_capacity.c4 --law mix_shukor_joint --where 'tokens > 5e9 and mixture.c4 >= 0.1' --holdout 'params > 7e8'` |
+| Shared capacity | `params = "model_size"`, `tokens = "n_tokens"`, `loss = "c4_loss"`, `"mixture.c4" = "weight_c4"` and so on | `scalefit fit --law mix_capacity.c4 --law mix_shukor_joint --where 'tokens > 5e9 and mixture.c4 >= 0.1' --holdout 'params > 7e8'` |
 
 Step Law's published exponents are the medians of its authors' bootstraps. The runs that they published
 do not give all three; how near they come, by the selection of the authors' own code where no other is
