@@ -128,21 +128,31 @@ def _alike(name: str, found: Sequence[tuple[str, Run]]) -> bool:
 _OF_FOLDERS = ("csv:", "jsonl:", "console:")  # whose logs say little of settings
 
 
+Stems = dict[PurePath, set[str]]  # of the files of each folder
+
+
+def stems_of(sources: Iterable[str]) -> Stems:
+    """What the files of each folder are called, without what their kinds add."""
+    inside: Stems = {}
+    for source in sources:
+        inside.setdefault(PurePath(source).parent, set()).add(stem_of(Path(source)))
+    return inside
+
+
 def join_settings(
-    joined: Sequence[tuple[str, Run]], walked: Iterable[str], notes: list[Note]
+    joined: Sequence[tuple[str, Run]], found: Stems, notes: list[Note]
 ) -> list[tuple[str, Run]]:
     """The runs, those that are alone in their folder with the settings that a file beside them
-    holds (`config.json`, `hparams.yaml`). `walked` are all files that were found."""
-    inside: dict[PurePath, set[str]] = {}
-    for source in (*walked, *(source for source, _ in joined)):
-        inside.setdefault(PurePath(source).parent, set()).add(stem_of(Path(source)))
+    holds (`config.json`, `hparams.yaml`). `found` are all files that were found."""
+    own = stems_of(source for source, _ in joined)
     files: dict[str, None] = {}
     described = []
     for source, run in joined:
         log = Path(source)
         name, settings = "", dict[str, Any]()
         if run.series and run.run_key.startswith(_OF_FOLDERS):
-            name, settings = beside(log, alone=len(inside[log.parent]) == 1)
+            names = own[log.parent] | found.get(log.parent, set())
+            name, settings = beside(log, alone=len(names) == 1)
         if name and name != source:
             files[name] = None
             run = replace(run, config=mended(settings) | run.config)

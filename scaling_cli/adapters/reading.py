@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
 from pathlib import Path, PurePath
 from typing import TypeVar
@@ -16,12 +17,14 @@ from scaling_cli.adapters.base import Adapter, Request, Service, Unchanged
 from scaling_cli.adapters.files import Found, SourceFiles, is_generic, read_head, uncompressed
 from scaling_cli.adapters.joining import (
     Passed,
+    Stems,
     _digest,
     _join_meta,
     _join_parts,
     _join_run_tables,
     _unique,
     join_settings,
+    stems_of,
     tells_of_training,
 )
 from scaling_cli.adapters.registry import (
@@ -224,6 +227,11 @@ class _Reader:
         self.began = time.time()
         self.stamp: Callable[[Path], Stamp | None] = stamp_at
 
+    @cached_property
+    def stems(self) -> Stems:
+        """Once for all parts, each of which asks."""
+        return stems_of(self.walked)
+
     def pass_over(self, known: Sequence[tuple[str, Seen]]) -> Ingested:
         """Parts that are as they were, each with the name of a file of it."""
         for source, part in known:
@@ -273,7 +281,7 @@ class _Reader:
         notes: list[Note] = []
         data: dict[str, None] = {}
         joined = _join_parts(_join_run_tables(read, notes), notes)
-        joined = join_settings(join_sessions(joined, notes), self.walked, notes)
+        joined = join_settings(join_sessions(joined, notes), self.stems, notes)
         joined = _without_data(joined, self.walked, self.mapping, data)
         self.joining += notes
         self.data |= data
