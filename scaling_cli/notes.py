@@ -617,8 +617,14 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
         ),
         _severe(
             "plateau_not_seen",
-            "No run comes near the upper plateau of a link: what lies there rests on its bounds.",
+            "No run comes near the upper plateau of a link, or none shows it rise: what lies there"
+            " rests on its bounds.",
             "Add larger runs, or say what is known: `bounds=a=LOW:HIGH`, `fix=b=0.25`.",
+        ),
+        _severe(
+            "share_outside",
+            "A law gives a value below 0 or above 1 for a share of tries or answers.",
+            "Ask nearer to the runs, or fit a law with levels: a link, cod, rise_chance.",
         ),
         _severe(
             "collinear_design",

@@ -361,6 +361,27 @@ def level_notes(
     return [Note.of("plateau_not_seen", message)]
 
 
+def no_share(law: str, target: str, value: float) -> Note:
+    """A prediction of a share that is none."""
+    return Note.of(
+        "share_outside",
+        f"{law} gives {value:.3g} for {target}, a share, which lies between 0 and 1: the law does"
+        " not hold there, and there is no interval.",
+    )
+
+
+def no_rise_notes(law: Law, notes: Sequence[Note]) -> list[Note]:
+    """A curve between two levels, by runs that do not show it rise: all may stand at either."""
+    between = bool(law.plateaus) or len(law.levels) == 2
+    if not between or "explains_little" not in {note.code for note in notes}:
+        return []
+    message = (
+        "No rise is to be seen in these runs: whether they stand at the lower level, before it, or"
+        " at the upper one is not in them, and no prediction has an interval."
+    )
+    return [Note.of("plateau_not_seen", message)]
+
+
 def explained_notes(
     target: Floats, missed: Floats, weights: Floats | None, name: str
 ) -> list[Note]:

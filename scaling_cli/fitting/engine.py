@@ -79,6 +79,9 @@ def _fitted(problem: Problem, surface: Surface, solution: Solution, held: Split 
     if not len(fitted.draws):
         return fitted
     fitted = replace(fitted, drift=folds.drift(design), record=record)
+    flat = diagnostics.no_rise_notes(design.law, fitted.notes)
+    if flat:
+        return replace(fitted, draws=fitted.draws[:0]).with_notes(flat)
     return fitted.with_notes(plateaus.notes(fitted, design))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from scaling_cli.compute import SIX_ND, Accounting
 from scaling_cli.documents import finite
 from scaling_cli.errors import InputError
-from scaling_cli.fitting import shares
+from scaling_cli.fitting import diagnostics, shares
 from scaling_cli.fitting.objective import OBJECTIVES
 from scaling_cli.fitting.procedures import AUTO
 from scaling_cli.fitting.student import FEW, over_normal
@@ -332,7 +332,8 @@ class Fit(Shown):
             middle = self.law.predict(**self.values, **self.constants, **columns)
             middle = np.log(middle) if self.log else middle
             low, high = (self.stretched(middle, end) for end in (low, high))
-        return (np.exp(low), np.exp(high)) if self.log else (low, high)
+        low, high = (np.exp(low), np.exp(high)) if self.log else (low, high)
+        return self.possible(low), self.possible(high)
 
     def _chained(self, columns: Mapping[str, Floats]) -> Floats:
         """Draws [CHAINED, rows] of a new run's score: of the law's parameters and of one run's
@@ -355,7 +356,13 @@ class Fit(Shown):
         assert self.then
         with np.errstate(all="ignore"):
             score = draw(self.then, self.then.link_from(draw(self, columns)))
-        return np.clip(score, 0.0, 1.0) if is_share(self.then.target) else score
+        return self.then.possible(score)
+
+    def possible(self, values: Floats) -> Floats:
+        """Values of the target, a share's held between 0 and 1 where runs are not told in per
+        cent."""
+        percent = any(note.code == "units_doubtful" for note in self.notes)
+        return values if percent or not is_share(self.target) else np.clip(values, 0.0, 1.0)
 
     def stretched(self, middle: Floats, samples: Floats) -> Floats:
         """Samples about a prediction, as far from it as the record puts them."""
@@ -400,6 +407,9 @@ class Fit(Shown):
             )
         bounds = self.band(columns)
         at = {name: float(values[0]) for name, values in columns.items()}
+        beyond: tuple[Note, ...] = ()
+        if self.possible(np.array([center]))[0] != center:
+            bounds, beyond = None, (diagnostics.no_share(self.name, self.target, center),)
         return Prediction(
             self.fit_id,
             self.name,
@@ -409,7 +419,7 @@ class Fit(Shown):
             _known(bounds[0][0]) if bounds else None,
             _known(bounds[1][0]) if bounds else None,
             self.level,
-            (*self.distance_notes(at), *self._link_notes(columns), *self.severe_at(at)),
+            (*self.distance_notes(at), *self._link_notes(columns), *beyond, *self.severe_at(at)),
             self.target,
             {item: self._quantile(columns, center, item) for item in quantiles},
         )

@@ -98,3 +98,24 @@ def test_no_plateau_of_a_score_that_is_no_share_is_bounded() -> None:
     )
     assert found.then
     assert found.then.values["a"] > 10
+
+
+def test_models_at_chance_are_at_no_plateau() -> None:
+    """Without a rise .2505 (.2478..2532) was said of any larger model: all stood at a plateau."""
+    random = np.random.default_rng(11)
+    loss = np.geomspace(2.9, 4.2, 20)
+    flat = Table.from_columns({"loss": loss, "arc_easy": 0.25 + 0.002 * random.standard_normal(20)})
+    found = fitter("ladder")(flat, FitOptions(resamples=60, target="arc_easy"), {})
+    ahead = found.predict({"loss": 2.1})
+    assert "plateau_not_seen" in {note.code for note in ahead.notes if note.severity == "severe"}
+    assert ahead.low is None
+
+
+def test_a_share_stays_one() -> None:
+    loss = np.linspace(2.9, 4.2, 20)
+    curve = get_law("ladder").predict(a=0.5, b=0.25, k=4.0, L_0=3.2, loss=loss)
+    for name, law in (("error", "err_exp"), ("accuracy", "ladder")):
+        table = Table.from_columns({"loss": loss, name: 1 - curve if name == "error" else curve})
+        found = fitter(law)(table, FitOptions(resamples=60, target=name), {}).predict({"loss": 1.5})
+        assert ("share_outside" in {note.code for note in found.notes}) == (found.loss < 0)
+        assert (found.low is None) if found.loss < 0 else 0 <= found.low <= found.high <= 1
