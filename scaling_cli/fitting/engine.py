@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from scaling_cli.fitting import accepts, diagnostics, folds, plateaus, settled, split
-from scaling_cli.fitting.assembly import Draws, Optimum, Problem, assemble, noise_of
+from scaling_cli.fitting.assembly import Draws, Optimum, Problem, assemble
 from scaling_cli.fitting.problem import Design, FitOptions, Frame
 from scaling_cli.fitting.record import Record
 from scaling_cli.fitting.resampling import determined, resampled, weighed
@@ -113,8 +113,7 @@ def _resamples(
     refits, cut = found.take(np.arange(count)), found.take(np.arange(count, len(weights)))
     power = design.law.form.power if design.law.form else None  # where few end, it is to be held
     if held or not power or np.mean(refits.converged) >= settled.MANY:
-        noise = noise_of(surface.residuals(theta[None])[0], free)
-        refits = settled.spoken(surface, weights[:count], prior, refits, noise)
+        refits = settled.spoken(surface, weights[:count], prior, refits, theta)
     draws = Draws(refits.theta[refits.converged], options.resamples, short)
     return draws, folds.record_of(design, surface, below, cut)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from scaling_cli.fitting.assembly import noise_of
 from scaling_cli.fitting.diagnostics import MAX_FAILED_RESAMPLES
 from scaling_cli.fitting.solver import Prior, Solution, solve
 from scaling_cli.fitting.surface import Surface
@@ -19,16 +20,18 @@ MANY = 0.5  # of the refits: where more do not end, the law itself has to be hel
 
 
 def spoken(
-    surface: Surface, weights: Floats, prior: Prior | None, refits: Solution, noise: float
+    surface: Surface, weights: Floats, prior: Prior | None, refits: Solution, theta: Floats
 ) -> Solution:
     """The `refits` of rows that count as `weights` [batch, rows], those of them taken as ended too
-    that go on without moving what they predict by more than a part of the `noise`."""
+    that go on without moving what they predict by more than a part of the noise about the fit
+    `theta` [free]."""
     left = np.flatnonzero(~refits.converged)
     if len(left) <= MAX_FAILED_RESAMPLES * len(weights):
         return refits
     before = refits.take(left)
     after = solve(surface, weights[left], before.theta, prior and prior.take(left))
     with np.errstate(all="ignore"):
+        noise = noise_of(surface.residuals(theta[None])[0], len(theta))
         moved = np.abs(surface.residuals(after.theta) - surface.residuals(before.theta))
     moved = np.where(weights[left] > 0, moved, 0.0)
     stands = np.isfinite(after.objective) & (np.max(moved, axis=1) <= STANDS * noise)
