@@ -32,7 +32,7 @@ _PLACE = re.compile(r"(\{[^{}]*\})")
 _NAME = re.compile(r"[^\W\d][\w/. -]*")
 # What may follow a number: a letter for thousands and so on, alone or before what is counted.
 _SUFFIX = re.compile(
-    rb"([kKMGBT])(?=[^A-Za-z0-9_]|$|it\b|tok|samples|params)| ([KMGBT])(?=[^\w/]|$)"
+    rb"([kKMGBT])(?=[^A-Za-z0-9_]|$|it\b|tok|samples|params)| ([KMGBT])(?=[^\w/=:]|$)(?!\s*[=:])"
     rb"| ?(million|billion|trillion)\b"
 )
 _SMALL = re.compile(rb" ?([mbgt])(?=[^A-Za-z0-9_/]|$)")  # `m` are minutes where nothing is counted
@@ -295,8 +295,10 @@ def pairs(line: bytes, start: int = 0) -> list[Span]:
 def _span(name: str, line: bytes, start: int, end: int, counts: bool = False) -> Span:
     number, after = line[start:end], line[end : end + 16]
     counts = counts or _COUNTS.search(name) is not None
+    never_large = _NEVER_LARGE.search(name) is not None
     times = 1.0
-    suffix = _SUFFIX.match(after)
+    # `L=3.9 T=5` is no loss of trillions
+    suffix = None if never_large and not counts else _SUFFIX.match(after)
     small = None if suffix or not counts else _SMALL.match(after)
     if suffix is not None and suffix[3]:
         times = _WORDS[suffix[3]]
@@ -304,7 +306,7 @@ def _span(name: str, line: bytes, start: int, end: int, counts: bool = False) ->
         times = SUFFIXES[(suffix[1] or suffix[2]).decode().lower()]
     elif small is not None:
         times = SUFFIXES[small[1].decode()]
-    one_group = number.count(b",") == 1 and _NEVER_LARGE.search(name) is not None
+    one_group = number.count(b",") == 1 and never_large
     comma = one_group or (after[:1] == b"," and after[1:2].isdigit())
     return Span(name, start, end, times, comma and not (counts and after[:1] != b","))
 

@@ -27,12 +27,14 @@ from scaling_cli.steps import CALLS, marked_if_called, unrolled
 SPLITS = {
     "train", "training", "val", "valid", "validation", "eval", "evaluation", "test", "dev",
 }  # fmt: skip
+_OF_A_SPLIT = {"step", "epoch", "set", "loop", "iter", "batch", "metrics", "log", "end"}
 _SEEDS = {"seed", "random seed", "data seed", "trial", "replicate", "repeat"}
 
 
 def is_split(texts: Iterable[str]) -> bool:
     """Whether texts name the data that a row is of: training, validation, test."""
-    return {text.lower() for text in texts} <= SPLITS
+    words = [set(spelled(text).split()) - _OF_A_SPLIT for text in texts]
+    return all(found and found <= SPLITS for found in words)
 
 
 def histories(

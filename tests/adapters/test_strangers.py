@@ -395,3 +395,22 @@ def test_what_axolotl_writes_is_read_or_asked_for(tmp_path: Path) -> None:
     found, notes = read(tmp_path / "b", {"train.log": printed})
     assert (found.rows[0].values["loss"], found.rows[0].values["tokens"]) == (3.05, 1e9)
     assert "rows are counted" in notes["step_counts_rows"]
+
+
+def test_a_name_of_one_letter_is_no_unit_of_the_number_before_it(tmp_path: Path) -> None:
+    text = "".join(f"@{s} L={5 - s / 1e3:.4f} T={500_000 * s} M=3.5 B=1 G=2\n" for s in STEPS)
+    (tmp_path / "x.log").write_text(text)
+    line = "@{step} L={val_loss} T={tokens} M={memory} B={batch} G={groups}"
+    (run,) = read_sources(tmp_path, Mapping(console=(line,))).runs
+    last = {name: series.values[-1] for name, series in run.series.items()}
+    assert last == {"val_loss": 3.0, "tokens": 1e9, "memory": 3.5, "batch": 1, "groups": 2}
+
+
+def test_events_of_training_and_validation_are_one_run(tmp_path: Path) -> None:
+    rows = [
+        {"event": event, "step": s, "loss": value}
+        for s in STEPS
+        for event, value in (("train_step", 5 - s / 1e3), ("validation_step", 6 - s / 1e3))
+    ]
+    found, _ = read(tmp_path, {"r.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})
+    assert [row.values["loss"] for row in found.rows] == [4.0]
