@@ -35,6 +35,7 @@ _PIECE = 1 << 20
 # A file that is read whole takes a few times its size of memory; event files are read in pieces.
 _MOST_WHOLE, _MOST_IN_PIECES = 4 << 30, 64 << 30
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_SYSTEM = {"proc", "sys", "dev"}
 _LOG = "_log"  # of a store: its commits, `1.json` and so on
 _COMMIT = re.compile(r"\d+\.json|_checkpoints")
 # Loggers give every run's file the same name and part the runs by folder.
@@ -420,6 +421,13 @@ def _is_store(folder: Path) -> bool:
         return False
 
 
+def _leads_astray(target: str, folder: str) -> bool:
+    """Whether a link within a folder leads to one that holds it, up to the whole of the disk, or to
+    what the system shows as files (/proc/self/root is again the disk)."""
+    around = f"{folder}{os.sep}".startswith(f"{target.rstrip(os.sep)}{os.sep}")
+    return around or target.split(os.sep)[1] in _SYSTEM
+
+
 def _walk(
     folder: Path, below: str, visited: set[str], door: SourceFiles
 ) -> Iterator[tuple[str, str, str]]:
@@ -449,6 +457,12 @@ def _walk(
         link = entry.is_symlink()
         # Of a link pathlib and scandir fail where it cannot be looked at, as one to itself.
         if os.path.isdir(entry.path) if link else entry.is_dir():
+            if link and _leads_astray(os.path.realpath(entry.path), real):
+                door.unreadable.append(
+                    f"{Path(entry.path).as_posix()} is a link to a folder around it or to the"
+                    " system's own, and is not followed"
+                )
+                continue
             yield from _walk(Path(entry.path), f"{below}{entry.name}/", visited, door)
         elif os.path.isfile(entry.path) if link else entry.is_file():
             where = os.path.realpath(entry.path) if link else f"{real}{os.sep}{entry.name}"

@@ -24,6 +24,7 @@ def _lying_about_its_size(path: Path) -> None:
 
 ODD = {
     "a field beyond any length": lambda p: p.write_text(f"{'a' * 200_000},loss\n1,2\n"),
+    "a line beyond any length": lambda p: p.write_text(f"step,loss\n1,{'9' * (1 << 25)}\n"),
     "a pipe": os.mkfifo,
     "a link to itself": lambda p: p.symlink_to(p.name),
     "a link to a device": lambda p: p.symlink_to("/dev/zero"),
@@ -43,6 +44,21 @@ def test_an_odd_file_is_refused_and_keeps_no_other_out(make: object, tmp_path: P
     assert [run.run_key for run in found.runs] == ["csv:g"]
     with pytest.raises(ScalefitError, match=r"odd\.csv"):
         read_sources([odd])
+
+
+@pytest.mark.parametrize("target", ["/", "/proc/self", ".."])
+def test_a_link_out_into_the_whole_disk_is_not_followed(target: str, tmp_path: Path) -> None:
+    """A link to another folder of runs is; one to what lies around it would be read without end."""
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "b.csv").write_text(GOOD.replace("g,", "h,"))
+    (tmp_path / "runs" / "a.csv").write_text(GOOD)
+    (tmp_path / "runs" / "out").symlink_to(target)
+    (tmp_path / "runs" / "more").symlink_to(tmp_path / "more")
+    found = read_sources([tmp_path / "runs"])
+    assert sorted(run.run_id for run in found.runs) == ["g", "h"]
+    (note,) = (note for note in found.notes if note.code == "unreadable")
+    assert "runs/out is a link to a folder around it" in note.message
 
 
 def test_what_is_left_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
