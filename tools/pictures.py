@@ -8,7 +8,9 @@ from tempfile import TemporaryDirectory
 from scaling_cli.cli.demo import HOLDOUT, LADDER, sample_runs
 from scaling_cli.drawing.plots import figure_bytes
 from scaling_cli.fitting.result import FailedFit
-from scaling_cli.project import budget_ladder, open_project, optimal
+from scaling_cli.planning.budget import FREE
+from scaling_cli.planning.target import splits_by_fits
+from scaling_cli.project import budget_ladder, open_project
 from scaling_cli.report.document import figures_of
 
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
@@ -25,7 +27,9 @@ def main() -> None:
             for fit in project.fit(["auto"], ["recipe"], LADDER, HOLDOUT)
             if not isinstance(fit, FailedFit)
         ]
-        made = figures_of(project.runs(), fits, optimal(fits, budget_ladder(fits)))
+        made = figures_of(
+            project.runs(), fits, splits_by_fits(fits, budget_ladder(fits), None, FREE)
+        )
     FOLDER.mkdir(exist_ok=True)
     for figure in made:
         if figure.name in SHOWN:
