@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.forecast import DATA, further_tables, markdown, observations, tables
 from scaling_cli.errors import FitError
 from scaling_cli.fitting.auto import LEAST_NOISE
-from scaling_cli.fitting.isoflop import Curve, isoflop_curves, minima
+from scaling_cli.fitting.isoflop import IsoFlopCurve, isoflop_curves, minima
 from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.fitting.procedures import fitter
 from scaling_cli.planning.splits import allocate_fit
@@ -43,7 +43,7 @@ class Lowest:
     error: float
 
 
-def lowest(curve: Curve, random: np.random.Generator) -> Lowest | None:
+def lowest(curve: IsoFlopCurve, random: np.random.Generator) -> Lowest | None:
     """None where the curve's lowest point cannot be told from its sizes."""
     near = np.abs(curve.log_params - curve.log_params[np.argmin(curve.loss)]) < NEAR
     x, y = curve.log_params[near], np.log(curve.loss[near])
@@ -75,7 +75,7 @@ def splits(rows: Table, points: list[Lowest], cut: float) -> Iterator[tuple[floa
             continue
         found = [allocate_fit(item, point.flops) for item in (fitted, replace(fitted, drift=0.0))]
         if found[0].params is None:
-            yield np.nan, 0.0, 0.0
+            yield np.nan, np.nan, np.nan  # refused
             continue
         inside = []
         for item in found:
@@ -99,13 +99,24 @@ def run() -> str:
     lines = []
     for cut in CUTS:
         found = [np.array(list(splits(ladder, points, cut))) for ladder, points in ladders]
-        found = [item for item in found if len(item)]
+        asked = [item for item in found if len(item)]
+        budgets, refused = (sum(map(len, asked)), sum(int(np.isnan(i[:, 0]).sum()) for i in asked))
+        answered = [kept for item in asked if len(kept := item[np.isfinite(item[:, 0])])]
         error, covered, unwidened = np.mean(
-            [[np.nanmean(item[:, 0] ** 2), *item[:, 1:].mean(axis=0)] for item in found], axis=0
+            [[np.mean(item[:, 0] ** 2), *item[:, 1:].mean(axis=0)] for item in answered], axis=0
         )
+        counts = [f"{len(answered)}", f"{budgets}", f"{refused}"]
         measured = [f"{value:.2f}" for value in (np.sqrt(error), covered, unwidened)]
-        lines.append([f"{cut:g} decades", f"{len(found)}", f"{sum(map(len, found))}", *measured])
-    head = ["cut below the largest", "ladders", "budgets", "error", "covered", "unwidened"]
+        lines.append([f"{cut:g} decades", *counts, *measured])
+    head = [
+        "cut below the largest",
+        "ladders",
+        "budgets",
+        "refused",
+        "error",
+        "covered",
+        "unwidened",
+    ]
     return HOW + "\n" + markdown(head, lines)
 
 

@@ -112,7 +112,10 @@ def test_every_source_and_every_check_stands_in_a_document() -> None:
     assert {pair for pair in settings if not re.search(rf"\b{pair[1]}\b", checks)} == set()
 
 
-@pytest.mark.parametrize("tool", sorted(path.stem for path in (ROOT / "tools").glob("*.py")))
-def test_every_tool_can_still_be_imported(tool: str) -> None:
-    """`make docs` stopped at a name that had moved."""
-    importlib.import_module(f"tools.{tool}")
+SCRIPTS = [*(ROOT / "tools").glob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
+
+
+@pytest.mark.parametrize("script", sorted(SCRIPTS), ids=lambda path: path.stem)
+def test_every_tool_and_benchmark_can_still_be_imported(script: Path) -> None:
+    """`make docs` and a benchmark stopped at names that had moved."""
+    importlib.import_module(f"{script.parent.name}.{script.stem}")
