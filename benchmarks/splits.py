@@ -29,8 +29,9 @@ Every public ladder that has three isoFLOP curves with a lowest point inside the
 largest compute; `auto` is fitted below the cut and splits the budgets of the curves above it.
 `error`: root mean square of ln params against the parabola through the sizes within a factor of 4
 of the lowest. `covered`: share of these lowest points (give or take their own error) in the 90 %
-bounds, mean over ladders; `unwidened` without what the bounds gain with the distance from the runs.
-How much they gain was chosen on these same ladders, one number for all.
+bounds, mean over ladders, of the budgets that are not refused; `unwidened` without what the bounds
+gain with the distance from the runs. How much they gain was chosen on these same ladders, one
+number for all.
 """
 
 
@@ -108,15 +109,8 @@ def run() -> str:
         counts = [f"{len(answered)}", f"{budgets}", f"{refused}"]
         measured = [f"{value:.2f}" for value in (np.sqrt(error), covered, unwidened)]
         lines.append([f"{cut:g} decades", *counts, *measured])
-    head = [
-        "cut below the largest",
-        "ladders",
-        "budgets",
-        "refused",
-        "error",
-        "covered",
-        "unwidened",
-    ]
+    counted = ["cut below the largest", "ladders", "budgets", "refused"]
+    head = [*counted, "error", "covered", "unwidened"]
     return HOW + "\n" + markdown(head, lines)
 
 

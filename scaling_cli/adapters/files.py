@@ -457,7 +457,10 @@ def _walk(
         link = entry.is_symlink()
         # Of a link pathlib and scandir fail where it cannot be looked at, as one to itself.
         if os.path.isdir(entry.path) if link else entry.is_dir():
-            if link and _leads_astray(os.path.realpath(entry.path), real):
+            target = os.path.realpath(entry.path) if link else ""
+            if target in visited:
+                continue
+            if link and _leads_astray(target, real):
                 door.unreadable.append(
                     f"{Path(entry.path).as_posix()} is a link to a folder around it or to the"
                     " system's own, and is not followed"
