@@ -320,6 +320,18 @@ def _codec(data: bytes) -> str:
     return next((codec for magic, codec in _COMPRESSED.items() if data.startswith(magic)), "")
 
 
+class _LeftOpen:
+    """A file that stays open when a stream over it is dropped: it is read again from its start."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read = file.read
+
+    def close(self) -> None:
+        pass
+
+
 class _Unpacking:
     """A packed file as the file that it unpacks to, held in pieces."""
 
@@ -334,7 +346,9 @@ class _Unpacking:
         if place:
             raise io.UnsupportedOperation("a packed file is read from its beginning")
         self.file.seek(0)
-        self.stream = pa.CompressedInputStream(pa.PythonFile(self.file, mode="r"), self.codec)
+        self.stream = pa.CompressedInputStream(
+            pa.PythonFile(_LeftOpen(self.file), mode="r"), self.codec
+        )
         self.size = 0
         return 0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 from pathlib import Path
 
@@ -132,3 +134,12 @@ def test_what_grows_as_it_is_read_is_bounded(tmp_path: Path) -> None:
     assert read_file(tmp_path / "f", 100) == b"x" * 100
     with pytest.raises(NoFileError):
         read_file(tmp_path / "f", 99)
+
+
+def test_a_packed_file_can_be_read_from_its_beginning_again() -> None:
+    """The stream that is dropped closed the file under the next one."""
+    packed = gzip.compress(b"step,loss\n" + b"1,2\n" * 1000)
+    file = files._Unpacking(io.BytesIO(packed), "gzip", "x.csv.gz")
+    assert file.read(4) == b"step"
+    file.seek(0)
+    assert file.read(4) == b"step"
