@@ -15,6 +15,10 @@ from typer.testing import CliRunner
 from scaling_cli.adapters.registry import adapters, services
 from scaling_cli.checks import rules
 from scaling_cli.cli import app
+from scaling_cli.cli.demo import HOLDOUT, LADDER
+from scaling_cli.fitting.problem import FitOptions
+from scaling_cli.fitting.result import Fit
+from scaling_cli.project import Project
 from tests.cli.test_hostile_text import LINES
 from tests.places import ROOT
 from tools import notebook, site
@@ -119,3 +123,15 @@ SCRIPTS = [*(ROOT / "tools").glob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
 def test_every_tool_and_benchmark_can_still_be_imported(script: Path) -> None:
     """`make docs` and a benchmark stopped at names that had moved."""
     importlib.import_module(f"{script.parent.name}.{script.stem}")
+
+
+def test_the_first_screen_of_the_readme_is_of_this_version(samples: Project) -> None:
+    """A learnt prior had moved every forecast, and the page still showed the ones before."""
+    text = README.read_text(encoding="utf-8")
+    shown = dict(re.findall(r"^auto +(\S+) +\S+ +(\S+) +\S+ +\S+ %$", text, re.MULTILINE))
+    options = FitOptions(resamples=0)
+    fits = samples.fit(["auto"], ["recipe"], LADDER, HOLDOUT, options, save=False)
+    rows = [row for fit in fits if isinstance(fit, Fit) for row in fit.holdout_rows]
+    assert len(rows) == len(shown) == 4
+    for row in rows:
+        assert float(shown[row["run_id"]]) == pytest.approx(row["predicted"], rel=0.005)
