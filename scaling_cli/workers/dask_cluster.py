@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from scaling_cli.errors import ScalefitError, UnreachableError
+from scaling_cli.errors import UnreachableError
 from scaling_cli.workers.shipping import (
     CONNECT_SECONDS,
+    Slots,
     absent,
     call,
+    died,
     look_for,
     packed,
     unpacked,
@@ -20,7 +21,6 @@ from scaling_cli.workers.shipping import (
 from scaling_cli.workers.spread import DASK, Executor, Pending, R, T
 
 JOIN_SECONDS = 30.0  # until a cluster that is there has a worker
-COUNTED_SECONDS = 1.0  # between two looks at how many workers there are: clusters grow
 
 
 @contextmanager
@@ -57,16 +57,11 @@ class _Dask:
 
     def __init__(self, client: Any, name: str) -> None:
         self.client, self.name = client, name
-        self.counted = -COUNTED_SECONDS
-        self.threads = 1
+        self._slots = Slots(lambda: sum(client.nthreads().values()))
 
     @property
     def slots(self) -> int:
-        now = time.monotonic()
-        if now - self.counted > COUNTED_SECONDS:
-            self.threads = max(1, sum(self.client.nthreads().values()))
-            self.counted = now
-        return self.threads
+        return self._slots()
 
     def submit(self, work: Callable[[T], R], item: T) -> Pending[R]:
         future = self.client.submit(call, packed(work, item), pure=False)
@@ -84,11 +79,7 @@ class _Dask:
         try:
             content: bytes = future.result()
         except KilledWorker as error:
-            raise ScalefitError(
-                f"several workers at {self.name} ended over the same work, perhaps for want of"
-                " memory",
-                "Give each more memory, or fewer threads.",
-            ) from error
+            raise died(self.name, "Give each more memory, or fewer threads.") from error
         except (FutureCancelledError, OSError, ImportError, RuntimeError) as error:
             raise unreachable(self.name, error) from error
         return content

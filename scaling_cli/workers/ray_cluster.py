@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from scaling_cli.errors import ScalefitError
-from scaling_cli.workers.shipping import absent, call, look_for, packed, unpacked, unreachable
+from scaling_cli.workers.shipping import (
+    Slots,
+    absent,
+    call,
+    died,
+    look_for,
+    packed,
+    unpacked,
+    unreachable,
+)
 from scaling_cli.workers.spread import RAY, Executor, Pending, R, T
 
-COUNTED_SECONDS = 1.0  # between two looks at how many processors there are: clusters grow
 TIMES_MORE = 2  # after the first: that often work is given out whose worker died
 
 
@@ -39,16 +45,11 @@ class _Ray:
     def __init__(self, ray: Any, name: str) -> None:
         self.ray, self.name = ray, name
         self.remote = ray.remote(num_cpus=1, max_retries=TIMES_MORE)(call)
-        self.counted = -COUNTED_SECONDS
-        self.processors = 1
+        self._slots = Slots(lambda: int(ray.cluster_resources().get("CPU", 1)))
 
     @property
     def slots(self) -> int:
-        now = time.monotonic()
-        if now - self.counted > COUNTED_SECONDS:
-            self.processors = max(1, int(self.ray.cluster_resources().get("CPU", 1)))
-            self.counted = now
-        return self.processors
+        return self._slots()
 
     def submit(self, work: Callable[[T], R], item: T) -> Pending[R]:
         reference = self.remote.remote(packed(work, item))
@@ -65,11 +66,7 @@ class _Ray:
         try:
             content: bytes = self.ray.get(reference)
         except (exceptions.WorkerCrashedError, exceptions.OutOfMemoryError) as error:
-            raise ScalefitError(
-                f"several workers at {self.name} ended over the same work, perhaps for want of"
-                " memory",
-                "Give each more memory.",
-            ) from error
+            raise died(self.name, "Give each more memory.") from error
         except (exceptions.RayError, ConnectionError, ImportError) as error:
             raise unreachable(self.name, error) from error
         return content

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pickle
 import socket
+import time
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from scaling_cli.version import VERSION
 from scaling_cli.workers.spread import R, T
 
 CONNECT_SECONDS = 10.0  # until a cluster has answered
+COUNTED_SECONDS = 1.0  # between two looks at how many slots there are: clusters grow
 # What an error of a worker says where this package is not there, or one that it needs.
 ABSENT = "No module named"
 
@@ -25,6 +27,19 @@ class _Reply(NamedTuple):
 
     value: Any
     fault: ScalefitError | None = None
+
+
+class Slots:
+    """How many items a cluster works on at once, at least one, by `count`, asked now and then."""
+
+    def __init__(self, count: Callable[[], int]) -> None:
+        self._count, self._known, self._at = count, 1, -COUNTED_SECONDS
+
+    def __call__(self) -> int:
+        now = time.monotonic()
+        if now - self._at > COUNTED_SECONDS:
+            self._known, self._at = max(1, self._count()), now
+        return self._known
 
 
 def versions() -> dict[str, str]:
@@ -82,6 +97,13 @@ def unreachable(where: str, error: BaseException) -> ScalefitError:
             f"Install scalefit {VERSION} on each.",
         )
     return UnreachableError(f"the work at {where} could not be done ({text})")
+
+
+def died(where: str, mend: str) -> ScalefitError:
+    """That worker after worker ended over the same work."""
+    return ScalefitError(
+        f"several workers at {where} ended over the same work, perhaps for want of memory", mend
+    )
 
 
 def absent(package: str, extra: str, workers: str) -> UnreachableError:
