@@ -36,7 +36,12 @@ def open_file(path: str | Path, most: int = MOST_BYTES) -> BinaryIO:
     """A regular file of at most so many bytes, to read: the door for every file that is named from
     outside. NoFileError where it is none, without waiting: a pipe would be waited for without end,
     and a device read without end."""
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket
+            raise NoFileError("it is no regular file") from None
+        raise
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

@@ -338,6 +338,7 @@ class _Unpacking:
     def __init__(self, file: BinaryIO, codec: str, source: str) -> None:
         self.file, self.codec, self.source = file, codec, source
         self.most = max(_ALWAYS_ALLOWED, _MOST_TIMES * file.seek(0, io.SEEK_END))
+        self.room = bytearray()
         self.seek(0)
 
     def seek(self, place: int) -> int:
@@ -353,19 +354,22 @@ class _Unpacking:
         return 0
 
     def read(self, size: int) -> bytes:
+        # Into room of ours: pyarrow's own read never frees its `size` bytes where a file is damaged.
+        if len(self.room) < size:
+            self.room = bytearray(size)
         try:
-            piece: bytes = self.stream.read(size)
+            found = self.stream.readinto(memoryview(self.room)[:size])
         except OSError as error:
             raise InputError(
                 f"{self.source} is not a whole {self.codec} file", "Copy it again."
             ) from error
-        self.size += len(piece)
+        self.size += found
         if self.size > self.most:
             raise InputError(
                 f"{self.source} unpacks to more than {_MOST_TIMES} times its size",
                 "Unpack it yourself if it is what it seems.",
             )
-        return piece
+        return bytes(memoryview(self.room)[:found])
 
 
 def _unpacked(data: bytes, codec: str, source: str) -> bytes:

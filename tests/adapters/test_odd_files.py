@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,25 @@ def test_what_grows_as_it_is_read_is_bounded(tmp_path: Path) -> None:
     assert read_file(tmp_path / "f", 100) == b"x" * 100
     with pytest.raises(NoFileError):
         read_file(tmp_path / "f", 99)
+
+
+def _address_space() -> int:
+    found = re.search(r"VmSize:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1]) << 10
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks /proc for the memory")
+def test_damaged_packed_files_leave_no_memory_behind(tmp_path: Path) -> None:
+    packed = gzip.compress(os.urandom(3 << 20), 0)
+    path = tmp_path / "x.csv.gz"
+    path.write_bytes(packed[:-9])  # as of a run that goes on
+    for i in range(101):
+        if i == 1:
+            before = _address_space()
+        with pytest.raises(ScalefitError, match="whole gzip"):
+            files.read_bytes(path, "x")
+    assert _address_space() - before < 30 << 20
 
 
 def test_a_packed_file_can_be_read_from_its_beginning_again() -> None:
