@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from scaling_cli.training.assessed import Assessed
 
 Status = Literal["pass", "fail", "skip"]
-Kind = Literal["number", "text", "texts", "expression"]
+Kind = Literal["number", "text", "texts", "runs", "expression"]
 Settings = Dict[str, Any]
 
 REQUIRED = object()
@@ -47,9 +47,9 @@ class Unjudged(Exception):
 @dataclass(frozen=True)
 class Setting:
     """What a [[check]] table may say to a rule. A number may be written as `2T`; an `expression`
-    is a number, or one over the run's columns and config; `texts` is one text or a list. A number
-    lies within `low` to `high`, where no setting lets everything pass, and is `whole` where it
-    counts."""
+    is a number, or one over the run's columns and config; `texts` is one text or a list, and `runs`
+    the same of runs, which the store has to hold. A number lies within `low` to `high`, where no
+    setting lets everything pass, and is `whole` where it counts."""
 
     name: str
     kind: Kind
@@ -114,7 +114,7 @@ class Rule:
 
 def _read(setting: Setting, value: Any, where: str) -> Any:
     place = f"{where}: {setting.name}"
-    if setting.kind == "texts":
+    if setting.kind in ("texts", "runs"):
         values = [value] if isinstance(value, str) else value
         if not isinstance(values, list) or not all(isinstance(item, str) for item in values):
             raise InputError(f"{place} is neither a text nor a list of texts", setting.meaning)
@@ -194,6 +194,13 @@ class Subject:
                 raise Unjudged(f"`{expression}` is no finite number at the run's end")
             raise Undecided(f"`{expression}` is no number in this run")
         return number
+
+    def plan(self, expression: float | str, of: str) -> float:
+        """What was planned of a quantity, above zero; Unjudged for a plan of none."""
+        planned = self.number(expression)
+        if not planned > 0:
+            raise Unjudged(f"the plan is {planned:g} {of}")
+        return planned
 
     def _is_damaged(self, expression: str, number: float) -> bool:
         """Whether it is no finite number though the run lacks nothing of it: something in it was

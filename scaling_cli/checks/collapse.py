@@ -175,7 +175,7 @@ RULE = Rule(
     "The loss is on the curve on which runs of one ratio of tokens to params fall",
     judge,
     (
-        Setting("run", "texts", "run ids of the ladder; without it, the group's of this ratio"),
+        Setting("run", "runs", "run ids of the ladder; without it, the group's of this ratio"),
         Setting("metric", "text", "the metric compared", "loss"),
         Setting("floor", "expression", "irreducible loss that is subtracted first", 0.0),
         Setting("tolerance", "number", "relative distance that is accepted", TOLERANCE, 0.0, 1.0),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scaling_cli.checks.base import Finding, Rule, Setting, Settings, Subject, Undecided, Unjudged
+from scaling_cli.checks.base import Finding, Rule, Setting, Settings, Subject, Undecided
 from scaling_cli.quantities import count
 
 TOLERANCE = 0.01  # the last steps may be unlogged
@@ -11,13 +11,11 @@ TOLERANCE = 0.01  # the last steps may be unlogged
 def judge(run: Subject, settings: Settings) -> Finding:
     axis = "tokens" if settings["tokens"] is not None else "steps"
     if settings[axis] is not None:
-        planned = run.number(settings[axis])
+        planned = run.plan(settings[axis], axis)
     elif run.planned_steps is not None:
-        planned = run.planned_steps
+        planned = run.plan(run.planned_steps, axis)
     else:
         raise Undecided("no plan: the config names no number of steps, and the check gives none")
-    if not planned > 0:
-        raise Unjudged(f"the plan is {planned:g} {axis}")
     if run.running:
         raise Undecided("the run goes on")
     reached = run.number(axis)

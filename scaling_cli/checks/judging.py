@@ -44,6 +44,7 @@ def run_checks(bench: Bench, checks: Sequence[Check], names: Sequence[str] = ())
     subjects = dict(zip(rows, bench.subjects(rows), strict=True))
     results = []
     for check in checks:
+        check_names(bench, check)
         kept = bench.rows.matches(check.where) if check.where else np.ones(len(bench.rows), bool)
         mine = [subjects[i] for i in rows if kept[i]]
         results += [
@@ -53,6 +54,15 @@ def run_checks(bench: Bench, checks: Sequence[Check], names: Sequence[str] = ())
             message = f"No run matches `{check.where}`."
             results.append(Result(None, check.rule.name, check.name, Finding("skip", message)))
     return results
+
+
+def check_names(bench: Bench, check: Check) -> None:
+    """InputError where the store lacks a run that the check names, whether or not a run that it
+    is for can be judged yet."""
+    for setting in check.rule.settings:
+        if setting.kind == "runs":
+            for name in check.settings[setting.name] or ():
+                bench.runs.one_called(name)
 
 
 def judge(check: Check, subject: Subject) -> Finding:

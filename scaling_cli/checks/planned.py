@@ -14,14 +14,14 @@ def judge(run: Subject, settings: Settings) -> Finding:
     batch = settings["batch_tokens"]
     parts, off = [], []
     for name, expression in wanted.items():
-        planned, logged = run.number(expression), run.number(name)
+        planned, logged = run.plan(expression, name), run.number(name)
         parts.append((name, logged, planned))
         # Tokens and compute of a run that goes on may still be below the plan.
         below = logged < planned and run.running and name != "params"
         if abs(logged / planned - 1) > settings["tolerance"] and not below:
             off.append(name)
     if batch is not None:
-        planned, logged = run.number(batch), run.number("tokens / steps")
+        planned, logged = run.plan(batch, "tokens a step"), run.number("tokens / steps")
         parts.append(("batch_tokens", logged, planned))
         if abs(logged / planned - 1) > settings["tolerance"]:
             off.append("batch_tokens")

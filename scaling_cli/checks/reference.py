@@ -87,7 +87,7 @@ RULE = Rule(
     "The loss is not worse than that of reference runs",
     judge,
     (
-        Setting("run", "texts", "run id of the reference, or several whose mean is one", REQUIRED),
+        Setting("run", "runs", "run id of the reference, or several whose mean is one", REQUIRED),
         Setting("metric", "text", "the metric compared", "loss"),
         Setting("tolerance", "number", "relative difference that is accepted", TOLERANCE, 0.0, 1.0),
         Setting("share", "number", "share of the tokens in common, the last", SHARE, 0.01, 1.0),

@@ -359,11 +359,15 @@ def console() -> Console:
 def answer(
     as_json: bool, document: dict[str, Any], tables: Callable[[], Iterable[Listing]]
 ) -> None:
-    """The command's answer on stdout: one JSON document, or tables for people."""
-    if as_json:
-        put_json(document)
-        return
-    show(tables())
+    """The command's answer on stdout: one JSON document, or tables for people. A reader that has
+    seen enough (`| head`) takes nothing from the exit code: a gate that fails stays failed."""
+    try:
+        if as_json:
+            put_json(document)
+        else:
+            show(tables())
+    except BrokenPipeError:
+        silence()
 
 
 def put_json(document: dict[str, Any]) -> None:

@@ -97,7 +97,9 @@ def _setting(setting: Setting) -> Schema:
     ends = (("minimum", setting.low), ("maximum", setting.high))
     number |= {name: end for name, end in ends if abs(end) != float("inf")}
     several: Schema = {"type": "array", "items": _WORD, "minItems": 1}
-    kinds = {"text": [_WORD], "texts": [_WORD, several]}.get(setting.kind, [number, _WORD])
+    kinds = {"text": [_WORD], "texts": [_WORD, several], "runs": [_WORD, several]}.get(
+        setting.kind, [number, _WORD]
+    )
     made: Schema = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
     made = {**made, "description": setting.meaning}
     if setting.default is not None and setting.default is not REQUIRED:

@@ -8,6 +8,8 @@ import math
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -172,6 +174,9 @@ ROWS: dict[str, Row] = {
     "a plan of no tokens": [
         (DAMAGED["planned"], "r1-10"),
         (DAMAGED["complete"], "r1-10"),
+        ('rule = "planned"\nparams = -1', "r1-10"),
+        ('rule = "planned"\nbatch_tokens = "none - 1"', "r1-10"),
+        ('rule = "complete"\ntokens = -1', "r1-10"),
         ('rule = "limit"\nmin = 5\nmax = 1', "r1-10"),
     ],
     "the fit has no resamples": [('rule = "band"\nfit = "bare.fit.json"', "r1-10")],
@@ -187,7 +192,11 @@ ROWS: dict[str, Row] = {
         ('rule = "limit"\nmax = inf', "r1-10"),
         ('rule = "spike"\nmetric = "unheard"', "r1-10"),
     ],
-    "a run of `reference`": [('rule = "reference"\nrun = "unheard"', "r1-10")],
+    "a run of `reference`": [
+        (f'rule = "{rule}"\nrun = "unheard"', name)
+        for rule in ("reference", "collapse") for name in ("r1-10", "new", "bad")
+    ],
+    "no run that": [('rule = "nan"\nwhere = "params > 1e30"', "r1-10")],
     "a store that is damaged": [(text, "r1-10") for text in DAMAGED.values()],
 }  # fmt: skip
 
@@ -219,6 +228,21 @@ def test_a_check_does_what_the_page_says(start: str, place: Path) -> None:
         if code == 3:
             shutil.rmtree(".scalefit")
             shutil.move("whole", ".scalefit")
+
+
+def test_a_reader_that_leaves_does_not_open_the_gate(place: Path) -> None:
+    Path("scalefit.toml").write_text('[[check]]\nrule = "limit"\nmax = -5\n')
+    gone, left = os.pipe()
+    os.close(gone)
+    command = [sys.executable, "-m", "scaling_cli"]
+    try:
+        found = [
+            subprocess.run([*command, *words], stdout=left, stderr=subprocess.DEVNULL, check=False)
+            for words in (["check"], ["check", "--json"], ["runs"])
+        ]
+    finally:
+        os.close(left)
+    assert [item.returncode for item in found] == [1, 1, 0]
 
 
 def test_a_mapping_that_is_no_file_is_refused() -> None:
