@@ -304,6 +304,14 @@ spec = "cosine:peak=3e-4,warmup=20,total=72000,min=3e-5"
 [[check]]
 rule = "planned"
 tokens = "2T"
+[[check]]
+rule = "collapse"
+floor = 1.7
+tolerance = 0.02
+run = ["r1", "r2"]
+[[check]]
+rule = "reference"
+run = "r1"
 """
 
 
