@@ -60,7 +60,7 @@ _NEAR, _NEAR_STEPS = 1000, 3
 _AHEAD = 4  # lines before the first step, in which the evaluation before it may stand
 _SEEN = 2  # different steps that make a file such a log
 _CANDIDATES = 512  # layouts that a form is chosen by
-_PIECE = 1 << 16
+_PIECE, _END = 1 << 16, 1 << 12
 _LOOKED_INTO = 1 << 24  # bytes of a text that are looked through for its first step
 _CANDIDATE_WORDS = tuple(b"step iter epoch batch update val trl tel s: train loss".split())
 _COUNT = re.compile(r"(?i)(?:(?:n|num|total|train|consumed)[ _-])?(?:tokens|flops?)(?:[ _-]seen)?")
@@ -79,10 +79,13 @@ def recognises(path: Path, head: bytes) -> bool:
         # A log elsewhere may repeat the script of modded-nanogpt.
         return _form_of(decoded(head)) is not None or b"step:{step}/{" in head
     try:
-        with open_file(path, path.stat().st_size) as file:
-            file.seek(max(0, path.stat().st_size - _PIECE))
-            tail = file.read()
-            if _form_of(decoded(_whole_lines(tail))) or _form_of(decoded(head)):
+        size = path.stat().st_size
+        with open_file(path, size) as file:
+            for piece in (_END, _PIECE):  # most logs end with their steps
+                file.seek(max(0, size - piece))
+                if _form_of(decoded(_whole_lines(file.read()))):
+                    return True
+            if _form_of(decoded(head)):
                 return True
             file.seek(0)
             return _form_of(decoded(file.read(_LOOKED_INTO))) is not None
@@ -316,15 +319,18 @@ def _form(lines: Lines) -> Form | None:
 
 def _best(lines: Lines, layouts: Layouts, any_trainer: bool) -> Form | None:
     best: tuple[int, Form] | None = None
+    most = sum(layout.count for layout in layouts.each)
     for form in FORMS:
         if form.any_trainer is not any_trainer:
             continue
         # Those that repeat, and stand at the end, first.
         held = sorted(_layouts(layouts, form), key=lambda each: (-each.count, -each.code))
+        if best is not None and sum(layout.count for layout in held) <= best[0]:
+            continue
         seen, count, numbers = _steps_seen(lines, form, held[:_CANDIDATES])
         if seen >= _SEEN and numbers and (best is None or count > best[0]):
             best = count, form
-            if any_trainer:
+            if any_trainer or count == most:
                 break
     return None if best is None else best[1]
 
@@ -447,11 +453,11 @@ class _Log:
         found: list[tuple[NDArray[np.intp], list[Span]]] = []
         for place in sorted(places):
             layout = layouts.each[place]
-            if plan_of(self.form, layout.line) is not None:
+            if layout.last <= first - _AHEAD or plan_of(self.form, layout.line) is not None:
                 continue
             numbers = self.lines.numbers_of(layout)
             numbers = numbers[numbers > first - _AHEAD]
-            line = self.lines.line(int(numbers[0])) if len(numbers) else b""
+            line = self.lines.line(int(numbers[0]))
             if spans := held_out(line):
                 found.append((numbers, spans))
             elif may_be_held_out(line):

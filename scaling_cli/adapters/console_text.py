@@ -24,7 +24,6 @@ from scaling_cli.records import Floats
 LONGEST = 4096  # bytes of a line; a longer one is no such log
 _FEW = 32  # lines of a layout that are sooner read one by one
 _CACHED = 1 << 18  # bytes
-_SMALL = 1 << 20  # bytes that one thread parses sooner than several
 _COLOUR = re.compile(rb"\x1b\[[\d;]*[A-Za-z]")
 _TELLS = re.compile(rb"\d|[Nn]a[Nn]|\binf| \.\.")
 _WORDS = (b"nan", b"inf", b" ..")  # one of which _TELLS finds where there is no digit
@@ -46,12 +45,13 @@ def decoded(data: bytes) -> bytes:
     return _COLOUR.sub(b"", data) if b"\x1b" in data else data
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Layout:
-    """Lines of one layout: how many, and the first of them."""
+    """Lines of one layout: how many, the number of the last, and the first as it stands."""
 
     code: int
     count: int
+    last: int
     line: bytes
 
 
@@ -66,18 +66,17 @@ class Layouts:
         self._held: dict[tuple[bytes, bool], list[int]] = {}
 
     def places(self, words: Sequence[bytes], any_case: bool = False) -> list[int]:
-        """Which of them hold all of these words, at least one."""
+        """Which of them hold all of these words, at least one, the longest first."""
         text = self._texts[any_case]
-        rare = max(words, key=len)
+        rare = words[0]
+        if rare not in text:
+            return []
         if (rare, any_case) not in self._held:
-            starts = []
-            if rare in text:
-                starts = [match.start() for match in re.finditer(re.escape(rare), text)]
-            found = np.unique(np.searchsorted(self._ends, starts)).tolist() if starts else []
-            self._held[rare, any_case] = found
+            places = np.unique(np.searchsorted(self._ends, _starts(rare, text)))
+            self._held[rare, any_case] = places.tolist()
         found = self._held[rare, any_case]
-        for word in words:
-            if found and word != rare:
+        for word in words[1:]:
+            if found:
                 found = [place for place in found if word in self._line(place, any_case)]
         return found
 
@@ -114,17 +113,16 @@ class Lines:
         """The layouts in the order of their first lines."""
         kept = self.codes[self.codes >= 0]
         counts = np.bincount(kept, minlength=self.n_layouts)
-        first = np.full(self.n_layouts, -1)
-        first[self.codes[::-1]] = np.arange(len(self.codes))[::-1]
-        if len(self.too_long):  # -1 wrote over the last
-            last = np.flatnonzero(self.codes == self.n_layouts - 1)
-            first[-1] = last[0] if len(last) else -1
+        numbers = np.flatnonzero(self.codes >= 0)
+        first, last = np.full((2, self.n_layouts), -1)
+        first[kept[::-1]] = numbers[::-1]
+        last[kept] = numbers
         codes = np.flatnonzero(counts)
-        lines = list(map(self.line, first[codes].tolist()))
-        told = _telling(lines)
-        rows = zip(codes.tolist(), counts[codes].tolist(), lines, told, strict=True)
-        each = [Layout(code, count, line) for code, count, line, tells in rows if tells]
-        return Layouts(each)
+        codes = codes[_telling(self._text(first[codes]))]
+        starts, ends = self.offsets[first[codes]], self.offsets[first[codes] + 1] - 1
+        columns = (each.tolist() for each in (codes, counts[codes], last[codes], starts, ends))
+        rows = zip(*columns, strict=True)
+        return Layouts([Layout(code, n, at, self.data[a:b]) for code, n, at, a, b in rows])
 
     @cached_property
     def repeated(self) -> Layouts:
@@ -213,26 +211,37 @@ class Lines:
         return bytes(memoryview(content)[start:end])
 
 
-def _telling(lines: Sequence[bytes]) -> list[bool]:
-    """Which of the lines hold a digit, a word for a number or leaders: as _TELLS finds them, which
-    is slow for the thousands of lines of a script."""
-    text = b"\n".join(lines) + b"\n"
+def _telling(text: bytes) -> NDArray[np.bool_]:
+    """Which lines of a text hold a digit, a word for a number or leaders: as _TELLS finds them,
+    which is slow for the thousands of lines of a script."""
     ends = _newlines(text)
-    held = np.frombuffer(text, np.uint8) - np.uint8(ord("0")) < 10
-    told = np.logical_or.reduceat(held, np.concatenate([[0], ends[:-1] + 1]))[: len(lines)]
+    told = np.zeros(len(ends), bool)
+    digits = np.frombuffer(text, np.uint8) - np.uint8(ord("0")) < 10
+    told[np.searchsorted(ends, np.flatnonzero(digits))] = True
     low = text.lower()
-    for word in _WORDS:
-        for match in re.finditer(re.escape(word), low) if word in low else ():
-            place = int(np.searchsorted(ends, match.start()))
-            if not told[place]:
-                told[place] = _TELLS.search(lines[place]) is not None
-    found: list[bool] = told.tolist()
-    return found
+    found = np.concatenate([_starts(word, low) for word in _WORDS])
+    places = np.unique(np.searchsorted(ends, found))
+    for place in places[~told[places]].tolist():
+        start = ends[place - 1] + 1 if place else 0
+        told[place] = _TELLS.search(text[start : ends[place]]) is not None
+    return told
+
+
+def _starts(word: bytes, text: bytes) -> NDArray[np.intp]:
+    """Where a word stands in a text. Letter by letter: three times as fast as bytes.find."""
+    content = np.frombuffer(text, np.uint8)
+    last = max(len(content) - len(word) + 1, 0)
+    found = np.ones(last, bool)
+    for place, letter in enumerate(word):
+        found &= content[place : last + place] == letter
+    return np.flatnonzero(found)
 
 
 def _newlines(data: bytes) -> NDArray[np.int64]:
     """Where lines end. In pieces that the processor's cache holds: twice as fast."""
     content = np.frombuffer(data, np.uint8)
+    if len(content) <= _CACHED:
+        return np.flatnonzero(content == ord("\n"))
     found = [
         np.flatnonzero(content[start : start + _CACHED] == ord("\n")) + start
         for start in range(0, len(content), _CACHED)

@@ -92,12 +92,12 @@ def recognises(path: Path, head: bytes) -> bool:
         return True
     if b"{" not in head:
         return False
-    lines = [line for line in head.split(b"\n") if line.strip()]
-    if len(lines) > 1 and head.lstrip().startswith(b"{") and lines[1].lstrip().startswith(b"{"):
-        return _object(lines[0]) is not None
+    first = head.lstrip().split(b"\n", 1)
+    if first[0].startswith(b"{") and first[-1].lstrip().startswith(b"{") and len(first) > 1:
+        return _object(first[0]) is not None
     if suffix == ".json" or b'{"' not in head:
         return False
-    told = (_object_behind(line) for line in lines if b'{"' in line and _BEHIND.search(line))
+    told = map(_object_behind, _lines_with(b'{"', head))
     return sum(row is not None and json_documents.knows(row) for row in told) > 1
 
 
@@ -148,6 +148,16 @@ def _object(line: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def _lines_with(word: bytes, text: bytes) -> Iterator[bytes]:
+    """The lines that hold a word: few, of a script of thousands."""
+    at = text.find(word)
+    while at >= 0:
+        end = text.find(b"\n", at)
+        end = len(text) if end < 0 else end
+        yield text[text.rfind(b"\n", 0, at) + 1 : end]
+        at = text.find(word, end)
 
 
 def _object_behind(line: bytes) -> dict[str, Any] | None:
