@@ -354,7 +354,7 @@ class _Unpacking:
         return 0
 
     def read(self, size: int) -> bytes:
-        # Into room of ours: pyarrow's own read never frees its `size` bytes where a file is damaged.
+        # Into room of ours: pyarrow's own read never frees its bytes where a file is damaged.
         if len(self.room) < size:
             self.room = bytearray(size)
         try:
