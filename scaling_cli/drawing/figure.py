@@ -7,8 +7,10 @@ draw it, so that no picture is computed twice.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 from scaling_cli.quantities import count, number
@@ -17,16 +19,20 @@ from scaling_cli.records import Floats
 Mark = Literal["points", "hollow", "line", "dashes", "band"]
 Values = Sequence[float] | Floats
 Shape = Callable[[float | None], str]
+LINES: tuple[Mark, ...] = ("line", "dashes")
+POINTS: tuple[Mark, ...] = ("points", "hollow")
+MARKS = 4  # that a line bears
 MOST_POINTS = 2000  # of one figure on a page: more cannot be told apart on 600 pixels
 
 
 @dataclass(frozen=True)
 class Axis:
-    """`shape` writes a value for people."""
+    """`shape` writes a value for people; what is `whole` has no value between whole numbers."""
 
     label: str
     log: bool = True
     shape: Shape = number
+    whole: bool = False
 
     def place(self, value: float) -> float:
         """Where a value lies along the axis, in units that are even on paper."""
@@ -59,6 +65,11 @@ class Series:
         """Its name in a legend; none where it has no place there."""
         return self.name if self.listed and len(self.x) else ""
 
+    def marks(self) -> list[int]:
+        """The rows at which a line bears its marks, elsewhere by every colour."""
+        shift = (self.colour % MARKS + 1) / (MARKS + 1)
+        return [round((k + shift) / MARKS * (len(self.x) - 1)) for k in range(MARKS)]
+
     def thinned(self, most: int) -> Series:
         """At most `most` (two or more) evenly spaced points, the first and the last among them."""
         total = len(self.x)
@@ -86,6 +97,32 @@ class Figure:
     y: Axis
     series: tuple[Series, ...]
     rules: tuple[tuple[float, str], ...] = ()
+
+    def marked(self) -> set[int]:
+        """The colours of lines that nothing but their colour would tell apart: each bears marks."""
+        lines = {item.colour for item in self.series if item.mark in LINES}
+        bare = lines - {item.colour for item in self.series if item.mark in POINTS}
+        return bare if len(bare) > 1 else set()
+
+    def bears_mark(self, item: Series) -> bool:
+        """Whether the legend shows a line with the mark of its colour: one that it bears, or that
+        of points which have no line of their own there."""
+        points = [one for one in self.series if one.mark in POINTS and one.colour == item.colour]
+        unlisted = bool(points) and not any(one.label for one in points)
+        return item.mark in LINES and (unlisted or item.colour in self.marked())
+
+    def aside(self, item: Series) -> float:
+        """How far a series of bars stands beside its place, in steps, where others have bars at
+        the same place and would lie over them."""
+        if not len(item.low) or item.mark not in POINTS:
+            return 0.0
+        places = set(map(float, item.x))
+        beside = [
+            one
+            for one in self.series
+            if one.mark in POINTS and len(one.low) and not places.isdisjoint(map(float, one.x))
+        ]
+        return next(i for i, one in enumerate(beside) if one is item) - (len(beside) - 1) / 2
 
     def limits(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """The lowest and highest place along x and along y, with a margin of 4 %."""
@@ -127,50 +164,74 @@ def _widened(places: Iterable[float]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def ticks(axis: Axis, low: float, high: float, most: int = 6) -> list[tuple[float, str]]:
-    """At most about `most` round values between two places: the place and the text of each."""
-    if axis.log:
-        chosen = _log_ticks(low, high, most)
-    else:
-        step = _round_step((high - low) / max(most - 1, 1))
-        chosen = [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
+def ticks(
+    axis: Axis, low: float, high: float, most: int = 6, letter: float = 0.0
+) -> list[tuple[float, str]]:
+    """Some `most` round values between two places: the place and the text of each. `letter` is the
+    share of the axis that a letter takes along it: fewer are given where texts would meet."""
     texts: dict[str, float] = {}  # values closer than a figure has digits share a text: one stays
-    for value in chosen:
+    for value in _log_ticks(low, high, most) if axis.log else _even_ticks(axis, low, high, most):
         texts.setdefault(_plain(axis.shape(value)), axis.place(value))
-    return [(place, text) for text, place in texts.items()]
+    marks = [(place, text) for text, place in texts.items()]
+    meet = any(
+        (place - before) < letter * (high - low) * ((len(text) + len(last)) / 2 + 1)
+        for (before, last), (place, text) in pairwise(marks)
+    )
+    return ticks(axis, low, high, most - 1, letter) if meet and most > 1 else marks
+
+
+def _even_ticks(axis: Axis, low: float, high: float, most: int) -> list[float]:
+    for digits in ((1, 2, 2.5, 5, 10), (1, 2, 5, 10)):
+        step = _round_step((high - low) / most, digits)
+        step = max(1.0, step) if axis.whole else step
+        values = [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
+        if all(_says(axis, value, step) for value in values):
+            break
+    return values
+
+
+def _says(axis: Axis, value: float, step: float) -> bool:
+    """Whether the text of a tick is its value: of 102.5B few digits would leave 102B."""
+    between = f"{step:e}".startswith("2.5") and round(value / step) % 2 == 1
+    digits = re.sub(r"\D", "", axis.shape(value).partition("e")[0]).rstrip("0")
+    return not between or digits.endswith("5")
+
+
+_DIGITS = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8))
+ENOUGH = 4  # ticks of an axis
 
 
 def _log_ticks(low: float, high: float, most: int) -> list[float]:
+    """Values at even powers of ten; of fewer than three decades at round digits between them, and
+    of less than half a decade at even steps."""
     decades = range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1)
-    if len(decades) >= 3:
+    if len(decades) > most or len(decades) >= ENOUGH:
         every = math.ceil(len(decades) / most)
         return [10.0**k for k in decades if k % every == 0]
-    for digits in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
-        values = [
+    sets = [
+        [
             digit * 10.0**k
             for k in range(math.floor(low), math.ceil(high) + 1)
             for digit in digits
             if low <= math.log10(digit * 10.0**k) <= high
         ]
-        if len(values) >= 3:
-            return values[:: math.ceil(len(values) / most)]
-    first, last = 10.0**low, 10.0**high  # less than half a decade: even steps
-    step = _round_step((last - first) / max(most - 1, 1))
-    return [k * step for k in range(math.ceil(first / step), math.floor(last / step) + 1)]
+        for digits in _DIGITS
+    ]
+    best = max((values for values in sets if len(values) <= most), key=len, default=[])
+    if len(best) >= min(ENOUGH, most) or high - low > 1:
+        return best
+    return _even_ticks(Axis("", log=False), 10.0**low, 10.0**high, most)
 
 
-def _round_step(size: float) -> float:
+def _round_step(size: float, digits: Sequence[float]) -> float:
+    """The least round step that is not below nine tenths of the size."""
     scale = 10.0 ** math.floor(math.log10(size)) if size > 0 else 1.0
-    return next(digit * scale for digit in (1, 2, 5, 10) if digit * scale >= size * (1 - 1e-9))
+    return next(digit * scale for digit in digits if digit * scale >= 0.9 * size)
 
 
 def _plain(text: str) -> str:
-    """A tick without the digits that only say how exact a figure is: `1.000` is 1, `2.50M` 2.5M."""
-    head, mark, tail = text.partition("e")
-    suffix = head[-1] if head[-1:].isalpha() else ""
-    head = head.removesuffix(suffix)
-    head = head.rstrip("0").rstrip(".") if "." in head else head
-    return f"{head}{suffix}{mark}{tail}"
+    """A tick without the zeros that only say how exact a figure is: `1.000` is 1, `5.0 %` 5 %."""
+    return re.sub(r"\.0+(?!\d)|(\.\d*[1-9])0+(?!\d)", r"\1", text)
 
 
 PARAMS = Axis("params", shape=count)

@@ -11,12 +11,14 @@ import math
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 
-from scaling_cli.drawing.figure import Figure, Series, ticks
+from scaling_cli.drawing.figure import LINES, Figure, Series, ticks
 from scaling_cli.text import html
 
 WIDTH, HEIGHT = 560, 360
-LEFT, RIGHT, TOP, BOTTOM = 76, 12, 12, 46
+LEFT, RIGHT, TOP, BOTTOM = 88, 12, 12, 46
 COLOURS = 8  # that a page declares, as --c0 to --c7
+LETTER = 9.3  # of the image's units that a letter takes on a phone and on paper
+BESIDE = 6.0  # units between bars that would lie over each other, less where there are many
 _PLOT = f'x="{LEFT}" y="{TOP}" width="{WIDTH - LEFT - RIGHT}" height="{HEIGHT - TOP - BOTTOM}"'
 
 
@@ -67,7 +69,8 @@ class _Drawing:
 
     def axes(self) -> Iterator[str]:
         floor, ceiling, end = HEIGHT - BOTTOM, TOP, WIDTH - RIGHT
-        for place, text in ticks(self.figure.x, self.left, self.right):
+        letter = LETTER / (WIDTH - LEFT - RIGHT)
+        for place, text in ticks(self.figure.x, self.left, self.right, letter=letter):
             x = self.across(place)
             yield f'<path class="grid" d="M{x:.1f} {ceiling}V{floor}"/>'
             yield f'<text class="tick" x="{x:.1f}" y="{floor + 16}">{html(text)}</text>'
@@ -97,15 +100,29 @@ class _Drawing:
         style = f"c{item.colour % COLOURS}"
         if item.mark == "band":
             yield from self.band(item, style)
-        elif item.mark in ("line", "dashes"):
+        elif item.mark in LINES:
             spots = [spot for x, y in zip(item.x, item.y, strict=True) if (spot := self.at(x, y))]
             if len(spots) > 1:
                 yield f'<path class="{item.mark} {style}" d="{_path(spots)}"/>'
-            yield from self.data(item, style, "hit")
+            if item.colour in self.figure.marked():
+                yield from self.marks(item, style)
+            if item.name:  # what has none runs through points that say the same
+                yield from self.data(item, style, "hit")
         else:
             if len(item.low):
                 yield from self.bars(item, style)
             yield from self.data(item, style, item.mark)
+
+    def marks(self, item: Series, style: str) -> Iterator[str]:
+        for i in item.marks():
+            spot = self.at(item.x[i], item.y[i])
+            if spot:
+                yield f'<path class="points {style}" d="{_shape(item.colour, *spot)}"/>'
+
+    def beside(self, item: Series) -> float:
+        """How far bars and their points stand beside their place."""
+        steps = self.figure.aside(item)
+        return steps * min(BESIDE, 14 / max(1.0, abs(steps)))
 
     def band(self, item: Series, style: str) -> Iterator[str]:
         below, above = [], []
@@ -118,20 +135,24 @@ class _Drawing:
             yield f'<path class="band {style}" d="{_path([*above, *reversed(below)])}Z"/>'
 
     def bars(self, item: Series, style: str) -> Iterator[str]:
+        beside = self.beside(item)
         for x, low, high in zip(item.x, item.low, item.high, strict=True):
             foot, head = self.at(x, low), self.at(x, high)
             if foot and head:
-                yield f'<path class="bar {style}" d="M{foot[0]:.1f} {foot[1]:.1f}V{head[1]:.1f}"/>'
+                start = f"M{foot[0] + beside:.1f} {foot[1]:.1f}"
+                yield f'<path class="bar {style}" d="{start}V{head[1]:.1f}"/>'
 
     def data(self, item: Series, style: str, mark: str) -> Iterator[str]:
         """The points, each with what it says; those of a line are seen when they are pointed at."""
         seen = "datum" if mark == "hit" else f"datum {mark}"
+        beside = self.beside(item)
         for i, (x, y) in enumerate(zip(item.x, item.y, strict=True)):
             spot = self.at(x, y)
             if spot:
                 said = html(self.said(item, i))
                 tip = f"><title>{said}</title></path>" if self.tips else f' data-say="{said}"/>'
-                yield f'<path class="{seen} {style}" d="{_shape(item.colour, *spot)}"{tip}'
+                shape = _shape(item.colour, spot[0] + beside, spot[1])
+                yield f'<path class="{seen} {style}" d="{shape}"{tip}'
 
     def said(self, item: Series, i: int) -> str:
         axes = self.figure.x, self.figure.y
@@ -150,15 +171,24 @@ def _path(spots: Sequence[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in spots)
 
 
+# Corners, the turn of the first by halves of their distance, and how far those between reach in.
+_SHAPES = {1: (4, 1, 1.0), 2: (3, 0, 1.0), 3: (4, 0, 1.0), 4: (3, 0.5, 1.0), 5: (3, 1, 1.0),
+           6: (4, 1, 0.35), 7: (5, 0, 0.45)}  # fmt: skip
+
+
 def _shape(colour: int, x: float, y: float) -> str:
-    """The outline of a point: circle, square, triangle, diamond or cross, by its colour."""
+    """The outline of a point by its colour: a circle, square, triangle, diamond, cross or star."""
     r = 3.6
-    if colour % 5 == 0:
+    if colour % COLOURS == 0:
         return f"M{x - r:.1f} {y:.1f}a{r} {r} 0 1 0 {2 * r} 0a{r} {r} 0 1 0 {-2 * r} 0Z"
-    sides, turn = {1: (4, 0.25), 2: (3, 0.0), 3: (4, 0.0), 4: (3, 0.5)}[colour % 5]
-    corners = [2 * math.pi * (k / sides + turn / 2) for k in range(sides)]
+    sides, turn, inner = _SHAPES[colour % COLOURS]
     size = 1.25 * r
-    return _path([(x + size * math.sin(a), y - size * math.cos(a)) for a in corners]) + "Z"
+    corners = []
+    for k in range(2 * sides if inner < 1 else sides):
+        angle = math.pi * (k + turn) / sides if inner < 1 else math.pi * (2 * k + turn) / sides
+        reach = 1.2 * size * (inner if k % 2 else 1) if inner < 1 else size
+        corners.append((x + reach * math.sin(angle), y - reach * math.cos(angle)))
+    return _path(corners) + "Z"
 
 
 def legend(figure: Figure) -> Iterator[str]:
@@ -169,8 +199,10 @@ def legend(figure: Figure) -> Iterator[str]:
         style = f"c{item.colour % COLOURS}"
         if item.mark == "band":
             drawn = f'<path class="band {style}" d="M1 2H25V12H1Z"/>'
-        elif item.mark in ("line", "dashes"):
+        elif item.mark in LINES:
             drawn = f'<path class="{item.mark} {style}" d="M1 7H25"/>'
+            if figure.bears_mark(item):
+                drawn += f'<path class="points {style}" d="{_shape(item.colour, 13, 7)}"/>'
         else:
             bar = f'<path class="bar {style}" d="M13 0V14"/>' if len(item.low) else ""
             drawn = f'{bar}<path class="{item.mark} {style}" d="{_shape(item.colour, 13, 7)}"/>'

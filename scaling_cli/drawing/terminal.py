@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from textwrap import wrap
 
-from scaling_cli.drawing.figure import Figure, Series, ticks
+from scaling_cli.drawing.figure import POINTS, Figure, Series, ticks
 from scaling_cli.text import visible
 
 WIDTH, HEIGHT = 68, 16  # characters of the plotting area: with its axis 80 columns
-LINES = {"line": "-", "dashes": "-", "band": ":"}
-POINTS = "o*x+#@%&"  # by colour
-HOLLOW = "."
+# The characters of each kind of series, by its colour; `dashes` are those of a line with gaps.
+MARKS = {"line": "-=~_^!/\\", "dashes": "-=~_^!/\\", "band": ":'`,:'`,", "points": "o*x+#@%&",
+         "hollow": ".\"<>()[]"}  # fmt: skip
+RULE = "|"
+HARD = "\N{NO-BREAK SPACE}"
 
 
 def to_terminal(figure: Figure, width: int = WIDTH, height: int = HEIGHT) -> str:
@@ -25,12 +28,16 @@ def to_terminal(figure: Figure, width: int = WIDTH, height: int = HEIGHT) -> str
     def row(place: float) -> int:
         return round((height - 1) * (top - place) / (top - bottom))
 
-    order = {"band": 0, "hollow": 1, "line": 2, "dashes": 2, "points": 3}
-    for item in sorted(figure.series, key=lambda item: order[item.mark]):
-        for x, low, high in _spots(figure, item):
-            for line in range(max(row(high), 0), min(row(low), height - 1) + 1):
-                if 0 <= column(x) < width:
-                    grid[line][column(x)] = _char(item)
+    for place in _rules(figure):
+        for cells in grid:
+            cells[column(place)] = RULE
+    for item in sorted(figure.series, key=_order):
+        spots = [(column(x), row(high), row(low)) for x, low, high in _spots(figure, item)]
+        for across, first, last in spots if item.mark in POINTS else _joined(spots):
+            gap = item.mark == "dashes" and across % 4 > 1
+            for line in range(max(first, 0), min(last, height - 1) + 1):
+                if 0 <= across < width and not gap:
+                    grid[line][across] = _char(item)
     labels = {row(place): text for place, text in ticks(figure.y, bottom, top, 4)}
     lines = [f"{labels.get(i, ''):>8} |{''.join(cells).rstrip()}" for i, cells in enumerate(grid)]
     lines.append(" " * 9 + "+" + "-" * width)
@@ -40,17 +47,42 @@ def to_terminal(figure: Figure, width: int = WIDTH, height: int = HEIGHT) -> str
         if all(mark == " " for mark in foot[max(start - 1, 0) : start + len(text) + 1]):
             foot[start : start + len(text)] = text
     lines.append(" " * 10 + "".join(foot).rstrip())
-    marks = (f"{_char(item)} {visible(item.name)}" for item in figure.series if item.label)
-    said = "; ".join((f"{visible(figure.y.label)} over {visible(figure.x.label)}", *marks))
+    marks = [f"{_key(item)} {visible(item.name)}" for item in figure.series if item.label]
+    marks += [f"{RULE} {visible(text)}" for _, text in figure.rules]
+    keys = (mark.replace(" ", HARD) for mark in marks)  # no line ends between a mark and its name
+    said = "   ".join((f"{visible(figure.y.label)} over {visible(figure.x.label)}:", *keys))
     margin = " " * 10
-    lines += wrap(said, width + 10, initial_indent=margin, subsequent_indent=margin)
+    wrapped = wrap(said, width + 10, initial_indent=margin, subsequent_indent=margin)
+    lines += [line.replace(HARD, " ") for line in wrapped]
     return "\n".join(lines)
 
 
 def _char(item: Series) -> str:
-    if item.mark == "hollow":
-        return HOLLOW
-    return POINTS[item.colour % len(POINTS)] if item.mark == "points" else LINES[item.mark]
+    chars = MARKS[item.mark]
+    return chars[item.colour % len(chars)]
+
+
+def _key(item: Series) -> str:
+    return f"{_char(item)} {_char(item)}" if item.mark == "dashes" else _char(item)
+
+
+def _rules(figure: Figure) -> list[float]:
+    return [figure.x.place(value) for value, _ in figure.rules if figure.x.shows(value)]
+
+
+def _order(item: Series) -> tuple[int, int]:
+    """Which series is drawn before which: those of few points, runs kept out say, hide none."""
+    return {"band": 0, "line": 1, "dashes": 1, "hollow": 1, "points": 2}[item.mark], -len(item.x)
+
+
+def _joined(spots: Sequence[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]]:
+    """The columns of a line or a band from spot to spot, each with its highest and lowest row."""
+    yield from spots[:1]
+    for (start, *ends), (end, *further) in pairwise(spots):
+        for across in range(start + 1, end + 1):
+            part = (across - start) / (end - start)
+            high, low = (round(a + (b - a) * part) for a, b in zip(ends, further, strict=True))
+            yield across, high, low
 
 
 def _spots(figure: Figure, item: Series) -> Iterator[tuple[float, float, float]]:

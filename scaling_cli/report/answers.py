@@ -279,7 +279,7 @@ def schedules_figure(plan: SchedulePlan) -> Figure:
         "schedules",
         f"Schedules of {plan.steps:,} steps",
         "The learning rate along the run: the best schedule full, the others dashed.",
-        Axis("step", log=False, shape=count),
+        Axis("step", log=False, shape=count, whole=True),
         Axis("learning rate", log=False),
         series,
     )

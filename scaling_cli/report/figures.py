@@ -101,28 +101,60 @@ def _compute(fit: Fit, rows: Table) -> Floats:
 def loss_over_compute(
     table: Table, fits: Sequence[Fit], allocations: Sequence[Allocation]
 ) -> Figure | None:
-    """Runs, the frontier of every group and, beyond its runs, the interval of what it predicts."""
+    """Runs, the frontier of every group and, beyond its runs, the interval of what it predicts; of
+    many groups the best runs alone, and no intervals."""
     target = fits[0].target
     drawn = [(i, f) for i, f in enumerate(fits) if f.target == target and "flops" in f.domain]
     furthest = max((item.budget_flops for item in allocations), default=0.0)
     series = [item for i, fit in drawn for item in _along_compute(table, fit, i, furthest)]
-    if len(drawn) > MOST_LISTED:
-        series = [replace(item, listed=item.mark == "points") for item in series]
-    rules = tuple((fit.domain["flops"][1], "largest run") for _, fit in drawn[-1:])
-    if not any(len(item.x) for item in series):
+    many = len(drawn) > MOST_LISTED
+    if many:
+        series = [
+            replace(_best_runs(item), listed=item.mark == "points")
+            for item in series
+            if item.mark != "band"
+        ]
+    series = [item for item in series if len(item.x)]
+    if not series:
         return None
+    rules = ((max(fit.domain["flops"][1] for _, fit in drawn), "largest run"),)
     return Figure(
         "loss-over-compute",
         f"{target.capitalize()} against compute",
-        f"Each point is a run. The line is the lowest {target} that the fit expects for that much"
-        " compute, split between params and tokens at its best; dashed, and with its interval, it"
-        " lies beyond the largest fitted run. Runs above the line are not split at their best; open"
-        " marks are runs that were kept out of the fit.",
+        " ".join(_compute_caption(target, {item.mark for item in series}, many)),
         FLOPS,
         Axis(target),
         tuple(series),
         rules,
     )
+
+
+def _compute_caption(target: str, marks: set[Mark], many: bool) -> Iterator[str]:
+    """What is seen of the loss over compute, and nothing of what is not."""
+    if many:
+        yield "Each point is a run; of so many groups those that no cheaper run of theirs beats."
+    else:
+        yield "Each point is a run."
+    if "line" in marks:
+        interval = ", and with its interval," if "band" in marks else ""
+        yield (
+            f"The line is the lowest {target} that the fit expects for that much compute, split"
+            f" between params and tokens at its best; dashed{interval or ','} it lies beyond the"
+            " largest fitted run. Runs above the line are not split at their best."
+        )
+    else:
+        yield "No line is drawn, as the runs do not say how compute is best split."
+    if "hollow" in marks:
+        yield "Open marks are runs that were kept out of the fit."
+
+
+def _best_runs(item: Series) -> Series:
+    """Of a series of runs those that no run with as little compute beats."""
+    if item.mark != "points":
+        return item
+    x, y = np.asarray(item.x, float), np.asarray(item.y, float)
+    best = [i for i in np.lexsort((y, x)) if y[i] <= np.min(y[x <= x[i]])]
+    return replace(item, x=x[best], y=y[best], names=[item.names[i] for i in best])
 
 
 def _along_compute(table: Table, fit: Fit, colour: int, furthest: float) -> Iterator[Series]:
@@ -273,7 +305,7 @@ def residuals(table: Table, fits: Sequence[Fit], along: str) -> Figure | None:
         f"residuals-{along}",
         f"What the fit misses, {_ALONG[along]}",
         caption,
-        axis or Axis("run", log=False, shape=count),
+        axis or Axis("run", log=False, shape=count, whole=True),
         Axis("observed less fitted", log=False, shape=_signed if fits[0].log else number),
         (*drawn, Series("", "line", ends, [0.0, 0.0], colour=6)),
     )
@@ -485,7 +517,7 @@ def curve_figure(curve: Curve, forecast: Forecast) -> Figure:
         forecast.run_id,
         "Logged losses, and what is predicted of the rest with its interval. The first steps, whose"
         " losses are far above all others, are left out.",
-        Axis("step", log=False, shape=count),
+        Axis("step", log=False, shape=count, whole=True),
         Axis("loss", log=False),
         tuple(series),
         cut,
@@ -513,7 +545,7 @@ def curves_figure(curves: Sequence[Curve]) -> Figure | None:
         "training-curves",
         "Training curves of the largest runs",
         "The loss of each run at every logged step, after its first twentieth.",
-        Axis("step", log=False, shape=count),
+        Axis("step", log=False, shape=count, whole=True),
         Axis("loss", log=False),
         series,
     ).thinned()

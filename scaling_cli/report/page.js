@@ -11,7 +11,7 @@ for (const picture of document.querySelectorAll("svg.picture")) {
     let best = -1, least = 30 * 30;
     middles().forEach(([x, y], i) => {
       const far = (x - event.clientX) ** 2 + (y - event.clientY) ** 2;
-      if (far < least) { least = far; best = i; }
+      if (far <= least) { least = far; best = i; } // of two at one place the one on top
     });
     if (best !== at) point(best);
   });

@@ -84,7 +84,7 @@ def _table(table: Listing, level: str) -> Iterator[str]:
         yield "</tr></thead><tbody>"
         for row in table.rows:
             cells = (
-                f'<td class="{_side(table, i)}">{text.html(cell)}</td>'
+                f'<td class="{_side(table, i)}{_long(cell)}">{text.html(cell)}</td>'
                 for i, cell in enumerate(row)
             )
             yield f"<tr>{''.join(cells)}</tr>"
@@ -96,6 +96,13 @@ def _table(table: Listing, level: str) -> Iterator[str]:
             for line in table.lines
         )
         yield f"<ul>{items}</ul>"
+
+
+LONG = 48  # letters from which a cell is a sentence, which may break
+
+
+def _long(cell: str) -> str:
+    return " long" if len(cell) > LONG and " " in cell else ""
 
 
 def _side(table: Listing, column: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as xml
@@ -13,9 +14,10 @@ from hypothesis import strategies as st
 
 from scaling_cli.drawing import plots
 from scaling_cli.drawing.figure import Axis, Figure, Series, ticks
-from scaling_cli.drawing.svg import to_svg
+from scaling_cli.drawing.svg import legend, to_svg
 from scaling_cli.drawing.terminal import to_terminal
 from scaling_cli.errors import InputError
+from scaling_cli.quantities import count, percent, power
 from scaling_cli.report.page import figure_csv
 
 HOSTILE = '<script>alert(1)</script>"&\x1b[31m$x$\n::error::'
@@ -104,6 +106,77 @@ def test_the_csv_holds_the_numbers_in_full() -> None:
     assert lines[0] == "series,name,training FLOPs,loss,low,high"
     assert lines[1].startswith("runs,run 0,1e+10,2.50118723")
     assert len(lines) == 21
+
+
+def test_a_tick_says_its_value() -> None:
+    """Few digits of 102.5B would leave 102B; ticks stand closer where they can be read."""
+    marks = ticks(Axis("tokens", log=False, shape=count), 99.5e9, 111.9e9, 5)
+    assert [text for _, text in marks] == ["100B", "105B", "110B"]
+    marks = ticks(Axis("missed", log=False, shape=percent), -0.09, 0.04)
+    assert [text for _, text in marks] == ["-8 %", "-6 %", "-4 %", "-2 %", "0 %", "2 %", "4 %"]
+    assert [text for _, text in ticks(Axis("loss"), np.log10(1.04), np.log10(2.5))] == [
+        "1.2", "1.5", "2", "2.5",
+    ]  # fmt: skip
+    runs = ticks(Axis("run", log=False, shape=count, whole=True), 0.9, 3.1)
+    assert [text for _, text in runs] == ["1", "2", "3"]
+
+
+def test_ticks_whose_texts_would_meet_are_fewer() -> None:
+    axis = Axis("training FLOPs", log=False, shape=power)
+    room = [len(ticks(axis, 1e22, 9e22, letter=letter)) for letter in (0.0, 0.02, 0.1)]
+    assert room[0] >= room[1] > room[2] >= 1
+
+
+def test_lines_that_only_a_colour_would_tell_apart_bear_marks() -> None:
+    x = np.geomspace(1, 10, 30)
+    lines = [Series(f"law {i}", "line", x, x + i, colour=i) for i in range(8)]
+    figure = Figure("laws", "Laws", "", Axis("x"), Axis("y"), tuple(lines))
+    root = drawn(figure)
+    marks = [part for part in root.iter(f"{SVG}path") if part.attrib["class"].startswith("points")]
+    assert len(marks) == 4 * 8
+    shapes = {re.sub(r"[-\d. ]+", "", part.attrib["d"]) for part in marks}
+    assert len(shapes) >= 5  # the squares and the diamond have as many corners, turned
+    assert sum("points" in line for line in legend(figure)) == 8
+    alone = replace(figure, series=tuple(lines[:1]))
+    assert "points" not in to_svg(alone)
+    said = to_terminal(figure).split("y over x:")[1].split()
+    assert len(set(said[::3])) == 8
+
+
+def test_bars_at_one_place_stand_side_by_side() -> None:
+    """Each still says its own value; bars that share no place stand on theirs."""
+    bars = [Series(f"{i}", "points", [1, 3], [i, i], [1, 1], [9, 9], colour=i) for i in (1, 2, 3)]
+    alone = Series("alone", "points", [2], [4], [1], [9], colour=4)
+    figure = Figure("bars", "Bars", "", Axis("x"), Axis("y"), (*bars, alone))
+    assert [figure.aside(item) for item in (*bars, alone)] == [-1, 0, 1, 0]
+    paths = [part.attrib for part in drawn(figure).iter(f"{SVG}path")]
+    places = [path["d"][1:].split()[0] for path in paths if path["class"].startswith("bar")]
+    assert len(set(places)) == 7
+    assert sum("x 1.000" in path.get("data-say", "") for path in paths) == 3
+
+
+def test_a_line_without_a_name_says_nothing_beside_its_points() -> None:
+    item = figure()
+    x, y = item.series[0].x, item.series[0].y
+    doubled = replace(item, series=(item.series[0], Series("", "line", x, y)))
+    said = [p.attrib["data-say"] for p in drawn(doubled).iter() if "data-say" in p.attrib]
+    assert len(said) == 5
+    assert all(text.startswith("run ") for text in said)
+
+
+def test_a_long_title_takes_two_lines() -> None:
+    pytest.importorskip("matplotlib", reason="a figure needs the extra plots")
+    more = "in params and tokens: a recipe of a long name"
+    long = replace(figure(), title=f"Runs and best splits, {more}")
+    image = plots.figure_bytes(long, ".svg").decode()
+    assert ">Runs and best splits, in params and tokens: a<" in image
+    assert ">recipe of a long name<" in image
+
+
+def test_a_terminal_shows_where_the_runs_end() -> None:
+    text = to_terminal(figure())
+    assert "| largest run" in text
+    assert sum(line[10:].count("|") for line in text.splitlines()) > 5
 
 
 @given(st.booleans(), st.floats(-20, 30), st.floats(1e-3, 20))
