@@ -141,7 +141,7 @@ def optimal(
         splits = splits_by_fits(fits, budgets, loss, asked)
     if all(item.params is None for item in splits):
         reasons = dict.fromkeys(note.message for item in splits for note in item.notes)
-        raise InputError(f"no split can be recommended: {' '.join(reasons)}")
+        raise InputError(f"no split: {' '.join(reasons)}")
     costs = [trained_on.cost(item.training_flops) if trained_on else None for item in splits]
     leans = sensitivities(store, config, fits, splits) if sensitivity else [None] * len(splits)
     document = {

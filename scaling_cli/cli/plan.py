@@ -137,7 +137,7 @@ def plan(
         memos = [memo_of_fit(item, each, asked) for item, each in zip(fits, budgets, strict=True)]
     if all(item.split.params is None for item in memos):
         reasons = dict.fromkeys(note.message for item in memos for note in item.notes)
-        raise InputError(f"no split can be recommended: {' '.join(reasons)}", memos[0].mend)
+        raise InputError(f"no split: {' '.join(reasons)}", memos[0].mend)
     memos = [item.trained_on(trained_on) for item in memos]
     if sensitivity:
         leans = sensitivities(store, config, fits, [item.split for item in memos])

@@ -65,6 +65,8 @@ def _tables_of_fits(allocations: Sequence[Allocation]) -> list[Listing]:
         fits.setdefault((item.name, group_name(item.group), item.fit_id), []).append(item)
     tables = []
     for (law, group, _), items in fits.items():
+        # A law of the optimum itself, as of isoFLOP curves, tells no loss.
+        told = any(item.loss is not None for item in items)
         rows = tuple(
             (
                 power(item.budget_flops),
@@ -73,14 +75,15 @@ def _tables_of_fits(allocations: Sequence[Allocation]) -> list[Listing]:
                 span_of(item.params_range, count),
                 count(item.tokens),
                 number(item.tokens_per_param, 3),
-                *measured(item.loss, *(item.loss_range or (None, None))),
+                *(measured(item.loss, *(item.loss_range or (None, None))) if told else ()),
             )
             for item in items
         )
         inside = share(items[0].level) if items[0].level else "interval"
-        headers = ("FLOPs", "past", "params", inside, "tokens", "D/N", items[0].target, inside)
+        headers: tuple[str, ...] = ("FLOPs", "past", "params", inside, "tokens", "D/N")
+        headers += (items[0].target, inside) if told else ()
         lines: list[str | Note] = _costs(items)
-        if any(item.decades_beyond for item in items):
+        if any(f"{item.decades_beyond or 0:.1f}" != "0.0" for item in items):
             lines.append("past: decades of compute beyond the largest fitted run.")
         notes = dict.fromkeys(note for item in items for note in item.notes)
         title = f"Compute-optimal splits: {law}, {group}"
