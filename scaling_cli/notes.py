@@ -103,6 +103,12 @@ def kind_of(code: str) -> Kind | None:
     return next((kind for name, kind in _FAMILIES.items() if fnmatchcase(code, name)), None)
 
 
+def mends(notes: Iterable[Note]) -> str:
+    """What would mend all that these notes say, each once."""
+    kinds = [kind_of(note.code) for note in notes]
+    return " ".join(dict.fromkeys(kind.mend for kind in kinds if kind))
+
+
 def register(kind: Kind) -> None:
     """Declare a code of your own, as a package does that adds a source, a law or a check."""
     if kind_of(kind.code) is not None:
@@ -630,7 +636,8 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "collinear_design",
             "Params and tokens rise together in these runs: their effects cannot be separated, so"
             " no split of a budget can be recommended.",
-            "Add runs at other tokens per param, or the curves of these: `auto` reads losses and"
+            "Ask at the ratio of these runs (`tokens_per_param=`), of which they do tell; for a"
+            " split add runs at other ratios, or the curves of these: `auto` reads losses and"
             " learning rates that were logged.",
         ),
         _severe(

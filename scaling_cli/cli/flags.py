@@ -17,7 +17,7 @@ ARGUMENTS = {
     "dry_run", "filter", "finals", "fit", "fix", "flops", "formula", "holdout", "law", "level",
     "meta", "objective", "once", "output", "params", "procedure", "published", "radius",
     "ranges", "reach", "run", "schedule", "select", "shape", "shared", "solve",
-    "steps", "store", "sweep", "tag", "then", "tie", "tokens", "warmup",
+    "steps", "store", "sweep", "tag", "then", "tie", "tokens", "tokens_per_param", "warmup",
     "weights", "where", "workers", "x", "y",
 }  # fmt: skip
 # Those whose flag is not their own name with dashes.

@@ -50,6 +50,7 @@ from scaling_cli.cli.limits import (
     sensitivities,
 )
 from scaling_cli.errors import InputError
+from scaling_cli.notes import mends
 
 
 @command
@@ -140,8 +141,8 @@ def optimal(
         fits = [item.at_level(level) for item in saved]
         splits = splits_by_fits(fits, budgets, loss, asked)
     if all(item.params is None for item in splits):
-        reasons = dict.fromkeys(note.message for item in splits for note in item.notes)
-        raise InputError(f"no split: {' '.join(reasons)}")
+        reasons = dict.fromkeys(note for item in splits for note in item.notes)
+        raise InputError(f"no split: {' '.join(note.message for note in reasons)}", mends(reasons))
     costs = [trained_on.cost(item.training_flops) if trained_on else None for item in splits]
     leans = sensitivities(store, config, fits, splits) if sensitivity else [None] * len(splits)
     document = {

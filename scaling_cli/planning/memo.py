@@ -12,7 +12,7 @@ import numpy as np
 from scaling_cli.errors import InputError
 from scaling_cli.fitting.result import FAR_DECADES, Fit
 from scaling_cli.laws import Law, Published
-from scaling_cli.notes import Note, kind_of
+from scaling_cli.notes import Note, kind_of, mends
 from scaling_cli.planning.beliefs import Belief, Outlook, Runs
 from scaling_cli.planning.budget import FREE, Constraints, Line
 from scaling_cli.planning.costs import Cost, Machine
@@ -218,8 +218,7 @@ class Memo(Shown):
     @property
     def mend(self) -> str:
         """What would make a split possible where there is none."""
-        kinds = [kind_of(note.code) for note in self.notes]
-        return " ".join(dict.fromkeys(kind.mend for kind in kinds if kind))
+        return mends(self.notes)
 
     def rows(self) -> list[dict[str, Any]]:
         return self.split.rows()

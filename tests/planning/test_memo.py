@@ -115,4 +115,4 @@ def test_runs_of_one_ratio_give_no_plan() -> None:
     memo = scalefit.plan(fit, 1e22)
     assert memo.split.params is None
     assert memo.sentence.startswith("No split")
-    assert "other tokens per param" in memo.mend
+    assert "ratio of these runs" in memo.mend
