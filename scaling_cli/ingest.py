@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Mapping as Table
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isnan, nan
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scaling_cli.adapters.reading import Ingested, stream
+from scaling_cli.adapters.reading import Crew, Ingested, stream
 from scaling_cli.ending import ENDED, PLANNED
 from scaling_cli.errors import InputError
 from scaling_cli.manifest import Part
@@ -98,6 +99,7 @@ def ingest(
     memory: Memory | None = None,
     onto: bool = False,
     again: bool = False,
+    crew: Crew | None = None,
 ) -> Ingest:
     """Put the runs of the sources into the store. When it is broken off by an error or by Ctrl-C,
     the runs that had arrived are in the store.
@@ -105,7 +107,7 @@ def ingest(
     Files of which the `memory` says that they are as they were are not read again.
     With `onto` a run keeps the settings that the store has of it and the sources have not: those of
     a table that is not read again. Runs that were forgotten are left out, unless they are to come
-    `again`.
+    `again`. Many files are read by a `crew` of workers, while what they read is stored here.
     """
     landing = _Landing(store, mapping, progress or Progress(), onto, again)
 
@@ -118,8 +120,9 @@ def ingest(
 
     recall = None if memory is None else memory.recall()
     try:
-        for piece in stream(sources, mapping, cursors, progress, recall):
-            landing.take(piece)
+        with closing(stream(sources, mapping, cursors, progress, recall, crew)) as pieces:
+            for piece in pieces:
+                landing.take(piece)
     except BaseException:
         landing.commit()
         raise

@@ -199,6 +199,8 @@ class Recall:
     def __init__(self, manifest: Manifest, manner: str, holds: Callable[[SeenRun], bool]) -> None:
         self.by_file = manifest.by_file
         self.manner, self.holds = manner, holds
+        # Whether what lies beside the files of a folder is as it was: looked at once an ingest
+        self._same: dict[tuple[str, tuple[tuple[str, Stamp | None], ...]], bool] = {}
 
     def file(
         self,
@@ -214,10 +216,11 @@ class Recall:
         file = next(file for file in part.files if file.name == name)
         if file.stamp != stamp or (file.content and file.content != digest(path)):
             return None
-        folder = os.path.dirname(path)
-        if any(stamp_at(os.path.join(folder, other)) != told for other, told in file.beside):
-            return None
-        return file
+        known = os.path.dirname(path), file.beside
+        if known not in self._same:
+            beside = ((os.path.join(known[0], other), told) for other, told in file.beside)
+            self._same[known] = all(stamp_at(other) == told for other, told in beside)
+        return file if self._same[known] else None
 
     def part(self, files: Sequence[File]) -> Part | None:
         """The part that these files, all as they were, made up; if its runs are in the store."""

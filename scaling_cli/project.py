@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,9 +62,11 @@ class Project:
         onto: bool = False,
         again: bool = False,
         reread: bool = False,
+        workers: int = 1,
     ) -> Ingest:
         """Read the sources and put their runs into the store, which is made if it is not there; as
-        in `scaling_cli.ingest.ingest`."""
+        in `scaling_cli.ingest.ingest`. Many files are read by so many `workers`, processes of
+        their own, for which a script needs the guard `if __name__ == "__main__":`."""
         from scaling_cli.memory import Memory
         from scaling_cli.sources import Sources
 
@@ -75,8 +77,10 @@ class Project:
         done = None if memory is None else memory.unchanged()
         if done is None:
             from scaling_cli.ingest import ingest  # and with it all that reads
+            from scaling_cli.workers import mapper
 
-            done = ingest(store, mapping, asked, progress, memory, onto, again)
+            crew = None if workers == 1 else partial(mapper, workers)
+            done = ingest(store, mapping, asked, progress, memory, onto, again, crew)
         return replace(done, seconds=time.monotonic() - began)
 
     def preview(self, sources: Sources | Place | Iterable[Place]) -> Preview:

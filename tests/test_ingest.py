@@ -6,8 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from scaling_cli.project import Project
 from scaling_cli.records import Run, Series
 from scaling_cli.sources import Sources
 from scaling_cli.store import open_store
+from scaling_cli.workers import Mapper, mapper
 from tests.places import SAMPLES
 
 
@@ -259,3 +260,69 @@ def test_two_runs_of_one_name_are_refused_wherever_they_are_read(
     histories(tmp_path / "y", "a", loss=1.0)
     with pytest.raises(InputError, match="both hold a run 'a', and they differ"):
         list(reading.stream(Sources.of(str(tmp_path))))
+
+
+def calls_of(work: Callable[[], object]) -> int:
+    """How many functions are called, Python's and C's, in this thread."""
+    count = 0
+
+    def called(frame: object, event: str, what: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(called)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "log"])
+def test_twice_the_files_are_twice_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    """Whether read first, as they were but for one, or not changed at all."""
+    monkeypatch.setattr(reading, "PIECE_BYTES", 1)  # each file is one, as beyond 32 MB some are
+    monkeypatch.setattr(ingesting, "SEGMENT_RUNS", 4)
+    line = {"csv": "{0},{1}", "jsonl": '{{"step": {0}, "loss": {1}}}', "log": "step {0} loss {1}"}
+    points = [line[suffix].format(step, 3 - step / 100) for step in range(8)]
+    text = "\n".join([*(["step,loss"] if suffix == "csv" else []), *points, ""])
+
+    def work(files: int) -> list[int]:
+        logs, project = tmp_path / str(files), Project(str(tmp_path / f"store-{files}"), None)
+        logs.mkdir()
+        for number in range(files):
+            (logs / f"run-{number}.{suffix}").write_text(text)
+        counts = [calls_of(lambda: project.ingest([str(logs)]))]
+        (logs / f"run-0.{suffix}").write_text(text + line[suffix].format(99, 1.5))
+        return [*counts, *(calls_of(lambda: project.ingest([str(logs)])) for _ in range(2))]
+
+    work(8)  # loads what is loaded once
+    for few, twice, four_times in zip(*map(work, (9, 18, 36)), strict=True):
+        assert four_times - twice < 2.3 * (twice - few)
+
+
+def test_workers_read_what_one_process_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    histories(tmp_path / "logs", "abcdefgh")
+    (tmp_path / "logs" / "broken.csv").write_text("step,loss\n1,2,3\n4\n")
+    (tmp_path / "logs" / "x.jsonl").write_text('{"step": 1, "loss": 2}\n{"step": 2, "loss": 1}\n')
+    sent = []
+
+    def crew() -> AbstractContextManager[Mapper]:
+        sent.append(True)
+        return mapper(2)
+
+    monkeypatch.setattr(reading, "PIECE_BYTES", 60)
+    monkeypatch.setattr(reading, "_BATCH_BYTES", 50)
+    told = []
+    for workers in (None, crew):
+        store = open_store(tmp_path / f"s{len(told)}", create=True)
+        done = ingesting.ingest(store, Mapping(), Sources.of(str(tmp_path / "logs")), crew=workers)
+        told.append((store.contents(), done.new, done.mapped, done.notes))
+    assert sent
+    assert told[0] == told[1]
+    assert told[0][1] == 9

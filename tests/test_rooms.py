@@ -65,7 +65,7 @@ ALLOWED = {
     "names": SHARED | {"expressions"},
     "ending": SHARED,
     "resolve": SHARED | {"ending", "expressions", "mapping", "names"},
-    "adapters": SHARED | {"arrow", "expressions", "mapping"},
+    "adapters": SHARED | {"arrow", "expressions", "mapping", "workers"},
     "store": SHARED | {"arrow", "mapping", "resolve"},
     "table": SHARED | {"arrow", "expressions"},
     "copies": SHARED | {"table"},
@@ -119,6 +119,7 @@ ALLOWED = {
     | {"ending", "in_full", "checks", "training", "fitting", "ingest", "laws", "mapping"}
     | {"observe", "outcome", "schema", "table", "planning", "project", "store", "watching"},
     "cli": SHARED
+    | {"workers"}
     | {"configuration"}
     | {"drawing", "suggest", "checks", "fitting", "laws", "planning", "project", "report"}
     | {"publishing", "schema", "surroundings", "watching"},

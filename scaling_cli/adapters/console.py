@@ -61,6 +61,7 @@ _AHEAD = 4  # lines before the first step, in which the evaluation before it may
 _SEEN = 2  # different steps that make a file such a log
 _CANDIDATES = 512  # layouts that a form is chosen by
 _PIECE, _END = 1 << 16, 1 << 12
+_ENOUGH = 1 << 12  # bytes that mostly show a form, in a tenth of the time
 _LOOKED_INTO = 1 << 24  # bytes of a text that are looked through for its first step
 _CANDIDATE_WORDS = tuple(b"step iter epoch batch update val trl tel s: train loss".split())
 _COUNT = re.compile(r"(?i)(?:(?:n|num|total|train|consumed)[ _-])?(?:tokens|flops?)(?:[ _-]seen)?")
@@ -75,6 +76,8 @@ def recognises(path: Path, head: bytes) -> bool:
     """A log that repeats its script, or whose set-up is long, has its first step far behind."""
     if _NO_LOGS.fullmatch(suffix_of(path)) or _binary(head):
         return False
+    if _form_of(decoded(head[: head.rfind(b"\n", 0, _ENOUGH) + 1])):
+        return True
     if len(head) < _PIECE or not path.exists():
         # A log elsewhere may repeat the script of modded-nanogpt.
         return _form_of(decoded(head)) is not None or b"step:{step}/{" in head
@@ -310,9 +313,10 @@ def _form_of(text: bytes) -> Form | None:
 def _form(lines: Lines) -> Form | None:
     """The trainer's form that the most lines have, else one of any trainer."""
     # Steps are lines that repeat; a script before them, or what stands between, does not.
+    again = lines.layouts is not lines.repeated
     return (
         _best(lines, lines.repeated, any_trainer=False)
-        or _best(lines, lines.layouts, any_trainer=False)
+        or (_best(lines, lines.layouts, any_trainer=False) if again else None)
         or _best(lines, lines.layouts, any_trainer=True)
     )
 

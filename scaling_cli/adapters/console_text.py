@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 from pyarrow import csv
 
 from scaling_cli.adapters.console_lines import Span
+from scaling_cli.arrow import from_numpy
 from scaling_cli.records import Floats
 
 LONGEST = 4096  # bytes of a line; a longer one is no such log
 _FEW = 32  # lines of a layout that are sooner read one by one
 _CACHED = 1 << 18  # bytes
+_SMALL = 1 << 20  # bytes that one thread parses sooner than several
 _COLOUR = re.compile(rb"\x1b\[[\d;]*[A-Za-z]")
 _TELLS = re.compile(rb"\d|[Nn]a[Nn]|\binf| \.\.")
 _WORDS = (b"nan", b"inf", b" ..")  # one of which _TELLS finds where there is no digit
@@ -127,7 +129,8 @@ class Lines:
     @cached_property
     def repeated(self) -> Layouts:
         """The layouts of more than one line."""
-        return Layouts([layout for layout in self.layouts.each if layout.count > 1])
+        found = [layout for layout in self.layouts.each if layout.count > 1]
+        return self.layouts if len(found) == len(self.layouts.each) else Layouts(found)
 
     def numbers_of(self, layout: Layout) -> NDArray[np.intp]:
         """The line numbers of a layout."""
@@ -205,7 +208,7 @@ class Lines:
             pa.large_binary(),
             len(self.codes),
             [None, pa.py_buffer(self.offsets), pa.py_buffer(self.data)],
-        ).take(pa.array(numbers))
+        ).take(from_numpy(numbers))
         _, offsets, content = lines.buffers()
         start, *_, end = np.frombuffer(offsets, np.int64)[lines.offset :][: len(lines) + 1][[0, -1]]
         return bytes(memoryview(content)[start:end])
@@ -270,6 +273,11 @@ def _ways(line: bytes, spans: Sequence[Span]) -> list[tuple[bytes, bytes, bool]]
     texts = b" ".join(line[span.start : span.end] for span in spans)
     exponents = bytes(c for c in b"eE" if c in texts)
     commas = b"," if b"," in texts else b""
+    return _tables(exponents, commas)
+
+
+@cache
+def _tables(exponents: bytes, commas: bytes) -> list[tuple[bytes, bytes, bool]]:
     table = bytes(c if c in _NUMERIC + exponents + b"\n" else ord(",") for c in _BYTES)
     letters = bytes(c for c in _LETTERS + b"_%'\"" if c not in exponents)
     return [(table, _BLANK + commas + letters, False), (table, _BLANK + commas, bool(exponents))]
@@ -294,7 +302,7 @@ def _parsed(text: bytes, places: Sequence[int | None]) -> list[Floats]:
     table = csv.read_csv(
         pa.BufferReader(text),
         read_options=csv.ReadOptions(
-            autogenerate_column_names=True, block_size=1 << 22, use_threads=True
+            autogenerate_column_names=True, block_size=1 << 22, use_threads=len(text) > _SMALL
         ),
         parse_options=csv.ParseOptions(quote_char=False, ignore_empty_lines=False),
         convert_options=csv.ConvertOptions(

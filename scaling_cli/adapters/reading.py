@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import chain
+from functools import cached_property, partial
+from itertools import chain, islice
 from pathlib import Path, PurePath
 from typing import TypeVar
 
@@ -49,9 +50,12 @@ from scaling_cli.records import Run
 from scaling_cli.remote import without_secrets
 from scaling_cli.sources import Place, Sources
 from scaling_cli.steps import on_own_step
+from scaling_cli.workers import Mapper
 
 # Bytes of files that are read before their runs are handed on: 1 to 2 s of CSV or event files.
 PIECE_BYTES = 1 << 25
+# Bytes that a worker reads at a time, and of which two wait for each: 0.1 to 0.3 s.
+_BATCH_BYTES = 1 << 22
 
 
 # What tells a history from a table: mostly some 15 rows, else 100 and more.
@@ -74,6 +78,12 @@ Part = dict[str, list[Found]]  # files by the name of their adapter
 
 
 Held = tuple[PurePath, str, list[Run]]  # where runs were read, what that is called, and the runs
+
+
+Contents = tuple[list[Held], list[Note]]  # of a part: what its files hold, what holds nothing
+
+
+Crew = Callable[[], AbstractContextManager[Mapper]]  # workers, who come when they are called
 
 
 Rows = dict[str, Run]  # of a table of settings, by the run's id and by its name
@@ -107,10 +117,11 @@ def stream(
     known: Callable[[], Cursors] = dict,
     progress: Progress | None = None,
     recall: Recall | None = None,
-) -> Iterator[Ingested]:
+    crew: Crew | None = None,
+) -> Generator[Ingested, None, None]:
     """What the sources hold, piece by piece as it is read: some files at a time, and each run of a
     service as it arrives. `known` gives the cursors of the stored runs, and `recall` says of files
-    what was read before."""
+    what was read before. A `crew` of workers reads the files, where they are many."""
     progress = progress or Progress()
     mapping = mapping or Mapping()
     claimed = {
@@ -124,7 +135,7 @@ def stream(
                 " read",
                 "Filter what is in the store instead: `scalefit runs` takes `where=`.",
             )
-        for piece in _read_pieces(replace(sources, places=files), mapping, progress, recall):
+        for piece in _read_pieces(replace(sources, places=files), mapping, progress, recall, crew):
             progress.arrived(
                 len(piece.runs) + sum(len(p.runs) for p in piece.known), sum(map(_rows, piece.runs))
             )
@@ -179,7 +190,11 @@ def read_sources(
 
 
 def _read_pieces(
-    sources: Sources, mapping: Mapping, progress: Progress, recall: Recall | None = None
+    sources: Sources,
+    mapping: Mapping,
+    progress: Progress,
+    recall: Recall | None = None,
+    crew: Crew | None = None,
 ) -> Iterator[Ingested]:
     """The runs, some files at a time, and the notes on all of them at the end."""
     forced = None if sources.as_format is None else adapter_called(sources.as_format)
@@ -200,8 +215,8 @@ def _read_pieces(
             yield reader.pass_over(known)
         door.fetch(file for part in parts for file in _files_of(part))
         progress.to_read(sum(map(_count, parts)), sum(map(_size, parts)))
-        for piece in _pieces(parts):
-            yield reader.read(piece)
+        for piece, held in _read_parts(parts, mapping, crew):
+            yield reader.read(piece, held)
             progress.was_read(sum(map(_count, piece)), sum(map(_size, piece)))
     # What could not be looked at may be there the next time.
     names = frozenset() if door.unreadable else names
@@ -245,12 +260,13 @@ class _Reader:
     def _is_doubtful(self, stamp: Stamp | None) -> bool:
         return is_doubtful(stamp, self.began)
 
-    def read(self, piece: Sequence[Part]) -> Ingested:
+    def read(self, piece: Sequence[Part], held: Iterable[Contents]) -> Ingested:
+        """The runs of a piece, of whose parts this is what they `held`."""
         joined: list[tuple[str, Run]] = []
         parts: list[Seen] = []
         failed: list[tuple[str, str]] = []
         files = [self._seen_files(part) for part in piece]
-        for number, (read, lost) in enumerate(_read_piece(piece, self.mapping)):
+        for number, (read, lost) in enumerate(held):
             self.lost += lost
             if lost:
                 failed += [file.name for file in _files_of(piece[number])]
@@ -376,14 +392,14 @@ def _count(part: Part) -> int:
     return sum(map(len, part.values()))
 
 
-def _pieces(parts: Iterable[Part]) -> Iterator[list[Part]]:
-    """Parts as many at a time as make PIECE_BYTES."""
+def _pieces(parts: Iterable[Part], most: int) -> Iterator[list[Part]]:
+    """Parts as many at a time as make `most` bytes."""
     piece: list[Part] = []
     size = 0
     for part in parts:
         piece.append(part)
         size += _size(part)
-        if size >= PIECE_BYTES:
+        if size >= most:
             yield piece
             piece, size = [], 0
     if piece:
@@ -550,7 +566,29 @@ def _by_adapter(
     return files
 
 
-def _read_piece(piece: Sequence[Part], mapping: Mapping) -> Iterator[tuple[list[Held], list[Note]]]:
+def _read_parts(
+    parts: Sequence[Part], mapping: Mapping, crew: Crew | None
+) -> Iterator[tuple[list[Part], Iterable[Contents]]]:
+    """Pieces of the parts, each with what its parts hold."""
+    names = {name for part in parts for name in part}
+    apart = all(is_own(adapters()[name]) and adapters()[name].read is not None for name in names)
+    if crew is None or not apart or sum(map(_size, parts)) < PIECE_BYTES:
+        for piece in _pieces(parts, PIECE_BYTES):
+            yield piece, _read_piece(piece, mapping)
+        return
+    with crew() as spread:
+        held = chain.from_iterable(
+            spread(partial(_read_batch, mapping=mapping), _pieces(parts, _BATCH_BYTES))
+        )
+        for piece in _pieces(parts, PIECE_BYTES):
+            yield piece, list(islice(held, len(piece)))
+
+
+def _read_batch(batch: Sequence[Part], mapping: Mapping) -> list[Contents]:
+    return [_read(part, mapping) for part in batch]
+
+
+def _read_piece(piece: Sequence[Part], mapping: Mapping) -> Iterator[Contents]:
     """What each part holds. Two are read at a time where all are files of our own formats: Arrow
     parses one while the other's columns become runs."""
     names = {name for part in piece for name in part}
@@ -562,7 +600,7 @@ def _read_piece(piece: Sequence[Part], mapping: Mapping) -> Iterator[tuple[list[
         yield from pool.map(lambda part: _read(part, mapping), piece)
 
 
-def _read(files: Part, mapping: Mapping) -> tuple[list[Held], list[Note]]:
+def _read(files: Part, mapping: Mapping) -> Contents:
     """What the files hold, and notes on files that hold none."""
     read: list[Held] = []
     lost: list[Note] = []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +25,23 @@ _FILES = tuple(f"{name}{suffix}" for name in _NAMES for suffix in _SUFFIXES)
 _LARGEST = 1 << 20  # bytes
 
 
-def files_beside(path: Path) -> list[Path]:
+def files_beside(path: Path) -> Sequence[Path]:
     """The files that may hold the settings of a log, whether they are there or not."""
-    return [path.with_name(name) for name in _FILES]
+    return _files_in(path.parent)
+
+
+@lru_cache(maxsize=1 << 10)
+def _files_in(folder: Path) -> Sequence[Path]:
+    return tuple(folder / name for name in _FILES)
 
 
 def beside(log: Path, alone: bool) -> tuple[str, dict[str, Any]]:
     """The file of settings of a log, and what it holds; empty if there is none. Of a log that is
     not `alone` in its folder only Lightning says which is its own."""
+    if not alone and log.name != "metrics.csv":
+        return "", {}
     for path in files_beside(log):
-        if not alone and (log.name, path.name) != ("metrics.csv", "hparams.yaml"):
+        if not alone and path.name != "hparams.yaml":
             continue
         if not path.is_file() or path.stat().st_size > _LARGEST:
             continue

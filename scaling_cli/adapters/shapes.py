@@ -39,6 +39,8 @@ _RUN_NAMES = ("name", "run_name", "display_name")
 _BEGAN = ("created", "created_at", "createdat", "start_time", "started", "started_at")
 _METRIC_NAMES = ("metric", "tag", "metric_name", "key", "variable", "name")
 _VALUE_NAMES = ("value", "metric_value")
+# Names of columns without which a table says nothing of several runs
+TELLS_RUNS = {*_ID_NAMES, *_RUN_NAMES, *_METRIC_NAMES, *_VALUE_NAMES, *_BEGAN}
 
 
 def runs_of(table: RawTable, mapping: Mapping) -> list[Run]:

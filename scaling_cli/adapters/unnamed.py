@@ -222,13 +222,16 @@ def _parts(
     step rises and then does."""
     if not table.has_labels(name) or is_loss(name) or unfiled(name) == "epoch":
         return False
+    numeric = table[name].numeric
+    setting = numeric and settings_differ({name: floats(table[name])})
+    if not setting and bool((steps[1:] > steps[:-1]).all()):  # neither side by side nor below
+        return False
     labels = table.labels(name)
     if not 2 <= len(labels.names) <= table.rows // _LEAST_ROWS or "" in labels.names:
         return False
-    numeric = table[name].numeric
     if not numeric and (is_split(labels.names) or all(map(TIME.fullmatch, labels.names))):
         return False
-    if numeric and settings_differ({name: floats(table[name])}):
+    if setting:
         return True
     if not stretch[-1]:  # side by side, if not one below the other
         return distinct(steps) < table.rows == distinct(labels.code, steps)

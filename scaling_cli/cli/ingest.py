@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from scaling_cli.cli.common import (
 )
 from scaling_cli.progress import Progress
 from scaling_cli.sources import Selection, Sources
+from scaling_cli.workers import checked
 
 
 @command
@@ -59,6 +61,15 @@ def ingest(
     reread: Annotated[
         bool, typer.Option("--reread", help="Read files again that have not changed.")
     ] = False,
+    workers: Annotated[
+        str,
+        typer.Option(
+            "--workers",
+            envvar="SCALEFIT_WORKERS",
+            help="Processes that read many files; mostly as many as there are processors.",
+            metavar="N",
+        ),
+    ] = "",
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Show what would be read, and write nothing."),
@@ -88,7 +99,9 @@ def ingest(
     with _Bar() if sys.stderr.isatty() else _Count() as progress:
         try:
             project = open_project(store, config)
-            done = project.ingest(asked, progress, again=again, reread=reread)
+            done = project.ingest(
+                asked, progress, again=again, reread=reread, workers=_readers(workers)
+            )
         except KeyboardInterrupt:
             progress.close()
             say(
@@ -102,6 +115,18 @@ def ingest(
         return
     answer(as_json, done.to_json(), lambda: ingest_tables(done))
     say(done.line)
+
+
+_MOST_READERS = 4  # one process stores what they read
+
+
+def _readers(workers: str) -> int:
+    """How many processes read, if none or a cluster is asked for: files are of this machine."""
+    asked = checked(workers) if workers else 0
+    if isinstance(asked, int) and asked:
+        return asked
+    may_use = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))
+    return min(len(may_use(0)), _MOST_READERS)
 
 
 class _Count(Progress):

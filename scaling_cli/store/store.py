@@ -53,6 +53,7 @@ class Store:
         self.files = files
         self.log = Log(files)
         self.fits = SavedFits(self)
+        self._folded: State | None = None  # as of the last put
 
     @property
     def location(self) -> str:
@@ -77,11 +78,13 @@ class Store:
         from scaling_cli.store import manifests, segments
 
         mapping_json = json.dumps((mapping or Mapping()).to_json(), sort_keys=True)
-        state = self.log.state()
+        # An ingest puts often, and to fold the log anew takes longer the more runs there are
+        state = self.log.state() if self._folded is None else self.log.after(self._folded)
+        self._folded = state
         known = state.places
         left_out: Collection[str] = () if again else state.forgotten
         changed: dict[str, tuple[Run, Final, str]] = {}
-        revisions = {key: place.revision for key, place in known.items()} if parts else {}
+        revisions: dict[str, str] = {}
         unchanged = 0
         for run, final in zip(runs, finals, strict=True):
             if run.run_key in left_out:
@@ -94,10 +97,11 @@ class Store:
         if changed or parts:
             rows = sorted(changed.values(), key=lambda row: row[0].run_key)
 
+            def revision_of(key: str) -> str:
+                return revisions.get(key) or (known[key].revision if key in known else "")
+
             def write(written: list[str]) -> tuple[list[Entry], list[Entry]]:
-                told = manifests.written_parts(
-                    self, parts, lambda key: revisions.get(key, ""), written
-                )
+                told = manifests.written_parts(self, parts, revision_of, written)
                 return list(self._write_rows(rows, mapping_json, written)), told
 
             def entry(found: tuple[list[Entry], list[Entry]], state: State) -> Entry:
