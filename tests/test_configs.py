@@ -120,6 +120,19 @@ def test_a_night_reads_what_is_new_in_one_line(fresh: Path) -> None:
     assert any(step.get("run") == command for step in steps)
 
 
+def test_a_night_with_a_failed_check_writes_its_page_and_ends_with_1(fresh: Path) -> None:
+    few_runs(fresh)
+    config = fresh / "c.toml"
+    config.write_text('[columns]\nloss = "val/loss"\n[[check]]\nrule = "limit"\nmax = 0.1\n')
+    told = {"LOGS": "sample_runs", "CONFIG": "c.toml", "REPORT": "r.html"}
+    command = "SCALEFIT_STORE=store configs/nightly/nightly.sh"
+    done = shell(command, fresh, **told)
+    assert done.returncode == 1, done.stderr
+    assert (fresh / "r.html").is_file()
+    config.write_text('[[check]]\nrule = "none such"\n')
+    assert shell(command, fresh, **told).returncode == 2
+
+
 def test_pre_commit_hook_runs_on_a_fresh_copy(fresh: Path) -> None:
     few_runs(fresh)
     (hook,) = read_yaml(CI / "pre-commit-config.yaml")["repos"][0]["hooks"]

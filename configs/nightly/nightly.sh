@@ -10,10 +10,12 @@ CONFIG=${CONFIG:-} REPORT=${REPORT:-}
 date -u +%FT%TZ
 # shellcheck disable=SC2086 # LOGS may name several
 scalefit -q ingest $LOGS ${CONFIG:+--config "$CONFIG"}
-if [ -n "$CONFIG" ]; then
-    scalefit check --config "$CONFIG"
+failed=0
+if [ -n "$CONFIG" ]; then # 1: a check failed, which the report shows; else nothing can go on
+    scalefit check --config "$CONFIG" || { failed=$?; [ "$failed" -eq 1 ] || exit "$failed"; }
 fi
 if [ -n "$REPORT" ]; then
     scalefit -q fit ${CONFIG:+--config "$CONFIG"}
     scalefit -q report ${CONFIG:+--config "$CONFIG"} -o "$REPORT"
 fi
+exit "$failed"

@@ -580,7 +580,7 @@ def _read_parts(
         held = chain.from_iterable(
             spread(partial(_read_batch, mapping=mapping), _pieces(parts, _BATCH_BYTES))
         )
-        for piece in _pieces(parts, PIECE_BYTES):
+        for piece in _pieces(parts, _BATCH_BYTES):
             yield piece, list(islice(held, len(piece)))
 
 

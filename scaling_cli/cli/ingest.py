@@ -158,7 +158,7 @@ class _Bar(_Count):
         self.total = self.runs = self.rows = 0
         self.files = self.files_read = self.size = self.size_read = 0
         self.shown = Shown(
-            BarColumn(),
+            BarColumn(bar_width=16),  # all fits into 80 columns
             TextColumn("{task.fields[told]}"),
             TimeElapsedColumn(),
             console=Console(stderr=True),
@@ -180,6 +180,7 @@ class _Bar(_Count):
     def to_read(self, files: int, size: int) -> None:
         self.files, self.size = files, size
         self.began = self.shown.tasks[0].elapsed or 0.0
+        self.tell()
 
     def was_read(self, files: int, size: int) -> None:
         self.files_read += files
@@ -193,11 +194,14 @@ class _Bar(_Count):
 
     def tell(self) -> None:
         seconds = self.shown.tasks[0].elapsed or 0.0
-        rate = f", {self.rows / seconds:,.0f} a second" if seconds else ""
         of = f" of {self.total:,}" if self.total else ""
-        text = f"{self.runs:,}{of} runs, {self.rows:,} rows{rate}"
+        text = f"{self.runs:,}{of} runs, {self.rows:,} rows"
         done, total = (self.runs, self.total) if self.total else (self.size_read, self.size)
-        if self.size and self.size_read:
+        if self.files:
+            text = f"{self.files_read:,} of {self.files:,} files, {text}"
+        elif seconds:
+            text += f", {self.rows / seconds:,.0f} a second"
+        if self.size_read:
             left = (seconds - self.began) * (self.size / self.size_read - 1)
-            text += f"; {self.files_read:,} of {self.files:,} files, {left:,.0f} s left"
+            text += f", {left:,.0f} s left"
         self.shown.update(self.task, completed=done, total=total or None, told=text)
