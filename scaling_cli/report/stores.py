@@ -105,7 +105,13 @@ def compacted_table(done: Compacted) -> Listing:
 
 
 def exported_table(path: str, shape: str, rows: int) -> Listing:
-    return Listing(f"Exported to {path}", ("shape", "rows"), ((shape, f"{rows:,}"),))
+    none = ("These runs hold no such points: `shape=runs` writes final values and configs.",)
+    return Listing(
+        f"Exported to {path}",
+        ("shape", "rows"),
+        ((shape, f"{rows:,}"),),
+        lines=() if rows or shape == "runs" else none,
+    )
 
 
 def groups_table(rows: Table, by: Sequence[str]) -> Listing:
