@@ -24,7 +24,7 @@ from scaling_cli.losses import is_loss
 from scaling_cli.mapping import Mapping, questioned
 from scaling_cli.names import OwnNames
 from scaling_cli.notes import Note
-from scaling_cli.quantities import count
+from scaling_cli.quantities import count, has_one_comma
 from scaling_cli.records import Run, Series
 from scaling_cli.resolve.choices import choices, has_numbers, losses
 from scaling_cli.resolve.column import Column, Resolved, is_linear, quoted, sample
@@ -163,9 +163,12 @@ class Resolver:
 
     def number(self, name: str, text: str, column: Column) -> Column:
         if not isinstance(column.values, Series) and as_number(column.values) is None:
+            mend = "A column holds numbers; texts serve in [run] group and in filters."
+            if isinstance(column.values, str) and has_one_comma(column.values):
+                mend = f"Decimal commas are not read: write {column.values.replace(',', '.')}."
             raise InputError(
                 f"{self.place(name, text)} is the text {column.values!r} in run {self.run.run_id}",
-                "A column holds numbers; texts serve in [run] group and in filters.",
+                mend,
             )
         return column
 

@@ -344,6 +344,15 @@ def test_decimal_commas_of_a_console_are_named(tmp_path: Path) -> None:
         read(tmp_path, {"run.log": text})
 
 
+def test_decimal_commas_of_a_column_that_is_mapped_are_named(tmp_path: Path) -> None:
+    text = "Lauf;Parameter;Verlust\na;50000000;3,8092\nb;100000000;3,6115\n"
+    (tmp_path / "runs.csv").write_text(text)
+    runs = read_sources(tmp_path / "runs.csv").runs
+    with pytest.raises(InputError) as raised:
+        finals(runs, Mapping(columns={"loss": "config.Verlust"}))
+    assert "write 3.8092" in raised.value.mend
+
+
 @pytest.mark.parametrize(
     "line",
     [
