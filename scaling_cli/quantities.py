@@ -11,6 +11,7 @@ SUFFIXES = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}  # by the lower-c
 # Shares that an interval may have: resamples say nothing of the last permille.
 MIN_LEVEL, MAX_LEVEL = 0.5, 0.999
 MOST = 1e50  # no quantity is larger; products and powers of two such are still numbers
+WIDE = 100.0  # what is known no better has two digits
 LARGE_SHARE = 100.0  # from 10,000 % on a share is told by its power of ten
 _SCALES = (("T", 1e12), ("B", 1e9), ("M", 1e6), ("K", 1e3))
 _PLAIN = r"\d+(?:_\d+)*\.?\d*|\.\d+"
@@ -114,6 +115,11 @@ def share(level: float) -> str:
     return f"{100 * level:.4g}%"
 
 
+def chance(value: float) -> str:
+    """A probability: `0.85`, and never a certainty, as resamples know none: `>0.99`, `<0.01`."""
+    return "<0.01" if value < 0.01 else ">0.99" if value > 0.99 else f"{value:.2f}"
+
+
 def percent(value: float | None, digits: int = 2, sign: bool = False) -> str:
     if value is None or not math.isfinite(value):
         return "-"
@@ -127,7 +133,8 @@ def measured(
     value: float | None, low: float | None, high: float | None, digits: int = 4
 ) -> tuple[str, str]:
     """A value and its interval, rounded to what the interval supports: two digits of the distance
-    to its nearer end. Without an interval `digits` of the value; an unknown end is open."""
+    to its nearer end, and two of each where its ends lie a factor of WIDE apart. Without an
+    interval `digits` of the value; an unknown end is open."""
     if value is not None and (low is None) != (high is None):  # the other end lies anywhere
         ends = ("open" if end is None else number(end, digits) for end in (low, high))
         return number(value, digits), "..".join(ends)
@@ -136,6 +143,9 @@ def measured(
     sides = [side for side in (value - low, high - value, high - low) if side > 0]
     if not sides or not all(map(math.isfinite, (value, low, high))):
         return number(value, digits), f"{number(low, digits)}..{number(high, digits)}"
+    if 0 < WIDE * low < high and value > 0:  # of one last digit the lower end would be none
+        rounded = (_at_place(size, math.floor(math.log10(size)) - 1, 2) for size in (low, high))
+        return _at_place(value, math.floor(math.log10(value)) - 1, 2), "..".join(rounded)
     place = math.floor(math.log10(min(sides))) - 1
     most = max(digits, _digits(value, place))
     return (

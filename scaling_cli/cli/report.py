@@ -36,7 +36,6 @@ from scaling_cli.errors import InputError
 if TYPE_CHECKING:
     from scaling_cli.drawing.figure import Figure
     from scaling_cli.fitting.result import Fit
-    from scaling_cli.planning.splits import Allocation
     from scaling_cli.report.listing import Listing
 
 FORMATS = (".html", ".md", ".tex", ".csv", ".json")
@@ -98,6 +97,7 @@ def report(
         report_json,
         report_tables,
     )
+    from scaling_cli.report.summary import summary
     from scaling_cli.surroundings import surroundings
 
     if output and Path(output).suffix not in FORMATS:
@@ -121,7 +121,8 @@ def report(
     tables = partial(report_tables, runs, fits, allocations)
     drawn = cache(partial(figures_of, runs, fits, allocations, beside))
     on_page = partial(page_tables, runs, fits, beside)
-    written = _Written(document, fits, allocations, tables, drawn, on_page)
+    words = partial(summary, fits, allocations, beside.recipes)
+    written = _Written(document, fits, words, tables, drawn, on_page)
     if figures:
         write_figures(figures, kind, style, drawn())
     if output:
@@ -166,7 +167,7 @@ class _Written:
 
     document: dict[str, Any]
     fits: Sequence[Fit]
-    allocations: Sequence[Allocation]
+    words: Callable[[], list[str]]
     tables: Callable[[], list[Listing]]
     figures: Callable[[], list[Figure]]
     on_page: Callable[[list[Listing]], list[Listing]]
@@ -190,9 +191,7 @@ class _Written:
         return to_page(TITLE, self.summary(), self.figures(), tables)
 
     def summary(self) -> list[str]:
-        from scaling_cli.report.summary import summary
-
-        return list(map(as_flags, summary(self.fits, self.allocations)))
+        return list(map(as_flags, self.words()))
 
     def publish(self, target: str) -> str:
         from scaling_cli.publishing.publication import Publication, publish

@@ -97,6 +97,7 @@ class Figure:
     y: Axis
     series: tuple[Series, ...]
     rules: tuple[tuple[float, str], ...] = ()
+    whole: Figure | None = None  # of a thinned figure, what it was
 
     def marked(self) -> set[int]:
         """The colours of lines that nothing but their colour would tell apart: each bears marks."""
@@ -138,16 +139,17 @@ class Figure:
 
     def thinned(self, most: int = MOST_POINTS) -> Figure:
         """The figure with as many points as a page can show, each series by the same factor, which
-        its caption says."""
-        before = sum(len(item.x) for item in self.series)
+        its caption says; one that was thinned before begins again."""
+        whole = self.whole or self
+        before = sum(len(item.x) for item in whole.series)
         if before <= most:
-            return self
+            return whole
         series = tuple(
-            item.thinned(max(2, math.ceil(len(item.x) * most / before))) for item in self.series
+            item.thinned(max(2, math.ceil(len(item.x) * most / before))) for item in whole.series
         )
         after = sum(len(item.x) for item in series)
-        caption = f"{self.caption} {after:,} of {before:,} points are drawn, evenly spaced."
-        return replace(self, series=series, caption=caption)
+        caption = f"{whole.caption} {after:,} of {before:,} points are drawn, evenly spaced."
+        return replace(whole, series=series, caption=caption, whole=whole)
 
     def rows(self) -> Iterator[tuple[str, str, float, float, float | None, float | None]]:
         """The data: series, name, x, y, low, high of every point."""

@@ -22,6 +22,7 @@ from scaling_cli.notes import Note
 from scaling_cli.planning.budget import Constraints
 from scaling_cli.planning.contrasts import curve_of, open_bounds, recipe_name, zeros
 from scaling_cli.planning.splits import Allocation, allocate_fit
+from scaling_cli.quantities import chance
 from scaling_cli.records import Floats
 from scaling_cli.shown import Shown
 
@@ -103,8 +104,8 @@ class Ranking(Shown):
     def verdict(self) -> str:
         first = self.standings[0]
         if self.best:
-            return f"{self.best} is the best, with probability {first.p_best:.2f}"
-        return f"cannot tell which of {', '.join(self.candidates)} is the best"
+            return f"{self.best} is the best, with probability {chance(first.p_best)}"
+        return f"the runs cannot tell which of {', '.join(self.candidates)} is the best"
 
     @property
     def notes(self) -> tuple[Note, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from scaling_cli.report.checks import tables as checks_tables
@@ -12,7 +13,7 @@ from scaling_cli.report.memos import recipes_tables
 from scaling_cli.report.origins import origins_json, with_origin
 from scaling_cli.report.plans import allocation_tables
 from scaling_cli.report.stores import groups_table, largest_runs_table, runs_json
-from scaling_cli.report.summary import meanings_table, reproduction_table
+from scaling_cli.report.summary import meanings_table, part_compared, reproduction_table
 
 if TYPE_CHECKING:
     from scaling_cli.drawing.figure import Figure
@@ -58,8 +59,12 @@ def page_tables(
     """The tables of a report, and what a page adds: recipes, checks, runs, what warnings mean, how
     to make it again."""
     further: list[Listing] = []
+    groups = len({repr(item.group) for item in fits})
     if beside.recipes:
-        further += recipes_tables(beside.recipes)
+        compared = recipes_tables(beside.recipes)
+        part = part_compared(beside.recipes, groups)
+        lines = (*compared[-1].lines, *([part] if part else []))
+        further += [*compared[:-1], replace(compared[-1], lines=lines)]
     if beside.checks is None:
         further.append(
             Listing(
@@ -86,8 +91,12 @@ def figures_of(
     made = report_figures(runs.table, fits, allocations)
     if beside is None:
         return made
+    compared = recipes_figure(beside.recipes) if beside.recipes else None
+    if compared and beside.recipes:
+        part = part_compared(beside.recipes, len({repr(item.group) for item in fits}))
+        compared = replace(compared, caption=f"{compared.caption} {part}".strip())
     further = [
-        recipes_figure(beside.recipes) if beside.recipes else None,
+        compared,
         curves_figure(beside.curves),
         *forecast_figures(beside.forecasts),
     ]

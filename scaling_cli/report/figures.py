@@ -44,11 +44,11 @@ def report_figures(
     made += [residuals(table, main[:MOST_GROUPS], along) for along in _ALONG]
     made += [held_out(fits), coverage(fits)]
     made += [errors_by_distance(table, fits), laws_apart(fits, allocations)]
-    figures = [figure.thinned() for figure in _told_apart(item for item in made if item)]
+    figures = list(_told_apart(item for item in made if item))
     if len(main) > MOST_GROUPS and figures:
         more = f" Of {len(main)} groups the first {MOST_GROUPS} are drawn."
         figures[0] = replace(figures[0], caption=figures[0].caption + more)
-    return figures
+    return [figure.thinned() for figure in figures]
 
 
 def _of(fit: Fit) -> str:
@@ -121,7 +121,7 @@ def loss_over_compute(
     return Figure(
         "loss-over-compute",
         f"{target.capitalize()} against compute",
-        " ".join(_compute_caption(target, {item.mark for item in series}, many)),
+        " ".join((*_compute_caption(target, {item.mark for item in series}, many), *_going(fits))),
         FLOPS,
         Axis(target),
         tuple(series),
@@ -146,6 +146,11 @@ def _compute_caption(target: str, marks: set[Mark], many: bool) -> Iterator[str]
         yield "No line is drawn, as the runs do not say how compute is best split."
     if "hollow" in marks:
         yield "Open marks are runs that were kept out of the fit."
+
+
+def _going(fits: Sequence[Fit]) -> Iterator[str]:
+    if any(note.code == "predicted_finals" for fit in fits for note in fit.notes):
+        yield "Runs that have not ended stand at the end that is predicted of them."
 
 
 def _best_runs(item: Series) -> Series:

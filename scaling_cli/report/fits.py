@@ -72,12 +72,12 @@ def fit_table(fitted: Fit) -> Listing:
 def _estimate(name: str, item: Estimate, notes: Iterable[Note]) -> tuple[str, str]:
     """A parameter and its interval; one that ended at a bound says so."""
     value, interval = measured(item.value, item.low, item.high)
-    ended = any(
-        note.code == "at_bound" and name in re.findall(r"\w+", note.message) for note in notes
-    )
+    said = [note.message for note in notes if note.code == "at_bound"]
+    ended = [message for message in said if name in re.findall(r"\w+", message)]
     if not ended:
         return value, interval
-    return f"{'0' if abs(item.value) < NOTHING else value} (at its bound)", interval
+    zero = abs(item.value) < NOTHING or any("driven to zero" in message for message in ended)
+    return f"{'0' if zero else value} (at its bound)", interval
 
 
 def groups_tables(fits: Sequence[Fit]) -> list[Listing]:
@@ -91,7 +91,7 @@ def groups_tables(fits: Sequence[Fit]) -> list[Listing]:
             (
                 group_name(fitted.group),
                 str(fitted.n_runs),
-                *(measured(i.value, i.low, i.high)[0] for i in fitted.parameters.values()),
+                *(_estimate(n, i, fitted.notes)[0] for n, i in fitted.parameters.items()),
                 percent(fitted.metrics["mape"]),
                 percent(fitted.noise),
             )

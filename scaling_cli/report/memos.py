@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scaling_cli.notes import Note
-from scaling_cli.quantities import count, measured, number, percent, power, share
+from scaling_cli.quantities import chance, count, measured, number, percent, power, share
 from scaling_cli.report.listing import Listing, group_name, span_of
 from scaling_cli.report.plans import chosen_lines, served_line
 
@@ -100,7 +100,7 @@ def _ranking_table(ranking: Ranking, found: SideBySide) -> Listing:
             *measured(item.split.loss, *(item.split.loss_range or (None, None))),
             "never" if item.multiple is None else number(item.multiple, 3),
             span_of(item.multiple_range, lambda value: number(value, 3)),
-            f"{item.p_best:.2f}",
+            chance(item.p_best),
         )
         for item in ranking.standings
     )

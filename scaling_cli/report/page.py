@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
 
 from scaling_cli import text
-from scaling_cli.drawing.figure import Figure
+from scaling_cli.drawing.figure import MOST_POINTS, Figure
 from scaling_cli.drawing.svg import figure_css, legend, to_svg
 from scaling_cli.notes import Note
 from scaling_cli.report.listing import Listing, note_text
@@ -35,8 +35,7 @@ def to_page(
     parts += [words.replace(" %", "\u00a0%") for words in paragraphs]
     if figures:
         parts.append('<h2>Figures</h2><div class="figures">')
-        for figure in figures:
-            parts += _figure(figure)
+        parts += _figures(figures)
         parts.append("</div>")
         parts.append("<h2>Tables</h2>")
     level = "h3" if figures else "h2"
@@ -48,6 +47,15 @@ def to_page(
 
 def _part(name: str) -> str:
     return (files("scaling_cli.report") / name).read_text(encoding="utf-8")
+
+
+def _figures(figures: Sequence[Figure]) -> list[str]:
+    """The figures, with fewer points where many of them would make the page heavy."""
+    for most in (MOST_POINTS, MOST_POINTS // 2, MOST_POINTS // 4):
+        parts = [part for figure in figures for part in _figure(figure.thinned(most))]
+        if sum(map(len, parts)) <= HEAVY:
+            break
+    return parts
 
 
 def _figure(figure: Figure) -> Iterator[str]:
@@ -98,6 +106,7 @@ def _table(table: Listing, level: str) -> Iterator[str]:
         yield f"<ul>{items}</ul>"
 
 
+HEAVY = 3_000_000  # characters of all figures: a page is to be sent by mail
 LONG = 48  # letters from which a cell is a sentence, which may break
 
 

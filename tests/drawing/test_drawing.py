@@ -92,6 +92,10 @@ def test_points_that_are_left_out_are_said() -> None:
     assert many.series[0].x[0] == pytest.approx(1e10)
     assert many.series[0].x[-1] == pytest.approx(1e12)
     assert len(list(figure(4000).rows())) == 16_000
+    again = many.thinned(1000)  # of all, not of those that were left before
+    assert "1,000 of 16,000 points are drawn" in again.caption
+    assert "2,000" not in again.caption
+    assert again.thinned(20_000) == many.whole
 
 
 def test_a_terminal_of_eighty_columns_holds_it() -> None:
