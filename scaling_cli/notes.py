@@ -860,6 +860,11 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "An input lies outside the range of the fitted runs; a warning where it is far.",
             "Read the interval with care; add runs there.",
         ),
+        _info(
+            "point_alone",
+            "A paper's coefficients come without resamples: a value, and no interval.",
+            "Nothing; or fit your own runs, which gives one.",
+        ),
         _warning(
             "ratio_outside",
             "The tokens per param asked for lie outside those of the fitted runs.",

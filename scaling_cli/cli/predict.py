@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,6 +34,7 @@ from scaling_cli.errors import InputError
 
 if TYPE_CHECKING:
     from scaling_cli.fitting.result import Fit
+    from scaling_cli.planning.inverse import Solution
     from scaling_cli.planning.points import Grid
 
 
@@ -91,6 +94,8 @@ def predict(
     Example: scalefit predict --flops 1e23,1e24 --published epoch2024
 
     With --solve and --loss the other way round: which params, tokens, compute or samples give it.
+
+    Example: scalefit predict --solve params --loss 2.1 --tokens 1T --published epoch2024
     """
     from scaling_cli.laws import get_published
     from scaling_cli.planning.points import Grid
@@ -107,7 +112,6 @@ def predict(
     one_of(quantiles=quantiles, published=published)
     if (solve is None) != (loss is None):
         raise InputError("--solve and --loss go together", "Write --solve params --loss 2.1.")
-    one_of(solve=solve, published=published)
     shares = [_share(text) for text in many(quantiles or [])]
     if quantiles is not None and not shares:
         raise InputError("--quantiles is empty", "Give shares, as 0.05,0.5,0.95.")
@@ -121,6 +125,11 @@ def predict(
         positive(sequence, "--sequence"),
     )
     fits: list[Fit] = []
+    if published and solve is not None and loss is not None:
+        from scaling_cli.planning.inverse import solve_published
+
+        _solved([partial(solve_published, *get_published(published))], solve, loss, grid, as_json)
+        return
     if published:
         predictions = grid.of_published(*get_published(published))
     else:
@@ -130,7 +139,10 @@ def predict(
         saved = open_project(store, config).saved.answering(fit, law, y)
         fits = [item.at_level(level) for item in saved]
         if solve is not None and loss is not None:
-            _solved(fits, solve, loss, grid, as_json)
+            from scaling_cli.planning.inverse import solve as solve_fit
+
+            of_fits = [partial(solve_fit, item) for item in fits]
+            _solved(of_fits, solve, loss, grid, as_json, fits)
             return
         predictions = [
             answered
@@ -145,9 +157,11 @@ def predict(
     answer(as_json, document, lambda: with_origin([predictions_table(predictions)], fits))
 
 
-def _solved(fits: list[Fit], variable: str, loss: str, grid: Grid, as_json: bool) -> None:
+def _solved(
+    solvers: Sequence[Callable[[str, float, Mapping[str, float]], Solution]], variable: str,
+    loss: str, grid: Grid, as_json: bool, fits: Sequence[Fit] = (),
+) -> None:  # fmt: skip
     """The answer of --solve."""
-    from scaling_cli.planning.inverse import solve
     from scaling_cli.quantities import parse_quantity
     from scaling_cli.report.fits import solutions_table
     from scaling_cli.report.origins import origins_json, with_origin
@@ -156,8 +170,9 @@ def _solved(fits: list[Fit], variable: str, loss: str, grid: Grid, as_json: bool
     if any(len(values) > 1 for values in sizes.values()):
         raise InputError("--solve takes one value of each variable", "Ask for one at a time.")
     given = {name: values[0] for name, values in sizes.items() if values}
+    given |= dict(grid.further or {})
     wanted = parse_quantity(loss, "--loss")
-    found = [solve(item, variable, wanted, given | dict(grid.further or {})) for item in fits]
+    found = [of(variable, wanted, given) for of in solvers]
     document = {"solutions": [item.to_json() for item in found], "origin": origins_json(fits)}
     answer(as_json, document, lambda: with_origin([solutions_table(found)], fits))
 

@@ -123,6 +123,11 @@ def _inputs(
 
     `names` are the columns that they were fitted to: a one-variable law's x has one of its own.
     """
+    if law.family == "training curve":  # their columns are of every step of a run
+        raise InputError(
+            f"law {law.id} reads a run's learning rate at every step",
+            "`scalefit curve` and `scalefit schedule` ask it.",
+        )
     called = {name: (names or {}).get(name, name) for name in law.variables}
     given = dict(inputs)
     unread = [name for name in given if name not in {*called, *called.values(), *_SIZES}]
@@ -146,6 +151,21 @@ def _inputs(
     point = {name: float(given[name]) for name in law.variables}
     shares.check_point(law, called, point)
     return {name: np.array([value]) for name, value in point.items()}
+
+
+def columns_along(
+    law: Law, column: str, axis: Floats, inputs: Mapping[str, float],
+    names: Mapping[str, str] | None = None,
+) -> dict[str, Floats]:  # fmt: skip
+    """The law's variables [rows] where one column runs along `axis` and the others stand."""
+    called = names or {}
+    at = dict(inputs) | {column: float(axis[0])}
+    rows = {name: np.full(len(axis), value[0]) for name, value in _inputs(law, at, called).items()}
+    moved = {n: axis for n in rows if called.get(n, n) == column}
+    rows |= moved
+    if "flops" in rows and "flops" not in moved and {"params", "tokens"} <= rows.keys():
+        rows["flops"] = SIX_ND.flops(rows["params"], rows["tokens"])
+    return rows
 
 
 @dataclass(frozen=True)
@@ -379,16 +399,7 @@ class Fit(Shown):
 
     def along(self, column: str, axis: Floats, inputs: Mapping[str, float]) -> dict[str, Floats]:
         """The law's variables [rows] where one column runs along `axis` and the others stand."""
-        at = dict(inputs) | {column: float(axis[0])}
-        rows = {
-            name: np.full(len(axis), value[0])
-            for name, value in _inputs(self.law, at, self.columns).items()
-        }
-        moved = {n: axis for n in rows if self.columns.get(n, n) == column}
-        rows |= moved
-        if "flops" in rows and "flops" not in moved and {"params", "tokens"} <= rows.keys():
-            rows["flops"] = SIX_ND.flops(rows["params"], rows["tokens"])
-        return rows
+        return columns_along(self.law, column, axis, inputs, self.columns)
 
     def predict(self, inputs: Mapping[str, float], quantiles: Sequence[float] = ()) -> Prediction:
         """The target at one point, with its interval, further `quantiles` of a new run's target by

@@ -53,7 +53,7 @@ def advise(
             silent.append(f"{law.id} needs {' and '.join(lacks)}.")
             continue
         answer = predict_published(law, entry, given)
-        notes = _beyond(law, entry, answer.inputs)
+        notes = beyond(law, entry, answer.inputs)
         values.append(replace(answer, notes=(*answer.notes, *notes)))
         caveats += [f"{law.id}: {text}" for text in law.caveats]
     for transfer in TRANSFERS if base else ():
@@ -86,7 +86,7 @@ def _readable(law: Law) -> set[str]:
     return {*law.variables, *(("params", "tokens") if "flops" in law.variables else ())}
 
 
-def _beyond(law: Law, entry: Published, at: Mapping[str, float]) -> list[Note]:
+def beyond(law: Law, entry: Published, at: Mapping[str, float]) -> list[Note]:
     """Where the point lies outside the runs that the rule was found on."""
     point = dict(at)
     if "flops" in entry.ranges and "flops" not in point:

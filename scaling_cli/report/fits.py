@@ -178,7 +178,8 @@ def solutions_table(solutions: Sequence[Solution]) -> Listing:
         notes += about(item.group, item.notes)
     first = solutions[0]
     title = f"{first.variable} for a {first.target} of {number(first.wanted)}"
-    headers = ("law", "group", "at", first.variable, f"{share(first.level)} interval")
+    interval = "interval" if first.level is None else f"{share(first.level)} interval"
+    headers = ("law", "group", "at", first.variable, interval)
     return Listing(title, headers, tuple(rows), left=3, lines=tuple(dict.fromkeys(notes)))
 
 

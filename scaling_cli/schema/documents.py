@@ -499,7 +499,7 @@ class Solution(TypedDict):
     high: Number
     target: Target
     loss: float
-    level: float
+    level: Number
     inputs: Inputs
     warnings: list[Notice]
 

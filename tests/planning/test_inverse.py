@@ -12,10 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 import scaling_cli as scalefit
+from scaling_cli import laws
 from scaling_cli.cli import app
+from scaling_cli.columns import about
 from scaling_cli.errors import InputError
-from scaling_cli.fitting.result import Fit
-from scaling_cli.planning.inverse import solve
+from scaling_cli.fitting.result import Fit, predict_published
+from scaling_cli.planning.inverse import ANYWHERE, solve, solve_published
 
 RUN = CliRunner()
 
@@ -54,6 +56,68 @@ def test_what_cannot_be_reached_or_read_is_said(fitted: Fit) -> None:
         solve(fitted, "lr", 2.6, {"tokens": 5e10})
     with pytest.raises(InputError, match="given and asked for"):
         solve(fitted, "tokens", 2.6, {"params": 1e9, "tokens": 5e10})
+
+
+PUBLISHED = [
+    (law, entry)
+    for law in laws.LAWS.values()
+    for entry in law.published
+    if law.family != "training curve"
+]
+
+
+@pytest.mark.parametrize(("law", "entry"), PUBLISHED, ids=[item.name for _, item in PUBLISHED])
+def test_a_papers_coefficients_are_inverted_at_every_variable(
+    law: laws.Law, entry: laws.Published
+) -> None:
+    """What is found gives the wanted value back, whatever the law: forward is the oracle."""
+    point = {}
+    for name in law.variables:
+        column = about(name)
+        known = entry.ranges.get(name) or law.domain.get(name)
+        low, high = known or (column.typical if column else ANYWHERE)
+        point[name] = float(np.sqrt(low * high)) if low > 0 else (low + high) / 2
+    wanted = predict_published(law, entry, point).loss
+    solved = 0
+    for name in law.variables:
+        held = {other: value for other, value in point.items() if other != name}
+        moved = predict_published(law, entry, held | {name: 1.01 * point[name]}).loss
+        if point[name] <= 0 or moved == wanted:
+            continue
+        if (entry.ranges.get(name) or law.domain.get(name) or (1.0, 1.0))[0] <= 0:
+            with pytest.raises(InputError, match="reaches zero"):
+                solve_published(law, entry, name, wanted, held)
+            continue
+        found = solve_published(law, entry, name, wanted, held)
+        again = predict_published(law, entry, held | {name: found.value})
+        assert again.loss == pytest.approx(wanted, rel=1e-3)
+        assert found.low is found.high is found.level is found.fit_id is None
+        assert "point_alone" in {note.code for note in found.notes}
+        solved += 1
+    assert solved
+
+
+def test_the_inverse_of_the_additive_law_is_its_algebra(tmp_path: Path) -> None:
+    entry = laws.get_published("epoch2024")[1]
+    E, A, alpha, B, beta = (entry.values[name] for name in ("E", "A", "alpha", "B", "beta"))
+    params = (A / (2.1 - E - B / 1e12**beta)) ** (1 / alpha)
+    words = ["predict", "--published", "epoch2024", "--solve", "params", "--loss", "2.1"]
+    (found,) = asked(tmp_path, *words, "--tokens", "1T")["solutions"]
+    assert found["value"] == pytest.approx(params, rel=1e-3)
+    assert found["low"] is found["high"] is found["level"] is None
+    shown = RUN.invoke(app, [*words, "--tokens", "1T"])
+    assert shown.exit_code == 0
+    assert "no interval" in shown.stdout
+    beyond = RUN.invoke(app, [*words[:-1], "1.7", "--tokens", "1T"])
+    assert beyond.exit_code == 2
+    assert "it goes from" in beyond.stderr
+
+
+def test_a_law_of_schedules_is_no_law_of_a_point(tmp_path: Path) -> None:
+    words = ["--published", "luo2025_25m", "--at", "rate_sum=3", "--at", "rate_drops=2"]
+    found = RUN.invoke(app, ["predict", *words, "--store", str(tmp_path / "store")])
+    assert found.exit_code == 2
+    assert "scalefit curve" in found.stderr
 
 
 def asked(tmp_path: Path, *words: str) -> Any:
