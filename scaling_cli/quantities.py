@@ -12,6 +12,7 @@ SUFFIXES = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}  # by the lower-c
 MIN_LEVEL, MAX_LEVEL = 0.5, 0.999
 MOST = 1e50  # no quantity is larger; products and powers of two such are still numbers
 WIDE = 100.0  # what is known no better has two digits
+NOTHING = 1e-8  # of the upper end: a lower one below it is zero but for the solver's last step
 LARGE_SHARE = 100.0  # from 10,000 % on a share is told by its power of ten
 _SCALES = (("T", 1e12), ("B", 1e9), ("M", 1e6), ("K", 1e3))
 _PLAIN = r"\d+(?:_\d+)*\.?\d*|\.\d+"
@@ -143,7 +144,9 @@ def measured(
     sides = [side for side in (value - low, high - value, high - low) if side > 0]
     if not sides or not all(map(math.isfinite, (value, low, high))):
         return number(value, digits), f"{number(low, digits)}..{number(high, digits)}"
-    if 0 < WIDE * low < high and value > 0:  # of one last digit the lower end would be none
+    if (
+        NOTHING * high < low < high / WIDE and value > 0
+    ):  # of one last digit the lower end would be none
         rounded = (_at_place(size, math.floor(math.log10(size)) - 1, 2) for size in (low, high))
         return _at_place(value, math.floor(math.log10(value)) - 1, 2), "..".join(rounded)
     place = math.floor(math.log10(min(sides))) - 1

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, is_dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from scaling_cli.errors import ScalefitError, install
-from scaling_cli.quantities import number
+from scaling_cli.quantities import count, measured, number, power
 from scaling_cli.text import html
 
 if TYPE_CHECKING:
@@ -85,16 +86,18 @@ class Shown:
         return card(figure, self._table()) if figure else self._table()
 
     def _table(self) -> str:
-        rows = self.rows()
+        rows = [_cells(row) for row in self.rows()]
         names = list(dict.fromkeys(name for row in rows for name in row))
         head = "".join(f"<th>{html(name)}</th>" for name in names)
         body = "".join(
-            "<tr>" + "".join(f"<td>{html(_cell(row.get(name)))}</td>" for name in names) + "</tr>"
+            "<tr>" + "".join(f"<td>{html(row.get(name, '-'))}</td>" for name in names) + "</tr>"
             for row in rows
         )
         remarks = "".join(f"<li>{html(text)}</li>" for text in self.remarks())
         caption = f"<caption>{html(self.caption())}</caption>" if self.caption() else ""
-        table = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        # a notebook would break run ids at their hyphens
+        opened = f'<table style="white-space: nowrap">{caption}'
+        table = f"{opened}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         return f"{table}<ul>{remarks}</ul>" if remarks else table
 
 
@@ -120,7 +123,36 @@ class Results(list[T], Shown):
         return list(dict.fromkeys(text for result in self for text in result.remarks()))
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return number(value)
-    return "-" if value is None else str(value)
+def _cells(row: dict[str, Any]) -> dict[str, str]:
+    """A row as people read it: counts, compute, and values rounded to what their interval
+    supports, which stands in `low` and `high` behind them or in `NAME_low` and `NAME_high`."""
+    cells = {name: _cell(name, value) for name, value in row.items()}
+    for before, name in pairwise([*row, ""]):
+        stem = "" if name == "low" else f"{before}_"
+        ends = f"{stem}low", f"{stem}high"
+        value, low, high = (row.get(item) for item in (before, *ends))
+        if not _is_count(before) and all(isinstance(item, float) for item in (value, low, high)):
+            cells[before], interval = measured(value, low, high)
+            cells.update(zip(ends, interval.split(".."), strict=True))
+    return cells
+
+
+def _is_count(name: str) -> bool:
+    words = name.split("_")
+    return "flops" in words or (words[0] in COUNTED and "per" not in words)
+
+
+COUNTED = ("params", "tokens", "valley", "training", "budget")  # columns of counts and of compute
+
+
+def _cell(name: str, value: Any) -> str:
+    if not isinstance(value, float):
+        return "-" if value is None else str(value)
+    if "flops" in name or name.startswith("budget"):
+        return power(value)
+    if _is_count(name):
+        return count(value)
+    return f"{value:.0f}" if value.is_integer() and abs(value) < LONG else number(value)
+
+
+LONG = 1e6  # steps and other whole numbers below this are written out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 
 import scaling_cli as scalefit
 from scaling_cli.errors import FitError, InputError
+from scaling_cli.shown import Shown
 from tests.places import ROOT
 
 TRUTH = {"E": 1.82, "A": 482.0, "alpha": 0.348, "B": 2085.0, "beta": 0.366}
@@ -257,6 +259,23 @@ def test_results_show_themselves(fitted: scalefit.Fit, samples: scalefit.Project
     parameters = fitted.to_frame().set_index("parameter")
     assert parameters.loc["alpha", "value"] == fitted.values["alpha"]
     assert "<li>warning [extrapolation]" in scalefit.optimal(fitted, [1e26])._repr_html_()
+
+
+def test_a_card_rounds_to_what_the_interval_supports() -> None:
+    """And shows an end where the solver stopped short of zero as zero."""
+    rows = [{"parameter": "E", "value": 0.8236, "low": 1.779e-12, "high": 1.0951}]
+    rows += [{"parameter": "B", "value": 9e4, "low": None, "high": None}]
+    rows += [{"params": 5.058e5, "params_low": 2.1e5, "params_high": 1.99e6, "step": 10157.0}]
+
+    class Result(Shown):
+        def rows(self) -> list[dict[str, Any]]:
+            return rows
+
+    page = Result()._repr_html_()
+    cells = [re.findall("<td>(.*?)</td>", row) for row in page.split("<tr>")[2:]]
+    assert cells[0][:4] == ["E", "0.82", "0", "1.10"]
+    assert cells[1][:4] == ["B", "90000", "-", "-"]
+    assert cells[2][4:] == ["506K", "210K", "1.99M", "10157"]
 
 
 def test_text_of_a_result_is_no_markup() -> None:
