@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
+from itertools import pairwise
 
 import numpy as np
 
@@ -16,6 +17,7 @@ SAME_COUNT = 1e-3  # two loggers round a count, or take in a last batch
 SAME_COMPUTE = 3 * SAME_COUNT  # of a product of counts
 SAME_NUMBER = 1e-6  # event files hold 24 bits of a number
 ROUNDED = 5e-4  # a target of three digits: one that ends in zeros may have more
+PRINTED = 1e-4  # the last digit of a loss that most consoles print
 SEED_SPREAD = 2e-3  # of the target: how far seeds part where no two runs of a table show it
 BY_CHANCE = 3.0  # standard deviations
 MOST = 20_000  # rows: of more, only those that agree in every digit are looked for
@@ -57,6 +59,36 @@ def duplicates(rows: Table, target: str, read: Iterable[str] = ()) -> list[Note]
         " out by `where=`."
     )
     return [Note.of("duplicate_runs", message)]
+
+
+def same_run_twice(rows: Table) -> list[Note]:
+    """A note on runs of two loggers with one id, below whatever folder, and one loss, params and
+    tokens at the end."""
+    pairs, sources = _twins(rows), rows.labels.find("source")
+    if not pairs or sources is None:
+        return []
+    one, other = pairs[0]
+    more = f", and {len(pairs) - 1} more such pairs" if len(pairs) > 1 else ""
+    message = (
+        f"{rows.owners[one]} (from {sources[one]}) and {rows.owners[other]} (from {sources[other]})"
+        f" look like one run that counts twice{more}. Count each once by `once=`, leave one out by"
+        f" `where=` 'source != \"{sources[other]}\"',"
+        " or ingest what one logger wrote into a store of its own."
+    )
+    return [Note.of("same_run_twice", message)]
+
+
+def counted_once(rows: Table) -> Table:
+    """The rows without the second of two that look like one run which two loggers wrote; a note
+    names them."""
+    again = {other for _, other in _twins(rows)}
+    if not again:
+        return rows
+    keys = [rows.owners[row] for row in sorted(again)]
+    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+    message = f"of runs that two loggers wrote one counts; left out: {', '.join(keys[:3])}{more}."
+    kept = np.array([row not in again for row in range(len(rows))], dtype=bool)
+    return rows.select(kept).with_notes([Note.of("counted_once", message)])
 
 
 def _expected(away: Floats, same: np.ndarray, reach: Floats, middle: Floats) -> float:
@@ -118,3 +150,31 @@ def _tolerance(name: str) -> float:
     if name == "flops":
         return SAME_COMPUTE
     return SAME_COUNT if name in COUNTS else SAME_NUMBER
+
+
+def _twins(rows: Table) -> list[tuple[int, int]]:
+    """Pairs of rows of two loggers with one id and one loss, params and tokens at the end, to the
+    digits that both are written in; the one with fewer is the second."""
+    ids = [run_id.rpartition("/")[2] for run_id in rows.run_ids]
+    loggers = [_logger(owner) for owner in rows.owners]
+    if len(set(ids)) == len(ids) or len(set(loggers)) < 2:
+        return []
+    final = np.column_stack([rows.numbers(name) for name in ("loss", "params", "tokens")])
+    order = sorted(range(len(rows)), key=lambda row: (ids[row], final[row, 0]))
+    pairs: dict[tuple[str, str], tuple[int, int]] = {}
+    for a, b in pairwise(order):
+        if ids[a] != ids[b] or loggers[a] == loggers[b] or not np.isfinite(final[[a, b], 0]).all():
+            continue
+        loss, other = final[[a, b], 0].tolist()
+        units = _last_digit(loss), _last_digit(other)
+        unit = max(units) if max(units) < 0.1 else PRINTED  # 3.0000 is 3.0 when it is read
+        reach = min(max(0.501 * unit, SAME_NUMBER * abs(loss)), ROUNDED * abs(loss))
+        counts = np.allclose(final[a, 1:], final[b, 1:], rtol=SAME_COUNT, atol=0, equal_nan=True)
+        if abs(loss - other) <= reach and counts:
+            pairs[rows.owners[a], rows.owners[b]] = (a, b) if units[0] <= units[1] else (b, a)
+    return list(pairs.values())
+
+
+def _logger(owner: str) -> str:
+    logger, colon, _ = owner.partition(":")
+    return logger if colon else ""

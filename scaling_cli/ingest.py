@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from collections.abc import Mapping as Table
+from collections.abc import Mapping as Dict
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import isnan, nan
-from pathlib import Path
+from math import isfinite, isnan, nan
+from operator import itemgetter
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scaling_cli.adapters.reading import Crew, Ingested, stream
+from scaling_cli.copies import duplicates, same_run_twice
 from scaling_cli.ending import ENDED, PLANNED
 from scaling_cli.errors import InputError
 from scaling_cli.manifest import Part
@@ -25,6 +27,7 @@ from scaling_cli.progress import Progress
 from scaling_cli.quantities import counted
 from scaling_cli.resolve import Final, finals, resolve, together
 from scaling_cli.store import SEGMENT_POINTS, SEGMENT_RUNS, RunRecord, Store
+from scaling_cli.table import Table
 
 if TYPE_CHECKING:
     from scaling_cli.mapping import Mapping
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 # What a sudden end costs at most; a commit itself takes some hundredths of a second.
 COMMIT_SECONDS = 10.0
 RESTS_ON = ("params", "tokens")  # what a law of size and data needs besides the loss
+ENDS = ("loss", *RESTS_ON)  # by which runs are told to be one
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,8 @@ class Preview:
     console log -> its form and its first lines with what was read in them."""
 
     runs: tuple[dict[str, Any], ...]
-    mapped: Table[str, Table[str, int]]
-    forms: Table[str, tuple[str, list[str]]]
+    mapped: Dict[str, Dict[str, int]]
+    forms: Dict[str, tuple[str, list[str]]]
     notes: tuple[Note, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -162,6 +166,7 @@ class _Landing:
         self.missing: dict[str, list[str]] = {}
         # Of the committed runs: key, id, and the final point without its values
         self.landed: list[tuple[str, str, Final]] = []
+        self.ends: list[tuple[str, str, str, dict[str, float]]] = []  # with the source
         self.pending: list[Run] = []
         self.points = 0
         self.since = time.monotonic()
@@ -210,6 +215,7 @@ class _Landing:
         self.notes += told
         notes = tuple(note for note in record.notes if note not in told)
         self.landed.append((record.run_key, record.run_id, Final({}, record.mapped, {}, notes)))
+        self.ends.append((record.run_key, record.run_id, record.source, _end(record.final)))
 
     def commit(self, whole: bool = False) -> None:
         """Store what is pending.
@@ -229,7 +235,7 @@ class _Landing:
         had = self._before()
         put = self.store.put(self.pending, rows, self.mapping, self.again, self.parts)
         for run, row in zip(self.pending, rows, strict=True):
-            self.lost += [(run.run_id, note) for note in _lost(had.get(run.run_key), row)]
+            self.lost += [(run.run_id, note) for note in _lost(had.get(run.run_key), run, row)]
             self.logged |= dict.fromkeys(row.summary)
             for name in RESTS_ON:
                 if name not in row.values:
@@ -239,6 +245,10 @@ class _Landing:
         self.unchanged += put.unchanged
         self.landed += [
             (run.run_key, run.run_id, replace(row, values={}, summary={}))
+            for run, row in zip(self.pending, rows, strict=True)
+        ]
+        self.ends += [
+            (run.run_key, run.run_id, run.source, _end(row.values))
             for run, row in zip(self.pending, rows, strict=True)
         ]
         self.progress.stored(len(self.pending))
@@ -292,6 +302,16 @@ class _Landing:
             )
             yield Note.of("runs_vanished", message)
 
+    def _twice(self) -> list[Note]:
+        """On runs that two loggers wrote, as a fit says it too: here they can still be parted."""
+        known = sorted((end for end in self.ends if isfinite(end[3]["loss"])), key=itemgetter(0))
+        if len({key.partition(":")[0] for key, *_ in known}) < 2:
+            return []
+        keys, ids, sources, ends = zip(*known, strict=True)
+        columns = {name: np.array([end[name] for end in ends]) for name in ENDS}
+        rows = Table.from_columns(columns | {"source": np.array(sources, object)}, ids, keys)
+        return same_run_twice(rows) or duplicates(rows, "loss")
+
     def summary(self, vanished: tuple[str, ...]) -> Ingest:
         landed = sorted(self.landed, key=lambda item: item[0])  # whatever came first
         last = together([run_id for _, run_id, _ in landed], [row for *_, row in landed])
@@ -309,6 +329,7 @@ class _Landing:
                 *gather(self.lost),
                 *self._left_out(),
                 *self._gone(vanished),
+                *self._twice(),
             ),
             also_logged=tuple(
                 name for name in self.logged if name[:1] != "_" and not _named(name, origins)
@@ -319,8 +340,21 @@ class _Landing:
         )
 
 
-def _lost(had: RunRecord | None, row: Final) -> Iterator[Note]:
-    """A note on columns that the run had in the store and has no more."""
+def _end(values: Dict[str, float]) -> dict[str, float]:
+    return {name: values.get(name, nan) for name in ENDS}
+
+
+def _lost(had: RunRecord | None, run: Run, row: Final) -> Iterator[Note]:
+    """Notes on columns that the run had in the store and has no more, and on a run of that id which
+    came from another file and ended otherwise."""
+    if had is not None and PurePath(had.source).name != PurePath(run.source).name:
+        was, now = _end(had.final), _end(row.values)
+        if any(was[name] != now[name] for name in ENDS if not isnan(was[name] - now[name])):
+            message = (
+                f"the store had it from {had.source}, with other values at its end, and it is"
+                f" replaced by that of {run.source}; if these are two runs, give them two ids"
+            )
+            yield Note.of("replaced_from_elsewhere", message)
     known = {*row.values, PLANNED, ENDED}
     final = {} if had is None else had.final
     names = [n for n, value in final.items() if not isnan(value) and n not in known]

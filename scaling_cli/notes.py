@@ -403,6 +403,12 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
             "Nothing, if they were moved away; `scalefit runs forget` takes them out.",
         ),
         _warning(
+            "replaced_from_elsewhere",
+            "A run of the store was replaced by one of the same id that another file holds, and"
+            " that ended at other values.",
+            "Give the runs two ids (a column for `[run] id`), or a store each.",
+        ),
+        _warning(
             "columns_lost",
             "A run has lost columns that it had when it was ingested before.",
             "Ingest it again with the same `config=` and the table of its settings (`meta=`).",

@@ -126,8 +126,8 @@ class Project:
         """The runs at their final points, or with `every_point` at each logged loss; with `once`
         one of two runs that look like one which two loggers wrote. `among` leaves the runs of these
         owners alone, before any of their points is read."""
+        from scaling_cli.copies import counted_once
         from scaling_cli.observe import observe
-        from scaling_cli.table import counted_once
 
         rows = observe(self.store, self.mapping, where, every_point, among)
         if not once:

@@ -6,7 +6,6 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,9 +17,6 @@ from scaling_cli.expressions import as_number, is_missing, objects, parse, truth
 from scaling_cli.notes import Note
 from scaling_cli.records import Floats
 from scaling_cli.spelling import near
-
-# Event files hold 24 bits of a number (6e-8 of it); the runs of two seeds differ by far more.
-_SAME_NUMBER = 1e-6
 
 Mask = NDArray[np.bool_]
 Rows = NDArray[np.intp]
@@ -220,7 +216,9 @@ class Table:
         known = list(dict.fromkeys([*self.columns, *self.labels.known()]))
         if name in ("null", "None", "nan"):
             raise InputError(f"No run has {name!r}", "For a missing value write `is null`.")
-        hint = near(name, known) or f"There are {', '.join(known[:20])}."
+        hint = near(name, known)
+        if not hint:
+            hint = f"There are {', '.join(known[:20])}. A text stands in quotes: {name!r}."
         if any(_first(other) == name for other in known):
             hint += " A name with a slash or a space stands in backticks."
         raise InputError(f"No run has {name!r}", hint)
@@ -296,57 +294,3 @@ def _rank(value: Any) -> tuple[int, Any]:
     if value is None:
         return (2, 0)
     return (1, value) if isinstance(value, str) else (0, value)
-
-
-def same_run_twice(rows: Table) -> list[Note]:
-    """A note on runs of two loggers with one id, below whatever folder, and one loss, params and
-    tokens at the end."""
-    pairs, sources = _twins(rows), rows.labels.find("source")
-    if not pairs or sources is None:
-        return []
-    one, other = pairs[0]
-    more = f", and {len(pairs) - 1} more such pairs" if len(pairs) > 1 else ""
-    message = (
-        f"{rows.owners[one]} (from {sources[one]}) and {rows.owners[other]} (from {sources[other]})"
-        f" look like one run that counts twice{more}. Count each once by `once=`, leave one out by"
-        f" `where=` 'source != \"{sources[other]}\"',"
-        " or ingest what one logger wrote into a store of its own."
-    )
-    return [Note.of("same_run_twice", message)]
-
-
-def counted_once(rows: Table) -> Table:
-    """The rows without the second of two that look like one run which two loggers wrote; a note
-    names them."""
-    again = {other for _, other in _twins(rows)}
-    if not again:
-        return rows
-    keys = [rows.owners[row] for row in sorted(again)]
-    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
-    message = f"of runs that two loggers wrote one counts; left out: {', '.join(keys[:3])}{more}."
-    kept = np.array([row not in again for row in range(len(rows))], dtype=bool)
-    return rows.select(kept).with_notes([Note.of("counted_once", message)])
-
-
-def _twins(rows: Table) -> list[tuple[int, int]]:
-    """Pairs of rows of two loggers with one id and one loss, params and tokens at the end."""
-    ids = [run_id.rpartition("/")[2] for run_id in rows.run_ids]
-    loggers = [_logger(owner) for owner in rows.owners]
-    if len(set(ids)) == len(ids) or len(set(loggers)) < 2:
-        return []
-    final = np.column_stack([rows.numbers(name) for name in ("loss", "params", "tokens")])
-    order = sorted(range(len(rows)), key=lambda row: (ids[row], final[row, 0]))
-    pairs = {
-        (rows.owners[a], rows.owners[b]): (a, b)
-        for a, b in pairwise(order)
-        if ids[a] == ids[b]
-        and loggers[a] != loggers[b]
-        and np.isfinite(final[a, 0])
-        and np.allclose(final[a], final[b], rtol=_SAME_NUMBER, atol=0, equal_nan=True)
-    }
-    return list(pairs.values())
-
-
-def _logger(owner: str) -> str:
-    logger, colon, _ = owner.partition(":")
-    return logger if colon else ""

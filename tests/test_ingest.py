@@ -23,7 +23,7 @@ from scaling_cli.errors import InputError, UnreachableError
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note
 from scaling_cli.progress import Progress
-from scaling_cli.project import Project
+from scaling_cli.project import Project, open_project
 from scaling_cli.records import Run, Series
 from scaling_cli.sources import Sources
 from scaling_cli.store import open_store
@@ -326,3 +326,33 @@ def test_workers_read_what_one_process_reads(
     assert sent
     assert told[0] == told[1]
     assert told[0][1] == 9
+
+
+def test_two_loggers_of_one_run_are_told_of_as_it_is_read(tmp_path: Path) -> None:
+    rows = [(s, 4.00001 - s / 3000, 1000 * s) for s in range(100, 2001, 100)]
+    for name, text in (
+        ("metrics.csv", "step,loss,tokens\n" + "".join(f"{s},{y},{t}\n" for s, y, t in rows)),
+        (
+            "train.log",
+            "".join(f"step {s}/2000 | loss: {y:.4f} | tokens: {t}\n" for s, y, t in rows),
+        ),
+    ):
+        (tmp_path / "run").mkdir(exist_ok=True)
+        (tmp_path / "run" / name).write_text(text)
+    store = str(tmp_path / "store")
+    for _ in range(2):  # also where nothing is read again
+        done = open_project(store).ingest([tmp_path / "run"])
+        (note,) = (n for n in done.notes if n.code == "same_run_twice")
+        assert "csv:run" in note.message
+        assert "console:run" in note.message
+
+
+def test_a_run_that_another_file_replaces_is_told_of(tmp_path: Path) -> None:
+    for name, loss in (("a.csv", 4.1), ("b.csv", 4.2)):
+        (tmp_path / name).write_text(f"name,params,tokens,loss\nx,1e7,2e8,{loss}\ny,2e7,4e8,3\n")
+    project = open_project(str(tmp_path / "store"))
+    project.ingest([tmp_path / "a.csv"])
+    (note,) = project.ingest([tmp_path / "b.csv"]).notes
+    assert note.code == "replaced_from_elsewhere"
+    assert note.message.startswith("x: the store had it from")
+    assert "b.csv" in note.message

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from scaling_cli.adapters.reading import read_sources
+from scaling_cli.copies import same_run_twice
 from scaling_cli.errors import InputError
 from scaling_cli.fitting.engine import fit
 from scaling_cli.laws import get_law
@@ -16,7 +17,7 @@ from scaling_cli.observe import listed, observe
 from scaling_cli.records import Run, Series
 from scaling_cli.resolve import finals
 from scaling_cli.store import Store, open_store
-from scaling_cli.table import Table, same_run_twice
+from scaling_cli.table import Table
 
 
 def run(key: str, loss: list[float], **config: Any) -> Run:
@@ -274,6 +275,9 @@ def test_one_run_of_two_loggers_is_told_of(tmp_path: Path) -> None:
     mend = note.message.split("'")[1]
     assert mend == 'source != "tensorboard/tb/a"'
     assert not same_run_twice(observe(store, where=mend))
+    printed = filled(tmp_path / "printed", logged("console:a", 2.3457), logged("csv:a", 2.34567))
+    (note,) = same_run_twice(observe(printed))
+    assert note.message.startswith("csv:a (from csv/a) and console:a")  # the rounded one goes
     sizes = [logged(f"{kind}:s{n}", 3 - n / 10, 100 * n) for n in (1, 2, 3) for kind in "ab"]
     fitted = fit(get_law("kaplan_n"), observe(filled(tmp_path / "ladder", *sizes)))
     (note,) = (note for note in fitted.notes if note.code == "same_run_twice")

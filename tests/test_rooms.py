@@ -79,7 +79,7 @@ ALLOWED = {
     "outcome": {"notes"},
     "memory": SHARED | {"adapters", "mapping", "outcome", "store"},
     "ingest": SHARED
-    | {"memory", "outcome"}
+    | {"copies", "memory", "outcome", "table"}
     | {"ending", "adapters", "mapping", "resolve", "store"},
     "in_full": SHARED | {"ending", "mapping", "observe", "resolve", "store"},
     "suggest": SHARED | {"adapters", "ending", "expressions", "mapping", "resolve"},
@@ -87,7 +87,7 @@ ALLOWED = {
     | {"ending", "training", "expressions", "fitting", "mapping", "observe", "table"}
     | {"resolve", "store"},
     "project": SHARED
-    | {"in_full"}
+    | {"copies", "in_full"}
     | {"adapters", "grouped", "checks", "expressions", "training", "fitting", "ingest", "laws"}
     | {"mapping", "memory", "observe", "outcome", "saved", "table", "planning", "resolve"}
     | {"store", "workers"},

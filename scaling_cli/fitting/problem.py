@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from scaling_cli.columns import COLUMNS, is_positive
-from scaling_cli.copies import duplicates
+from scaling_cli.copies import duplicates, same_run_twice
 from scaling_cli.errors import FitError, InputError
 from scaling_cli.fitting import accepts, diagnostics, shares
 from scaling_cli.fitting.identified import settled
@@ -22,7 +22,7 @@ from scaling_cli.notes import Note
 from scaling_cli.quantities import counted
 from scaling_cli.records import Floats
 from scaling_cli.spelling import spelled_like
-from scaling_cli.table import Table, same_run_twice
+from scaling_cli.table import Table
 
 DEFAULT_RESAMPLES = 1000
 TOLD_BY_ROWS = (
