@@ -376,6 +376,9 @@ class _Parser:
                 return self.built(Literal(token.text.lower() == "true"))
             if token.text == "(":
                 inner = self.expression(0)
+                if self.at(","):
+                    mend = "Write it as name in ['a', 'b']."
+                    _fail(self.text, self.token.start, "a list stands in brackets", mend)
                 self.expect(")")
                 return inner
             if token.text == "not":

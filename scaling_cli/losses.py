@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from itertools import pairwise
 
-from scaling_cli.spelling import spelled
+from scaling_cli.spelling import quoted, spelled
 
 # Words of a name that say what the loss is of. The likelier a set is the one to judge by, the
 # earlier: a test set is rather kept for the end.
@@ -98,6 +99,17 @@ def of_training(names: Iterable[str]) -> list[str]:
     return sorted((n for n in names if is_loss(n) and _words(n) <= known), key=len)
 
 
+_SEED = re.compile(r"(?i)[ _.(\[-]*(?:seed|run|trial|rep|repeat|replica|s)[ _=-]?\d+[)\]]?$")
+
+
+def by_seed(names: Iterable[str]) -> list[str]:
+    """The losses of several seeds that stand side by side (`loss_seed1`, `loss_seed2`), if there
+    are such and they are of one loss."""
+    bare = {name: _SEED.sub("", name) for name in names}
+    found = [name for name, loss in bare.items() if loss != name and is_loss(loss)]
+    return found if len(found) > 1 and len({bare[name] for name in found}) == 1 else []
+
+
 _PERPLEXITY = {"ppl", "perplexity"}
 _MEASURES = _PERPLEXITY | {"bpb", "bits"}
 
@@ -114,5 +126,4 @@ def is_held_out_measure(name: str) -> bool:
 
 def loss_from(name: str) -> str:
     """The expression by which such a measure serves as the loss: a perplexity by its logarithm."""
-    quoted = name if name.isidentifier() or name.startswith("config.") else f"`{name}`"
-    return f"log({quoted})" if _words(name) & _PERPLEXITY else quoted
+    return f"log({quoted(name)})" if _words(name) & _PERPLEXITY else quoted(name)

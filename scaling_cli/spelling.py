@@ -16,6 +16,12 @@ def last_part(name: str) -> str:
     return re.split(r"[./]", name)[-1]
 
 
+def quoted(origin: str) -> str:
+    """An origin as an expression names it."""
+    plain = re.fullmatch(r"config(?:\.\w+)+", origin) or origin.isidentifier()
+    return origin if plain else f"`{origin}`"
+
+
 def near(name: str, names: Iterable[str], label: str = "Near names") -> str:
     """A sentence with the names that look like `name`, or nothing."""
     likely = near_names(name, names)

@@ -109,6 +109,10 @@ def recognised(
             try:
                 if judges(adapter, file.path, head, mapping):
                     return adapter
+            except InputError as caught:
+                if is_own(adapter) and judges is _is_declared:
+                    raise  # the mapping itself is wrong
+                notes.append(Note.of("adapter_failed", failure(adapter, file.source, caught).what))
             except Exception as caught:
                 notes.append(Note.of("adapter_failed", failure(adapter, file.source, caught).what))
     return None

@@ -73,11 +73,6 @@ def is_linear(name: str) -> bool:
     return name in _LINEAR or unfiled(name) in _LINEAR_FORMS
 
 
-def quoted(origin: str) -> str:
-    """An origin as an expression names it."""
-    return origin if origin.startswith("config.") or origin.isidentifier() else f"`{origin}`"
-
-
 def listed(names: Sequence[str], most: int = 12) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

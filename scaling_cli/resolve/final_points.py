@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from scaling_cli.columns import COLUMNS, names_score
+from scaling_cli.columns import names_score
 from scaling_cli.ending import ENDED, PLANNED, ending
 from scaling_cli.errors import InputError
-from scaling_cli.losses import is_held_out_measure, is_measure, loss_from, of_parts
+from scaling_cli.losses import by_seed, is_held_out_measure, is_measure, loss_from, of_parts
 from scaling_cli.mapping import Mapping
 from scaling_cli.notes import Note, gather
 from scaling_cli.records import Floats, Run, Series
-from scaling_cli.resolve.column import Resolved, is_linear, listed, quoted, sample
+from scaling_cli.resolve.column import Resolved, is_linear, listed, sample
 from scaling_cli.resolve.resolver import on_mapped_step, resolve
-from scaling_cli.spelling import near
+from scaling_cli.spelling import near, quoted
 
 
 @dataclass(frozen=True)
@@ -119,10 +119,11 @@ _SIZED = {"params", "params_non_embedding", "params_active", "tokens", "flops"}
 def _check(runs: Sequence[Run], mapping: Mapping, resolved: Sequence[Resolved]) -> None:
     if not runs:
         return
-    for name, text in mapping.columns.items():
+    for name in mapping.columns:
         lacking = [columns.unknown[name] for columns in resolved if name in columns.unknown]
         if len(lacking) == len(runs):
-            raise _unknown_name(runs, mapping, name, text, lacking[0])
+            found = {known for columns in resolved for known in columns.columns}
+            raise _unknown_name(runs, mapping, name, lacking[0], found)
     if not any("loss" in columns.columns for columns in resolved):
         for run, columns in zip(runs, resolved, strict=True):
             for note in columns.notes:
@@ -143,13 +144,20 @@ def _check(runs: Sequence[Run], mapping: Mapping, resolved: Sequence[Resolved]) 
         if measure is None and rows:  # a table's one perplexity, or one loss of another name
             alike = [n for n in names if is_measure(n) or n.lower().endswith("_loss")]
             measure = alike[0] if len(alike) == 1 else None
+        seeds = by_seed(names)
         given = "..." if measure is None else loss_from(measure)
+        given = mean_of(seeds) if seeds else given
         sources = list(dict.fromkeys(run.source for run in runs))
         where = sources[0] + (f" and {len(sources) - 1} more files" if len(sources) > 1 else "")
         raise InputError(
             f"{where}: no run has a loss among its {len(names)} columns ({listed(names)})",
             f'{near("loss", names)} Name it in scalefit.toml: [columns] loss = "{given}"'.strip(),
         )
+
+
+def mean_of(names: Sequence[str]) -> str:
+    """The mean of the losses of some seeds, as a mapping writes it."""
+    return f"({' + '.join(map(quoted, names))}) / {len(names)}"
 
 
 _LEAST = {"params": 1e3, "tokens": 1e3}  # of a model and of what it was trained on
@@ -182,15 +190,18 @@ def _lacking(run: Run, columns: Resolved) -> Iterator[Note]:
 
 
 def _unknown_name(
-    runs: Sequence[Run], mapping: Mapping, column: str, text: str, names: tuple[str, ...]
+    runs: Sequence[Run], mapping: Mapping, column: str, names: tuple[str, ...], found: set[str]
 ) -> InputError:
+    text = mapping.columns[column]
     logged = sorted({name for run in runs for name in _logged_names(run)})
-    known = [*logged, *(name for name in COLUMNS if name not in logged)]
+    steps = {run.step_name for run in runs if run.step_name} if column == "step" else set()
+    known = [*logged, *sorted((found | steps) - {*logged, column})]
     bare = re.fullmatch(r"[\w./-]+", text) is not None  # a name, whatever else it may be read as
     names = (text,) if bare else names
     hint = " ".join(filter(None, (near(name, known) for name in names)))
     if not hint:
         hint = f"Logged are {listed(logged)}."
+        hint += f" The step is called {' or '.join(sorted(steps))} there." if steps else ""
     parts = set(re.findall(r"[\w./-]+", text))
     slashed = next((n for n in logged if "/" in n and n in parts and f"`{n}`" not in text), None)
     if slashed is not None:

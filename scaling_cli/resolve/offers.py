@@ -10,8 +10,8 @@ from scaling_cli.names import CONFIG
 from scaling_cli.notes import Note
 from scaling_cli.quantities import power
 from scaling_cli.records import Run
-from scaling_cli.resolve.column import Column, quoted
-from scaling_cli.spelling import last_part
+from scaling_cli.resolve.column import Column
+from scaling_cli.spelling import last_part, quoted
 
 LAYERS = ("n_layer", "n_layers", "num_layers", "num_hidden_layers", "depth")
 WIDTHS = ("n_embd", "d_model", "hidden_size", "width", "dim")

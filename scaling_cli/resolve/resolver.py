@@ -27,10 +27,10 @@ from scaling_cli.notes import Note
 from scaling_cli.quantities import count, has_one_comma
 from scaling_cli.records import Run, Series
 from scaling_cli.resolve.choices import choices, has_numbers, losses
-from scaling_cli.resolve.column import Column, Resolved, is_linear, quoted, sample
+from scaling_cli.resolve.column import Column, Resolved, is_linear, sample
 from scaling_cli.resolve.offers import offers
 from scaling_cli.resolve.seen import TokensSeen
-from scaling_cli.spelling import last_part, spelled, unfiled
+from scaling_cli.spelling import last_part, quoted, spelled, unfiled
 from scaling_cli.steps import CALLS, on_own_step, own_rank, unmarked
 
 # Config keys that may stand for these deep in a nested config (`model.n_params`); for the others
@@ -58,6 +58,7 @@ _WORDS: dict[str, Callable[[str, bool], bool]] = {
     "params": lambda name, logged: names_params(name),
     "params_active": lambda name, logged: names_active_params(name),
 }
+_BARE = re.compile(r"[A-Za-z_][\w./-]*")
 _SAME = 0.001  # of a count: what two loggers round apart is one count
 _RISING = ("tokens", "flops")  # what is seen so far: it never falls while a run trains
 _HISTORY = 3  # points from which on a counter that does not rise is none
@@ -129,6 +130,9 @@ class Resolver:
         return self.done[name]
 
     def mapped(self, name: str, text: str) -> Column | None:
+        if name == "step" and self.steps_are_called_otherwise(text):
+            self.unknown[name] = (text,)
+            return self.default(name)
         exact = self.logged(text)
         if exact is not None:
             return self.number(name, text, exact)
@@ -248,6 +252,12 @@ class Resolver:
     def is_step(self, name: str) -> bool:
         """Whether a name that no metric has is what the source called its steps."""
         return name in self.step_names or own_rank(name) is not None
+
+    def steps_are_called_otherwise(self, name: str) -> bool:
+        """Whether a name that may be a step's is none of this run, whose source has another."""
+        if not self.run.series or name in ("step", *CALLS) or not _BARE.fullmatch(name):
+            return False
+        return self.run.step_name not in ("", name) and self.raw(name) is None
 
     @cached_property
     def axis(self) -> Series:

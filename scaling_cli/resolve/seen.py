@@ -13,8 +13,8 @@ from scaling_cli.ending import planned_steps
 from scaling_cli.expressions import as_number, parse
 from scaling_cli.notes import Note
 from scaling_cli.records import Series
-from scaling_cli.resolve.column import Column, quoted
-from scaling_cli.spelling import last_part, spelled
+from scaling_cli.resolve.column import Column
+from scaling_cli.spelling import last_part, quoted, spelled
 from scaling_cli.steps import AS_CALLED, STEP_IS, calls_beside
 
 if TYPE_CHECKING:
