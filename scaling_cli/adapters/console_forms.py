@@ -214,6 +214,12 @@ FORMS = (
         names={"loss": "train_loss"},
     ),
     Form(
+        "CLU",
+        "google/CommonLoopUtils clu/metric_writers/logging_writer.py: t5x, scenic, big_vision",
+        ("logging_writer.py:{}] [{step}] collection={@} {*}",
+         "logging_writer.py:{}] [{step}] {*}"),
+    ),
+    Form(
         "Lightning",
         "Lightning-AI/pytorch-lightning src/lightning/pytorch/callbacks/progress/tqdm_progress.py",
         ("Epoch {epoch}: {...}| {step}/{} [{...}, {*}",
@@ -256,6 +262,7 @@ FORMS = (
          "Step... ({step} | {*}", "Step... ({step}/{total_steps} | {*}",
          "Epoch {epoch}, batch {step}, {*}",  # icefall
          "Train: {epoch} [{step}/{...}] {*}",  # timm
+         ".py:{}] [{step}] {*}",  # absl: google-research, zihangdai/xlnet
          COUNTER + "global[ _]step|optimi[sz]er[ _]step|num_updates",
          COUNTER + "step_i|step|iteration|iter|it|update"),
         after=(EVALUATION,),

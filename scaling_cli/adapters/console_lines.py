@@ -116,7 +116,7 @@ _COUNTER = (
     rb"(?i)(?<![\w/.])"
     + _NO_COUNT
     + rb"(?:%b)s?['\"]?\s*[:=#]?\s*['\"]?\[?(\d{1,3}(?:,\d{3})+|\d{1,18})"
-    rb"(?:\s*(?:/|of)\s*(\d{1,3}(?:,\d{3})+|\d{1,18}))?(?![\w.])[\s,:;|\])(>'\"-]*(?:\([^)]{0,20}\))?"
+    rb"(?:\s*(?:/|of)\s*(\d{1,3}(?:,\d{3})+|\d{1,18}))?(?![\w.])(?:[\s,:;|\])(>-]|['\"](?![A-Za-z_]))*(?:\([^)]{0,20}\))?"
 )
 _EVALUATION = (
     rb"(?i)(?<![\w/])(?:val|valid|validation|eval|evaluation|dev)[ _/-]?loss\s*(?:[:=]|is|)\s*("
@@ -282,7 +282,7 @@ def pairs(line: bytes, start: int = 0) -> list[Span]:
         ):
             continue
         name = match[1].decode("utf-8", "replace").strip()
-        if name.endswith(_FILES):
+        if name.endswith(_FILES) or name.count(")") > name.count("("):  # `time (s): 0.5`
             continue
         found.append(_span(name, line, start + first, start + last))
     for match in _TOKENS_SEEN.finditer(rest) if b"tokens" in rest else ():

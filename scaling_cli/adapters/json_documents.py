@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling_cli.adapters.building import flattened
-from scaling_cli.adapters.files import download_of, suffix_of
+from scaling_cli.adapters.files import download_of, stem_of, suffix_of
 from scaling_cli.counts import names_params, names_tokens
 from scaling_cli.errors import InputError
 from scaling_cli.expressions import as_number
@@ -101,7 +101,8 @@ def _rows_of(document: Any, path: Path) -> list[Row]:
         return _listed_runs(rows) or rows
     if not isinstance(document, dict):
         return []
-    return _columns(document) or _history(document) or _by_run(document) or _result(document)
+    named = [row | {"run": f"{stem_of(path)}/{row['run']}"} for row in _by_run(document)]
+    return _columns(document) or _history(document) or named or _result(document)
 
 
 def _points(document: list[Any], path: Path) -> list[Row]:

@@ -74,6 +74,7 @@ _BLOCK = 1 << 24  # bytes parsed at a time; a line has to fit
 _TELLING = 4  # lines that mostly tell a history
 _FEW = 1 << 12  # bytes that are read line by line sooner than into columns
 _MOST_NESTED = 64
+_NAMES_MODELS = re.compile(r"(?i)(?:^|[._/ -])(?:model|size|arch|variant|scale|params)$")
 _LARGEST_STEP = 2**62
 _BRACKETS = b"[]{}"
 _NO_BRACKETS = bytes(set(range(256)) - set(_BRACKETS))
@@ -365,7 +366,8 @@ def _is_one_history(rows: list[dict[str, Any]]) -> bool:
     for key in dict.fromkeys(key for row in rows for key in row):
         texts = [row[key] for row in rows if isinstance(row.get(key), str)]
         if len(texts) == len(set(texts)) == len(rows) and not all(map(TIME.match, texts)):
-            return numbers_of(texts) is not None  # names of runs, unless they are numbers
+            # Names of runs, unless they are numbers; `30M` is the name of a model.
+            return numbers_of(texts) is not None and not _NAMES_MODELS.search(key)
     return True
 
 

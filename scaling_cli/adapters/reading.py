@@ -37,7 +37,7 @@ from scaling_cli.adapters.registry import (
     registered,
     service_of,
 )
-from scaling_cli.adapters.sessions import join_sessions, session_key
+from scaling_cli.adapters.sessions import join_sessions, session_key, unnumbered
 from scaling_cli.adapters.unknown import hint, not_known
 from scaling_cli.errors import InputError, UnreachableError
 from scaling_cli.manifest import File, Recall, SeenRun, Stamp, digest, is_doubtful, stamp_at
@@ -461,7 +461,7 @@ def _by_run(found: list[Found]) -> list[list[Found]]:
     """The files one by one, but those whose names say what is in them by their folder."""
     parts: dict[str, list[Found]] = {}
     for file in found:
-        generic = is_generic(file.path)
+        generic = is_generic(unnumbered(file.path))
         key = file.folder if generic else session_key(PurePath(file.source))
         parts.setdefault(key, []).append(file)
     return list(parts.values())

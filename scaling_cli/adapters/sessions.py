@@ -36,13 +36,19 @@ _Read = tuple[str, Run]  # a file and a run of it
 
 def session_key(path: PurePath) -> str:
     """What the files of one run have in common, as far as their names tell."""
-    file = uncompressed(path)
-    if is_generic(path):
+    file = unnumbered(path)
+    if is_generic(file):
         folder = path.parent
         named = folder if _told_apart(folder.name) else folder.parent / _bare(folder.name)
         return f"{named.as_posix()}/{file.name.lower()}"
-    stem = file.stem
-    return path.as_posix() if _told_apart(stem) else f"{path.parent.as_posix()}/{_bare(stem)}#"
+    apart = _APART.search(file.stem) is not None
+    return path.as_posix() if apart else f"{path.parent.as_posix()}/{file.stem}#"
+
+
+def unnumbered(path: PurePath) -> PurePath:
+    """`metrics.jsonl` of `metrics_1.jsonl`; a number that tells runs apart stays."""
+    file = uncompressed(path)
+    return file if _told_apart(file.stem) else file.with_name(_bare(file.stem) + file.suffix)
 
 
 def _bare(name: str) -> str:

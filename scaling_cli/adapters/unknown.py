@@ -61,7 +61,8 @@ def not_known(files: Sequence[tuple[Found, bytes]]) -> list[Note]:
     told = [f"{counted(n, kind)}" for kind, n in kinds.most_common(_NAMED)]
     more = f" and {len(kinds) - _NAMED} more kinds" if len(kinds) > _NAMED else ""
     texts = [(file, head) for file, head in files if kind_of(file.path, head).endswith("text")]
-    message = f"{counted(len(files), 'file')} held no runs and were passed over: " + ", ".join(told)
+    passed = f"held no runs and {'was' if len(files) == 1 else 'were'} passed over"
+    message = f"{counted(len(files), 'file')} {passed}: {', '.join(told)}"
     message += more
     wide = next((file.source for file, head in files if head[:2] in _UTF16), None)
     if wide is not None:

@@ -271,6 +271,14 @@ def fairseq() -> str:
     )
 
 
+def clu() -> str:
+    at = "I1128 10:00:00.123456 140 logging_writer.py:48] "
+    return log(
+        lambda s: f"{at}[{s}] collection=train learning_rate=0.0003, loss={loss(s):.6g}",
+        lambda s: f"{at}[{s}] collection=eval accuracy=0.41, loss={loss(s) + 0.01:.6g}",
+    )
+
+
 def levanter() -> str:
     return log(
         lambda s: (
@@ -400,6 +408,7 @@ CASES: dict[str, Case] = {
         fairseq(), "train_loss", "val_loss", 5e-4, {"train_inner/lr": 3e-4}, {"params": 30000000}
     ),
     "levanter": (levanter(), "train_loss", "", 5e-4, {}, {"total_steps": TOTAL}),
+    "CLU": (clu(), "train/loss", "eval/loss", 5e-5, {"train/learning_rate": 3e-4}, {}),
     "Lightning": (lightning(), "train_loss", "", 5e-5, {}, {}),
     "Keras": (keras(), "loss", "", 5e-5, {}, {"total_steps": len(STEPS), "step_is": "epoch"}),
 }  # fmt: skip

@@ -423,3 +423,104 @@ def test_events_of_training_and_validation_are_one_run(tmp_path: Path) -> None:
     ]
     found, _ = read(tmp_path, {"r.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})
     assert [row.values["loss"] for row in found.rows] == [4.0]
+
+
+def test_documents_that_name_their_runs_alike_hold_runs_of_their_own(tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {
+        f"{recipe}.json": json.dumps(
+            {name: {"n_params": size, "tokens": 2e8, "val_loss": loss} for name, size in SIZES}
+        )
+        for recipe, loss in (("cosine", 4.0), ("wsd", 4.1))
+    }
+    read(tmp_path, files)
+    ids = [run.run_id for run in read_sources(tmp_path).runs]
+    assert ids == ["cosine/large", "cosine/small", "wsd/large", "wsd/small"]
+
+
+SIZES = (("small", 1e7), ("large", 1e8))
+
+
+@pytest.mark.parametrize("called", ["loss_seed{}", "val_loss (seed {})", "eval_loss_s{}"])
+def test_a_loss_for_each_seed_is_offered_as_their_mean(tmp_path: Path, called: str) -> None:
+    header = ",".join(["params", "tokens", *(called.format(seed) for seed in (1, 2, 42))])
+    rows = "1e7,2e8,4.1,4.2,4.3\n1e8,2e9,3.1,3.2,3.3\n"
+    with pytest.raises(InputError, match="no run has a loss") as refused:
+        read(tmp_path, {"sweep.csv": f"{header}\n{rows}"})
+    offered = str(refused.value).split('loss = "')[1].split('"')[0]
+    runs = read_sources(tmp_path).runs
+    losses = [row.values["loss"] for row in finals(runs, Mapping(columns={"loss": offered})).rows]
+    assert losses == pytest.approx([4.2, 3.2])
+
+
+def test_a_step_that_no_run_has_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    path.write_text("".join(f'{{"update": {s}, "loss": {9 / s}}}\n' for s in STEPS))
+    asked = Mapping(columns={"step": "iters"})
+    runs = read_sources(path, asked).runs
+    with pytest.raises(InputError, match=r"no run has 'iters'.* The step is called update there"):
+        finals(runs, asked)
+    right = Mapping(columns={"step": "update"})
+    (row,) = finals(read_sources(path, right).runs, right).rows
+    assert row.values["step"] == 2000
+
+
+def test_a_line_of_the_mapping_without_a_step_is_an_error(tmp_path: Path) -> None:
+    read(tmp_path, {"run.jsonl": lines()})
+    with pytest.raises(InputError, match=r"names no \{step\}"):
+        read_sources(tmp_path, Mapping(console=("step {stp} loss {loss}",)))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        # young-geng/EasyLM: a dict behind what the logger prints
+        "I1128 10:00:00.123 140 train.py:210] {{'step': {s}, 'train/loss': {loss}, 'lr': 3e-4}}",
+        # zihangdai/xlnet train_gpu.py, by absl
+        "I1128 10:00:00.1 140 train_gpu.py:303] [{s}] | gnorm 0.25 lr 0.0003 | train/loss {loss}",
+        # karpathy/minGPT projects/chargpt
+        "iter_dt 7797.46ms; iter {s}: train loss {loss}",
+    ],
+)
+def test_a_loss_in_any_quotes_or_place_is_read(tmp_path: Path, line: str) -> None:
+    text = "".join(line.format(s=s, loss=5 - s / 1000) + "\n" for s in STEPS)
+    (row,) = read(tmp_path, {"run.log": text})[0].rows
+    assert row.values["steps"] == 2000
+    assert row.values["loss"] == 3.0
+
+
+def test_a_unit_in_brackets_is_no_name(tmp_path: Path) -> None:
+    text = "".join(f"steps: {s} loss: {9 / s} iter time (s): 0.5 samples/sec: 9.1\n" for s in STEPS)
+    read(tmp_path, {"ds.log": text})  # as deepspeed/runtime/pipe/engine.py prints
+    (run,) = read_sources(tmp_path).runs
+    assert sorted(run.series) == ["loss", "samples/sec"]
+
+
+@pytest.mark.parametrize("suffix", ["json", "csv"])
+def test_results_of_models_that_are_named_by_size_are_runs(tmp_path: Path, suffix: str) -> None:
+    rows = [("30M", "600M", 4.0), ("60M", "1.2B", 3.6), ("120M", "2.4B", 3.3)]
+    keys = ("model", "tokens", "val_loss")
+    text = json.dumps([dict(zip(keys, row, strict=True)) for row in rows])
+    if suffix == "csv":
+        text = "\n".join(",".join(map(str, row)) for row in (keys, *rows))
+    found, _ = read(tmp_path, {f"results.{suffix}": text})
+    told = [(row.values["tokens"], row.values["loss"]) for row in found.rows]
+    assert told == [(6e8, 4.0), (1.2e9, 3.6), (2.4e9, 3.3)]
+
+
+@pytest.mark.parametrize("names", [("metrics.jsonl", "metrics_1.jsonl"), ("a.csv", "a-2.csv")])
+def test_the_log_of_a_resumed_job_goes_on_in_a_numbered_file(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    def written(name: str, steps: range) -> str:
+        if name.endswith("csv"):
+            return "step,loss\n" + "".join(f"{s},{5 - s / 1000}\n" for s in steps)
+        return "".join(f'{{"step": {s}, "loss": {5 - s / 1000}}}\n' for s in steps)
+
+    parts = (range(100, 1201, 100), range(1000, 2001, 100))
+    files: dict[str, str | bytes] = {
+        f"run/{name}": written(name, steps) for name, steps in zip(names, parts, strict=True)
+    }
+    _, notes = read(tmp_path, files)
+    (run,) = read_sources(tmp_path).runs
+    assert run.series["loss"].steps.tolist() == list(STEPS)
+    assert "read as the sessions of one run" in notes["files_joined"]
