@@ -36,6 +36,7 @@ _OWN = (
 )  # fmt: skip
 _RANK = {name: place for place, name in enumerate(_OWN)}
 _LARGEST = 2.0**62
+_ONE_COUNT = 0.01  # of a count: one that begins at 0 and one that begins at 1
 
 
 @lru_cache(maxsize=1 << 14)
@@ -240,8 +241,10 @@ def on_own_step(run: Run, mapped: str | None = None, declared: Sequence[str] = (
         candidates = {n: run.series[n] for n in run.series if own_rank(n) is not None}
         candidates |= {n: run.series[n] for n in declared if n in run.series}
         name = own_step({n: (s.steps, s.values) for n, s in candidates.items()}, declared)
-    if name is None or (mapped is None and _likelier(run.step_name, name)):
+    if name is None:
         return run
+    if mapped is None and _likelier(run.step_name, name):
+        return _beside(run, name)
     own = run.series[name]
     if np.array_equal(own.steps, own.values):
         return run
@@ -251,6 +254,19 @@ def on_own_step(run: Run, mapped: str | None = None, declared: Sequence[str] = (
     last = max(int(s.steps[-1]) for s in series.values())
     note = disagreement(name, before, last)
     return replace(unmarked(run), series=series, notes=(*run.notes, *notes, note))
+
+
+def _beside(run: Run, name: str) -> Run:
+    """The run, with a note where another count of it goes elsewhere than its step."""
+    own = run.series[name]
+    last, other = float(own.steps[-1]), float(own.values.max())
+    if not is_counter(own.values) or abs(other - last) <= _ONE_COUNT * max(last, other):
+        return run
+    message = (
+        f"the step is {run.step_name}, up to {last:,.0f}; {name}, up to {other:,.0f}, is another"
+        f' count. To take it: [columns] step = "{name}"'
+    )
+    return replace(run, notes=(*run.notes, Note.of("own_step", message)))
 
 
 def _likelier(axis: str, name: str) -> bool:

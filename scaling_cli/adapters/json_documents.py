@@ -2,6 +2,7 @@
 
 [{"step": 100, "loss": 5.1}, ...]               rows; also as a list within an object
 {"step": [100, 200], "loss": [5.1, 4.8]}        columns, as Keras' History has them
+{"loss": {"steps": [100], "values": [5.1]}}     the same by metric, as Sacred has them
 {"n_params": 3e7, "tokens": 6e8, "val_loss": 4} the result of one run
 [{"name": "a", "config": {...}, "log": [...]}]  runs, each with its rows or columns
 [[1764337000.1, 100, 5.1], ...]                 wall time, step and value, as TensorBoard's
@@ -30,6 +31,7 @@ _WHOLE = 1 << 16  # bytes of a head that may cut the document off
 _ROWS = re.compile(rb"\s*\[\s*\{")
 _POINTS = re.compile(rb"\s*\[\s*\[\s*1\d{9}(?:\.\d+)?\s*,\s*\d+\s*,")  # times since 1970
 _KEY_OF_NUMBER = re.compile(rb"\"([^\"]{1,80})\"\s*:\s*\"?-?[\d.]")
+_SACRED = ("steps", "values")
 _NAMES = ("run_id", "id", "run", "run_name", "name")
 _KEY_OF_LIST = re.compile(rb"\"([^\"]{1,80})\"\s*:\s*\[\s*(?:-?[\d.]|\{)")
 
@@ -102,7 +104,8 @@ def _rows_of(document: Any, path: Path) -> list[Row]:
     if not isinstance(document, dict):
         return []
     named = [row | {"run": f"{stem_of(path)}/{row['run']}"} for row in _by_run(document)]
-    return _columns(document) or _history(document) or named or _result(document)
+    rows = _columns(document) or _by_metric(document) or _history(document)
+    return rows or named or _result(document)
 
 
 def _points(document: list[Any], path: Path) -> list[Row]:
@@ -122,6 +125,20 @@ def _columns(document: Row) -> list[Row]:
     settings = {key: value for key, value in document.items() if key not in lists}
     made = [dict(zip(held, values, strict=True)) for values in zip(*held.values(), strict=True)]
     return [_as_config(settings), *made] if settings else made
+
+
+def _by_metric(document: Row) -> list[Row]:
+    """Rows from lists of steps and values under the names of metrics."""
+    rows: dict[Any, Row] = {}
+    for name, value in document.items():
+        steps, values = (value.get(key) if isinstance(value, dict) else None for key in _SACRED)
+        if not isinstance(steps, list) or not isinstance(values, list) or not _are_numbers(values):
+            return []
+        if not all(type(step) is int for step in steps):
+            return []
+        for step, number in zip(steps, values, strict=False):
+            rows.setdefault(step, {"step": step})[name] = number
+    return [rows[step] for step in sorted(rows)] if any(map(is_loss, document)) else []
 
 
 def _history(document: Row) -> list[Row]:

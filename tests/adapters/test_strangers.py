@@ -524,3 +524,22 @@ def test_the_log_of_a_resumed_job_goes_on_in_a_numbered_file(
     (run,) = read_sources(tmp_path).runs
     assert run.series["loss"].steps.tolist() == list(STEPS)
     assert "read as the sessions of one run" in notes["files_joined"]
+
+
+def test_what_sacred_observes_is_a_run_with_its_settings(tmp_path: Path) -> None:
+    # IDSIA/sacred sacred/observers/file_storage.py
+    held = {"steps": [*STEPS], "timestamps": ["t"] * 20, "values": [5 - s / 1000 for s in STEPS]}
+    judged = {"steps": [1000, 2000], "timestamps": ["t", "t"], "values": [4.1, 3.1]}
+    metrics = {"training.loss": held, "val.loss": judged}
+    settings = json.dumps({"n_params": 30000000, "seed": 1})
+    found, _ = read(tmp_path, {"1/metrics.json": json.dumps(metrics), "1/config.json": settings})
+    (row,) = found.rows
+    assert (row.values["steps"], row.values["loss"], row.values["params"]) == (2000, 3.1, 3e7)
+
+
+@pytest.mark.parametrize("other", [1 / 100, 8])
+def test_a_count_that_is_not_the_step_is_said(tmp_path: Path, other: float) -> None:
+    rows = "".join(f"{s * other:.0f},{s},{5 - s / 1000}\n" for s in STEPS)
+    found, notes = read(tmp_path, {"metrics.csv": "step,optimizer_step,loss\n" + rows})
+    assert found.rows[0].values["step"] == 2000
+    assert f"step, up to {2000 * other:,.0f}, is another count" in notes["own_step"]
