@@ -25,6 +25,7 @@ _STYLE = """
 :is(DARK) & { color-scheme: dark; }
 .drawn { max-width: 40rem; }
 .datum:hover { opacity: 1; stroke: var(--ink); }
+ul.legend.legend { display: flex; }
 .said { color: var(--soft); margin: .2rem 0 .6rem; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; }
 td, th { padding: .1rem .6rem; text-align: right; white-space: nowrap; }

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MOST_DOUBTS = 3
 MOST_IN_WORDS = 3  # groups
-SHORT = 240  # letters of a doubt that is said in full: longer ones list runs
+SHORT = 160  # letters of a doubt that is said in full: longer ones list runs and settings
 FEW = 5  # held-out runs whose score is luck: of an interval of 90 %, five hold five in six of ten
 
 
@@ -89,9 +89,8 @@ def _of_group(
     else:
         yield f"{subject[0].upper()}{subject[1:]} were fitted by {fit.name}."
     yield _record(fit)
-    short = [note for note in milder if len(note.message) <= SHORT][:MOST_DOUBTS]
-    yield from map(_sentence, short)
-    further = [note.code for note in milder if note not in short]
+    yield from map(_sentence, milder[:MOST_DOUBTS])
+    further = [note.code for note in milder[MOST_DOUBTS:]]
     if further:
         yield f"Further doubts, explained below: {', '.join(further)}."
 
@@ -159,7 +158,10 @@ def _doubts(fit: Fit, split: Allocation | None, severity: str) -> list[Note]:
 
 
 def _sentence(note: Note) -> str:
-    said = note.message if note.message.endswith(".") else f"{note.message}."
+    """What a note says; of a long one what such notes mean."""
+    declared = kind_of(note.code)
+    said = declared.meaning if declared and len(note.message) > SHORT else note.message
+    said = said if said.endswith(".") else f"{said}."
     return said[0].upper() + said[1:]
 
 

@@ -13,13 +13,16 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import scaling_cli as scalefit
 from scaling_cli.cli import app
 from scaling_cli.cli.demo import HOLDOUT, LADDER
 from scaling_cli.project import Project
 from scaling_cli.quantities import power
+from scaling_cli.report.summary import summary
 from tests.places import SAMPLES
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -247,6 +250,19 @@ def test_the_first_paragraphs_give_answers_of_the_document(
         )  # fmt: skip
         (times,) = re.findall(rf"of {recipe}, .*?That is ([\d.]+) times", text)
         assert agrees(times, 10 ** told["decades_beyond"])
+
+
+def test_what_must_be_settled_stands_before_the_answer() -> None:
+    """Runs at one ratio of tokens to params say nothing of how to split a budget."""
+    params = np.geomspace(1e7, 1e9, 8)
+    loss = 1.7 + 400 / params**0.34 + 400 / (20 * params) ** 0.28
+    fit = scalefit.fit(
+        "chinchilla", {"params": params, "tokens": 20 * params, "loss": loss}, bootstrap=50
+    )
+    asked, told = summary([fit], [scalefit.optimal(fit, 1e22)])
+    assert asked.startswith("What loss will a larger training run reach")
+    assert told.startswith("Do not rely on what follows before this is settled: Params and tokens")
+    assert "no split of a budget can be given. " in told
 
 
 def csv_of(page: Path, figure: str) -> list[list[str]]:
