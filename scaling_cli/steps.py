@@ -6,6 +6,7 @@ tokens are computed from. The trainer's own counter, if it was logged, comes fir
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -56,6 +57,26 @@ def step_names(names: Iterable[str], mapped: str | None = None) -> list[str]:
     chosen += [name for _, name in sorted(own, key=lambda item: item[0])]
     chosen += [name for name in (*CALLS, *COLUMNS["step"].names) if name in known]
     return list(dict.fromkeys(name for name in chosen if name is not None))
+
+
+_SAVED = {"checkpoint", "ckpt", "revision", "checkpoint name", "checkpoint step", "model step"}
+_IN_A_NAME = re.compile(r"(\D*)(\d{1,15})(\D*)")
+
+
+def saved_steps(name: str, texts: Sequence[str]) -> list[int] | None:
+    """The steps in the names of checkpoints: `step100`, `step200`."""
+    if len(texts) < 2 or not {spelled(name), unfiled(name)} & _SAVED:
+        return None
+    parts = [_IN_A_NAME.fullmatch(text.strip()) for text in texts]
+    frames = {(part[1], part[3]) for part in parts if part is not None}
+    if None in parts or len(frames) > 1:
+        return None
+    return [int(part[2]) for part in parts if part is not None]
+
+
+def from_names(source: str, name: str, text: str) -> Note:
+    message = f"{source}: the step is the number in {name} ({text})"
+    return Note.of("step_by_order", message)
 
 
 def is_counter(values: Floats) -> bool:

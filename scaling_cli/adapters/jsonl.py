@@ -58,7 +58,9 @@ from scaling_cli.steps import (
     Points,
     counters,
     epoch_column,
+    from_names,
     marked_if_called,
+    saved_steps,
     settings_differ,
     step_names,
     unrolled,
@@ -226,6 +228,9 @@ def _runs(
     has_config = any(is_config for *_, is_config in flat)
     has_step = any(_first(row, steps) is not None for _, row, _ in flat)
     notes: list[Note] = []
+    if not has_step and not any(ids) and not has_config:
+        steps = _by_checkpoint([row for _, row, _ in flat], source, notes) or steps
+        has_step = bool(notes)
     if not has_config:
         ids = _told_apart([row for _, row, _ in flat], ids, steps, source, stem, notes)
     if _is_row_each([row for _, row, _ in flat], ids, has_config, has_step):
@@ -257,6 +262,24 @@ def _runs(
     runs = [_history(draft, run_id, source, steps) for run_id, draft in drafts.items()]
     runs = constants_to_config(runs)
     yield from [replace(runs[0], notes=(*notes, *runs[0].notes)), *runs[1:]] if notes else runs
+
+
+def _by_checkpoint(
+    rows: list[dict[str, Any]], source: str, notes: list[Note]
+) -> tuple[str, ...] | None:
+    """The field that is the step of rows which name the checkpoints of one run."""
+    if settings_differ(_numbers(rows)):
+        return None
+    for key in list(rows[0]):
+        texts = [row.get(key) for row in rows]
+        known = [text for text in texts if isinstance(text, str)]
+        found = saved_steps(key, known) if len(known) == len(rows) else None
+        if found is not None and all(a < b for a, b in pairwise(found)):
+            notes.append(from_names(source, key, known[-1]))
+            for row, step in zip(rows, found, strict=True):
+                row[key] = step
+            return (key,)
+    return None
 
 
 def _part_losses(rows: list[dict[str, Any]]) -> None:

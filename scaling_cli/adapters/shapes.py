@@ -23,6 +23,7 @@ from scaling_cli.adapters.unnamed import (
     is_history,
     runs_in,
     several_by_epoch,
+    step_in_names,
     unnamed_history,
 )
 from scaling_cli.columns import COLUMNS
@@ -55,7 +56,7 @@ def _shaped(table: RawTable, mapping: Mapping) -> Iterator[Run]:
     if is_chart_export(table):
         yield from chart_export(table)
         return
-    step = _step_column(table, mapping)
+    step = _step_column(table, mapping) or step_in_names(table)
     if _is_runs_table(table):
         yield from _rows(table, *_names_of_rows(table))
         return

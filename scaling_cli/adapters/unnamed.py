@@ -23,10 +23,12 @@ from scaling_cli.steps import (
     begun_again,
     counters,
     epoch_column,
+    from_names,
     is_counter,
     is_even,
     passing,
     rising,
+    saved_steps,
     settings_differ,
     unrolled,
 )
@@ -81,6 +83,19 @@ def unnamed_history(table: RawTable) -> Iterator[Run] | None:
         message = f"{table.source}: it has no step column, so its points are numbered in order"
         table.notes.append(Note.of("no_step_column", message))
         return _marked(_numbered_rows(table), "rows")
+    return None
+
+
+def step_in_names(table: RawTable) -> str | None:
+    """A column for the steps in the names of checkpoints, which is added where there is none."""
+    for name in table.arrays:
+        cells = table[name]
+        texts = cells.values.tolist() if cells.kind == "text" and cells.filled.all() else []
+        steps = saved_steps(name, texts)
+        if steps is not None and "step" not in table.arrays:
+            table.add("step", Column("int", np.array(steps), np.ones(table.rows, bool)))
+            table.notes.append(from_names(table.source, name, texts[-1]))
+            return "step"
     return None
 
 

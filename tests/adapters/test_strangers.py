@@ -543,3 +543,21 @@ def test_a_count_that_is_not_the_step_is_said(tmp_path: Path, other: float) -> N
     found, notes = read(tmp_path, {"metrics.csv": "step,optimizer_step,loss\n" + rows})
     assert found.rows[0].values["step"] == 2000
     assert f"step, up to {2000 * other:,.0f}, is another count" in notes["own_step"]
+
+
+@pytest.mark.parametrize("called", ["checkpoint", "ckpt"])
+def test_the_checkpoints_of_a_run_are_its_points(tmp_path: Path, called: str) -> None:
+    one = table(f"{called},params,tokens,loss", "step{s},30000000,{t},{loss}")
+    (row,) = read(tmp_path / "one", {"evals.csv": one})[0].rows
+    assert (row.values["step"], row.values["tokens"], row.values["loss"]) == (2000, 1e9, 3.0)
+    other = table("", "step{s},60000000,{t},{loss}").lstrip()
+    found, notes = read(tmp_path / "two", {"evals.csv": one + other})
+    assert [row.values["params"] for row in found.rows] == [3e7, 6e7]
+    assert f"the number in {called} (step2000)" in notes["step_by_order"]
+    ends = "model,checkpoint,params,tokens,loss\na,step9,3e7,3e8,4.1\nb,step9,6e7,6e8,3.8\n"
+    assert len(read(tmp_path / "ends", {"results.csv": ends})[0].rows) == 2
+    text = "".join(
+        json.dumps({called: f"iter_{s}", "params": 3e7, "loss": 5 - s / 1000}) + "\n" for s in STEPS
+    )
+    (row,) = read(tmp_path / "lines", {"evals.jsonl": text})[0].rows
+    assert (row.values["step"], row.values["loss"]) == (2000, 3.0)
