@@ -323,21 +323,27 @@ class Surface:
         if (self.law.hessian or self.law.bend) and not self.objective.binomial:
             values = self.decode(theta)
             pairs = list(zip(self._transforms, self.free, strict=True))
-            slopes = [transform.slope(values[name])[:, 0] for transform, name in pairs]
-            bends = [transform.bend(values[name])[:, 0] for transform, name in pairs]
-            at = {name: i for i, name in enumerate(self.free)}
+            slopes = np.stack([item.slope(values[name])[:, 0] for item, name in pairs], axis=1)
+            bends = np.stack([item.bend(values[name])[:, 0] for item, name in pairs], axis=1)
             if self.objective.log:
                 result -= np.matmul(jacobian * weights[:, None, :], jacobian.transpose(0, 2, 1))
                 weights = weights / self.law.predict(**values, **self.columns)
-            for (name, other), second in self._bends(values, weights).items():
-                if name in at and other in at:
-                    i, j = at[name], at[other]
-                    entry = slopes[i] * slopes[j] * second
-                    result[:, i, j] += entry
-                    if i != j:
-                        result[:, j, i] += entry
+            at = {name: i for i, name in enumerate(self.free)}
+            second = {
+                (at[name], at[by]): item
+                for (name, by), item in self._bends(values, weights).items()
+                if name in at and by in at
+            }
+            if second:  # all pairs at once: laws over mixtures have 200 of them
+                one, other = np.array(list(second)).T
+                entries = slopes[:, one] * slopes[:, other]
+                sums = np.broadcast_arrays(slopes[:, 0], *second.values())[1:]
+                entries *= np.stack(sums, axis=1)
+                result[:, one, other] += entries
+                apart = one != other
+                result[:, other[apart], one[apart]] += entries[:, apart]
             diagonal = np.einsum("bii->bi", result)
-            diagonal += np.stack(bends, axis=1) * slope
+            diagonal += bends * slope
             return result
         for i in range(count):
             shifted = theta.copy()

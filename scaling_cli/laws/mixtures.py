@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -99,12 +100,13 @@ class _Worth:
         self.names = [name for name, _ in (*self.scales, *self.powers)]
         self.kept, self.kept_logs = Kept(), Kept()
 
-    def parts(self, at: Mapping[str, Array]) -> tuple[Array, dict[str, Array], dict[str, Array]]:
-        """One over the worth, the worth's first derivatives, and the logs of the shares."""
+    def worth(self, at: Mapping[str, Array]) -> tuple[Array, Array, Array, Array]:
+        """One over the worth, each domain's part of it and that without its scale
+        [..., domains, rows], and the logs of the shares."""
         shares = [at[column] for column in self.columns]
         values = [at[name] for name in self.names]
 
-        def make() -> tuple[Array, dict[str, Array], dict[str, Array]]:
+        def make() -> tuple[Array, Array, Array, Array]:
             logs, some = self.kept_logs.of([], shares, lambda: _logs(shares))
             scales, powers = (
                 _side_by_side([at[name] for name, _ in pairs])[..., None]
@@ -112,21 +114,23 @@ class _Worth:
             )
             raised = np.exp(powers * logs) * some
             part = scales * raised
-            by_power = part * logs
-            first, log_of = {}, {}
-            for i, ((scale, _), (power, _)) in enumerate(
-                zip(self.scales, self.powers, strict=True)
-            ):
-                first[scale], first[power] = raised[..., i, :], by_power[..., i, :]
-                log_of[power] = logs[i]
-            return 1 / np.sum(part, axis=-2), first, log_of
+            return 1 / np.sum(part, axis=-2), part, raised, logs
 
-        found: tuple[Array, dict[str, Array], dict[str, Array]]
-        found = self.kept.of(values, shares, make)
+        found: tuple[Array, Array, Array, Array] = self.kept.of(values, shares, make)
         return found
 
+    def parts(self, at: Mapping[str, Array]) -> tuple[Array, dict[str, Array], dict[str, Array]]:
+        """One over the worth, the worth's first derivatives, and the logs of the shares."""
+        inverse, part, raised, logs = self.worth(at)
+        by_power = part * logs
+        first, log_of = {}, {}
+        for i, ((scale, _), (power, _)) in enumerate(zip(self.scales, self.powers, strict=True)):
+            first[scale], first[power] = raised[..., i, :], by_power[..., i, :]
+            log_of[power] = logs[i]
+        return inverse, first, log_of
+
     def value(self, at: Mapping[str, Array]) -> Array:
-        return self.parts(at)[0]
+        return self.worth(at)[0]
 
     def gradient(self, at: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
         inverse, first, _ = self.parts(at)
@@ -143,6 +147,60 @@ class _Worth:
         return pairs
 
 
+class _Mean:
+    """The log of the mean amplitude, its first and second derivative by q, and the domains' sums;
+    each only when it is asked for, as a solver tries more points than it needs derivatives at."""
+
+    def __init__(self, q: Array, logs: Array, shares: Array) -> None:
+        self.q, self.shares = q, shares
+        self.middle = np.mean(logs, axis=-1, keepdims=logs.ndim > 1)
+        self.away = logs - self.middle
+        self.sums = np.exp(q * self.away)
+        self.total = self.sums @ shares
+        # Near the geometric mean by the first terms of the series, where all of log cancels.
+        self.near = np.abs(np.real(q)) < SERIES
+        self.safe = np.where(self.near, SERIES, q)
+        self.series = bool(np.any(self.near))
+
+    @cached_property
+    def _log_total(self) -> Array:
+        return np.asarray(np.log(self.total))
+
+    @cached_property
+    def _moments(self) -> tuple[Array, Array]:
+        mean = (self.sums * self.away) @ self.shares / self.total
+        return mean, (self.sums * self.away**2) @ self.shares / self.total - mean**2
+
+    @cached_property
+    def _terms(self) -> tuple[Array, Array, Array]:
+        first, second, third = (self.away**power @ self.shares for power in (1, 2, 3))
+        return first, second - first**2, third - 3 * first * second + 2 * first**3
+
+    @cached_property
+    def log(self) -> Array:
+        value = self._log_total / self.safe
+        if self.series:
+            first, square, cube = self._terms
+            value = np.where(self.near, first + square * self.q / 2 + cube * self.q**2 / 6, value)
+        return np.asarray(self.middle + value)
+
+    @cached_property
+    def slope(self) -> Array:
+        mean, _ = self._moments
+        slope = mean / self.safe - self._log_total / self.safe**2
+        if self.series:
+            _, square, cube = self._terms
+            slope = np.where(self.near, square / 2 + cube * self.q / 3, slope)
+        return np.asarray(slope)
+
+    @cached_property
+    def bend(self) -> Array:
+        mean, spread = self._moments
+        safe = self.safe
+        bend = spread / safe - 2 * mean / safe**2 + 2 * self._log_total / safe**3
+        return np.where(self.near, self._terms[2] / 3, bend) if self.series else np.asarray(bend)
+
+
 class _Mixed:
     """(sum_i share_i A_i**q)**(1 / q) / column**exponent, with its derivatives.
 
@@ -156,47 +214,27 @@ class _Mixed:
         self.power, self.column, self.exponent = f"q_{letter}", column, exponent
         self.kept, self.kept_shares = Kept(), Kept()
 
-    def mean(self, at: Mapping[str, Array]) -> tuple[Array, dict[str, Array], Array, Array]:
-        """The log of the mean amplitude, what each domain has of the sum, and the first and second
-        derivative of that log by q."""
+    def mean(self, at: Mapping[str, Array]) -> _Mean:
         values = [at[self.power], *(at[name] for name, _ in self.members)]
         shares = [at[column] for _, column in self.members]
-        found: tuple[Array, dict[str, Array], Array, Array]
-        found = self.kept.of(values, shares, lambda: self._mean(at, shares))
+
+        def make() -> _Mean:
+            columns = self.kept_shares.of([], shares, lambda: np.stack(shares))
+            logs = _side_by_side([np.log(at[name]) for name, _ in self.members])
+            return _Mean(at[self.power], logs, columns)
+
+        found: _Mean = self.kept.of(values, shares, make)
         return found
 
-    def _mean(
-        self, at: Mapping[str, Array], shares: list[Array]
-    ) -> tuple[Array, dict[str, Array], Array, Array]:
-        q = at[self.power]
-        logs = _side_by_side([np.log(at[name]) for name, _ in self.members])
-        middle = np.mean(logs, axis=-1, keepdims=logs.ndim > 1)
-        away = logs - middle
-        columns = self.kept_shares.of([], shares, lambda: np.stack(shares))
-        sums = np.exp(q * away)
-        total = sums @ columns
-        log, mean = np.log(total), (sums * away) @ columns / total
-        spread = (sums * away**2) @ columns / total - mean**2
-        parts = {
-            name: sums[..., i : i + 1] * at[column] / total
+    def parts(self, mean: _Mean, at: Mapping[str, Array]) -> dict[str, Array]:
+        """What each domain has of the sum."""
+        return {
+            name: mean.sums[..., i : i + 1] * at[column] / mean.total
             for i, (name, column) in enumerate(self.members)
         }
-        # Near the geometric mean by the first terms of the series, where all of log cancels.
-        near = np.abs(np.real(q)) < SERIES
-        safe = np.where(near, SERIES, q)
-        value, slope = log / safe, mean / safe - log / safe**2
-        bend = spread / safe - 2 * mean / safe**2 + 2 * log / safe**3
-        if np.any(near):
-            first, second, third = (away**power @ columns for power in (1, 2, 3))
-            square = second - first**2
-            cube = third - 3 * first * second + 2 * first**3
-            value = np.where(near, first + square * q / 2 + cube * q**2 / 6, value)
-            slope = np.where(near, square / 2 + cube * q / 3, slope)
-            bend = np.where(near, cube / 3, bend)
-        return middle + value, parts, slope, bend
 
     def value(self, at: Mapping[str, Array]) -> Array:
-        value: Array = np.exp(self.mean(at)[0]) * at[self.column] ** -at[self.exponent]
+        value: Array = np.exp(self.mean(at).log) * at[self.column] ** -at[self.exponent]
         return value
 
     def slopes(
@@ -207,14 +245,16 @@ class _Mixed:
         return first | {self.power: slope, self.exponent: -np.log(at[self.column])}
 
     def gradient(self, at: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
-        log, shares, slope, _ = self.mean(at)
-        value = np.exp(log) * at[self.column] ** -at[self.exponent]
-        return value, {n: value * item for n, item in self.slopes(at, shares, slope).items()}
+        mean = self.mean(at)
+        value = np.exp(mean.log) * at[self.column] ** -at[self.exponent]
+        slopes = self.slopes(at, self.parts(mean, at), mean.slope)
+        return value, {name: value * item for name, item in slopes.items()}
 
     def bend(self, weights: Array, at: Mapping[str, Array]) -> Pairs:
-        log, shares, slope, bend = self.mean(at)
-        weights, q = weights * np.exp(log) * at[self.column] ** -at[self.exponent], at[self.power]
-        first = self.slopes(at, shares, slope)
+        found, q = self.mean(at), at[self.power]
+        weights = weights * np.exp(found.log) * at[self.column] ** -at[self.exponent]
+        shares = self.parts(found, at)
+        first = self.slopes(at, shares, found.slope)
         pairs = _outer(weights, first)
         for pair, item in _outer(weights * q, {name: first[name] for name in shares}).items():
             pairs[pair] = pairs[pair] - item
@@ -226,7 +266,7 @@ class _Mixed:
             pair = (name, self.power)
             pairs[pair] = pairs[pair] + _sum(weights * first[name] * (logs[name] - mean))
         twice = (self.power, self.power)
-        pairs[twice] = pairs[twice] + _sum(weights * bend)
+        pairs[twice] = pairs[twice] + _sum(weights * found.bend)
         return pairs
 
 
