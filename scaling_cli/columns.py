@@ -232,6 +232,7 @@ _ALL = (
     Column("post_bits", "bits", "bits of a weight after training", typical=(3, 16)),
     Column("width", "count", "width of the residual stream", typical=(256, 4096)),
     Column("depth", "count", "layers", typical=(4, 64)),
+    Column("resolution", "count", "pixels on a side of the images", typical=(64, 640)),
     Column("supervised_loss", "nats per token", "loss without a teacher", typical=(2.0, 4.0)),
     Column("unigram_normalised_loss", "nats per token", "loss less a unigram model's", zero=True),
     Column("teacher_loss", "nats per token", "loss of the teacher", typical=(2.0, 3.5)),

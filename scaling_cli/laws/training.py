@@ -14,6 +14,7 @@ from scaling_cli.laws.base import (
     Parameter,
     PowerSum,
     Source,
+    Values,
 )
 from scaling_cli.laws.parts import (
     amplitude,
@@ -28,6 +29,7 @@ BUSBRIDGE = Source("Busbridge et al.", 2025, "2502.08606", "eq. 8")
 TAO = Source("Tao et al.", 2024, "2407.13623")
 LIU = Source("Liu et al.", 2025, "2505.10465")
 WIDTH_DEPTH = Source("Liu et al.", 2026, "2602.05970")
+TAN = Source("Tan and Le", 2019, "1905.11946", "eq. 3")
 THIRD = Source("Liu et al.", 2026, "2602.03685")
 MIST = Source("MIST", 2025, "2510.18900")
 GHORBANI = Source("Ghorbani et al.", 2021, "2109.07740", "eq. 1")
@@ -55,6 +57,14 @@ def _nmt_multi(
     share = target_share + c_1 * target_share**c_2 * (1 - target_share) ** c_3
     loss: Array = L_inf + A * (share * params) ** -alpha
     return loss
+
+
+def _compound_growth(values: Values) -> dict[str, float]:
+    """What each is multiplied by at twice the FLOPs, depth width**2 resolution**2: where the
+    gain of one more FLOP is the same for all three."""
+    inverse = {"depth": 1 / values["p"], "width": 1 / values["q"], "resolution": 1 / values["r"]}
+    whole = inverse["depth"] + 2 * inverse["width"] + 2 * inverse["resolution"]
+    return {f"{name} at twice the FLOPs": float(2 ** (x / whole)) for name, x in inverse.items()}
 
 
 def _mist(
@@ -181,6 +191,32 @@ LAWS = (
         family="teachers, shapes and tuning",
         evidence=repository("mcleish7/gemstone-scaling-laws, the form with free exponents"),
         aliases=("gemstones",),
+    ),
+    Law(
+        id="compound",
+        title="Depth, width and resolution of vision networks, scaled together",
+        formula="E + a / depth**p + b / width**q + c / resolution**r",
+        variables=("depth", "width", "resolution"),
+        parameters=(
+            floor(), amplitude("a", "depth", "p"), exponent("p", "depth", 0.2, 2.0),
+            amplitude("b", "width", "q"), exponent("q", "width", 0.2, 2.0),
+            amplitude("c", "resolution", "r"), exponent("r", "resolution", 0.2, 2.0),
+        ),
+        predict=lambda E, a, p, b, q, c, r, depth, width, resolution: (
+            E + a * depth**-p + b * width**-q + c * resolution**-r
+        ),
+        form=PowerSum(floor="E"),
+        derived=_compound_growth,
+        source=TAN,
+        target="error",
+        caveats=(
+            "The paper fits no law: a grid of networks of twice the FLOPs gave it 1.2, 1.1 and 1.15"
+            " times the depth, width and resolution. The derived values are the same numbers.",
+            "FLOPs are taken as depth width**2 resolution**2, as in the paper.",
+        ),
+        family="teachers, shapes and tuning",
+        domain={"depth": (8, 64), "width": (32, 512), "resolution": (96, 640)},
+        evidence=Evidence("derived", "a sum of powers under the paper's cost of eq. 3"),
     ),
     Law(
         id="third",
