@@ -12,6 +12,7 @@ import typer
 from scaling_cli.cli.common import (
     DEFAULT_STORE,
     ConfigOption,
+    FigureOption,
     FitLevelOption,
     FitOption,
     JsonOption,
@@ -22,8 +23,10 @@ from scaling_cli.cli.common import (
     TargetOption,
     answer,
     assignments,
+    check_figure,
     check_level,
     command,
+    draw,
     many,
     one_of,
     positive,
@@ -33,7 +36,8 @@ from scaling_cli.cli.limits import SequenceOption
 from scaling_cli.errors import InputError
 
 if TYPE_CHECKING:
-    from scaling_cli.fitting.result import Fit
+    from scaling_cli.drawing.figure import Figure
+    from scaling_cli.fitting.result import Fit, Prediction
     from scaling_cli.planning.inverse import Solution
     from scaling_cli.planning.points import Grid
 
@@ -80,6 +84,7 @@ def predict(
     y: TargetOption = None,
     published: PublishedOption = None,
     level: FitLevelOption = None,
+    output: FigureOption = None,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -104,6 +109,8 @@ def predict(
     from scaling_cli.report.origins import origins_json, with_origin
 
     check_level(level)
+    check_figure(output)
+    one_of(solve=solve, output=output)
     one_of(flops=flops, scale=scale)
     one_of(scale=scale, published=published)
     one_of(fit=fit, law=law, published=published)
@@ -150,11 +157,24 @@ def predict(
             for own in [replace(grid, flops=[scaled(item, each) for each in times] or grid.flops)]
             for answered in own.of_fit(item, shares)
         ]
+    if output:  # not in every terminal: all runs are read for it, and an answer needs none
+        draw(as_json, output, lambda: _figure(store, config, fits, predictions))
     document = {
         "predictions": [item.to_json() for item in predictions],
         "origin": origins_json(fits),
     }
     answer(as_json, document, lambda: with_origin([predictions_table(predictions)], fits))
+
+
+def _figure(
+    store: str, config: str | None, fits: Sequence[Fit], predictions: Sequence[Prediction]
+) -> Figure | None:
+    """The predictions among the runs of their fits; of a paper's coefficients alone."""
+    from scaling_cli.project import open_project
+    from scaling_cli.report.answers import predictions_figure
+
+    rows = open_project(store, config).observations() if fits else None
+    return predictions_figure(rows, fits, predictions)
 
 
 def _solved(

@@ -126,7 +126,8 @@ class Figure:
         return next(i for i, one in enumerate(beside) if one is item) - (len(beside) - 1) / 2
 
     def limits(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """The lowest and highest place along x and along y, with a margin of 4 %."""
+        """The lowest and highest place along x and along y, with a margin of 4 %, or of 8 % where
+        bars stand beside their place."""
         along = [self.x.place(v) for item in self.series for v in item.x if self.x.shows(v)]
         along += [self.x.place(at) for at, _ in self.rules if self.x.shows(at)]
         heights = [
@@ -135,7 +136,8 @@ class Figure:
             for v in (*item.y, *item.low, *item.high)
             if self.y.shows(v)
         ]
-        return _widened(along), _widened(heights)
+        beside = any(self.aside(item) for item in self.series)
+        return _widened(along, 0.08 if beside else 0.04), _widened(heights)
 
     def thinned(self, most: int = MOST_POINTS) -> Figure:
         """The figure with as many points as a page can show, each series by the same factor, which
@@ -159,10 +161,10 @@ class Figure:
                 yield (item.name, item.names[i] if item.names else "", float(x), float(y), *ends)
 
 
-def _widened(places: Iterable[float]) -> tuple[float, float]:
+def _widened(places: Iterable[float], part: float = 0.04) -> tuple[float, float]:
     ends = list(places)
     low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
-    margin = 0.04 * (high - low) or 0.05 * abs(high) or 0.5
+    margin = part * (high - low) or 0.05 * abs(high) or 0.5
     return low - margin, high + margin
 
 
@@ -219,8 +221,8 @@ def _log_ticks(low: float, high: float, most: int) -> list[float]:
         ]
         for digits in _DIGITS
     ]
-    best = max((values for values in sets if len(values) <= most), key=len, default=[])
-    if len(best) >= min(ENOUGH, most) or high - low > 1:
+    best = max((values for values in sets if len(values) <= most + 1), key=len, default=[])
+    if len(best) >= min(ENOUGH, most) or high - low > 0.5:
         return best
     return _even_ticks(Axis("", log=False), 10.0**low, 10.0**high, most)
 

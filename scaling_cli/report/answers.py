@@ -98,11 +98,11 @@ def splits_figure(table: Table, fits: Sequence[Fit], splits: Sequence[Allocation
 
 
 def predictions_figure(
-    table: Table, fits: Sequence[Fit], predictions: Sequence[Prediction]
+    table: Table | None, fits: Sequence[Fit], predictions: Sequence[Prediction]
 ) -> Figure | None:
     """Predictions among the runs of their fits, along compute or a law's one variable; alone where
     the fits are not known, as of a paper's coefficients."""
-    whole = fits_figure(table, fits) if fits else None
+    whole = fits_figure(table, fits) if fits and table is not None else None
     axis = whole.x if whole else FLOPS
     column = next((name for name, of in AXES.items() if of is axis), axis.label)
     counted: dict[str | None, Accounting] = {fit.fit_id: fit.compute for fit in fits}

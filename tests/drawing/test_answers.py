@@ -17,6 +17,8 @@ ASKED = {
     "fit": ["fit", "--law", "chinchilla", "--bootstrap", "20"],
     "one variable": ["fit", "--law", "power_offset", "--x", "flops", "--bootstrap", "20"],
     "optimal": ["optimal", "--budget", "1e20"],
+    "predict": ["predict", "--params", "1B", "--tokens", "10B,20B"],
+    "predict published": ["predict", "--published", "epoch2024", "--flops", "1e22,1e23"],
     "published": ["optimal", "--published", "epoch2024", "--budget", "1e23"],
     "plan": ["plan", "--scale", "10x"],
     "compare": ["compare", "--laws", "chinchilla,skaling"],

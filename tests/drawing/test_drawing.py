@@ -121,6 +121,10 @@ def test_a_tick_says_its_value() -> None:
     assert [text for _, text in ticks(Axis("loss"), np.log10(1.04), np.log10(2.5))] == [
         "1.2", "1.5", "2", "2.5",
     ]  # fmt: skip
+    errors = Axis("error", shape=percent)
+    assert [text for _, text in ticks(errors, np.log10(0.0037), np.log10(0.036), 5)] == [
+        "0.5 %", "0.7 %", "1 %", "1.5 %", "2 %", "3 %",
+    ]  # fmt: skip
     runs = ticks(Axis("run", log=False, shape=count, whole=True), 0.9, 3.1)
     assert [text for _, text in runs] == ["1", "2", "3"]
 
