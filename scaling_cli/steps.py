@@ -419,7 +419,7 @@ _NO_COUNTERS = {
     "token", "tokens", "sample", "samples", "example", "examples", "sequence", "sequences", "flops",
     "flos", "seed", "time", "seconds", "timestamp", "runtime", "epoch", "epochs", "index",
     "unnamed", "id", "rank", "memory", "mem", "bytes", "size", "max", "total", "num", "width",
-    "depth", "layers", "heads", "params", "year", "day", "wps", "loss", "eta",
+    "idx", "depth", "layers", "heads", "params", "year", "day", "wps", "loss", "eta",
     "acc", "acc1", "acc5", "top1", "top5", "accuracy", "error", "score", "reward", "bleu", "f1",
 }  # fmt: skip
 _SETTINGS = {

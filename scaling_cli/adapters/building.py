@@ -136,7 +136,7 @@ def numbers_of(texts: Iterable[str], counts: bool = False) -> dict[str, float] |
 
 def decimal_comma(key: str, texts: Iterable[str]) -> Note | None:
     """A note on texts that are numbers with a decimal comma, or with dots between thousands."""
-    found = [text for text in texts if text.strip()]
+    found = sorted(text for text in texts if text.strip())
     dotted = next((text for text in found if _DOTTED.fullmatch(text.strip())), None)
     if dotted is not None:
         message = (

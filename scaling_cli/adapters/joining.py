@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -37,6 +38,7 @@ _DOCUMENTS = {
     "doc id", "document id", "sample id", "example id", "question id", "instance id", "task id",
     "prompt id", "doc", "text", "prompt", "target",
 }  # fmt: skip
+_LEADING = re.compile(r" holds texts such as .*", re.DOTALL)
 Passed = dict[str, tuple[str, Run | bytes]]  # run_key -> its file; the run, or its digest later
 
 
@@ -199,6 +201,8 @@ def tells_of_training(run: Run, mapped: Iterable[str | None] = ()) -> bool:
     """Whether a run is one by its names: those that loggers give a step, a loss, a size or tokens,
     or those of a mapping. A row alone needs a loss, or two of sizes and scores: rows that count
     tokens and nothing else are documents and shards."""
+    if any(n.code == "decimal_comma" and is_loss(_LEADING.sub("", n.message)) for n in run.notes):
+        return True  # a loss, which its message names, in numbers that are not read
     names = [*run.series, *run.config]
     known = set(mapped) | {f"config.{name}" for name in mapped if name is not None}
     if not known.isdisjoint(names):
@@ -206,6 +210,8 @@ def tells_of_training(run: Run, mapped: Iterable[str | None] = ()) -> bool:
     if not run.series:
         sizes = {column for name in names if (column := _SIZES.get(unfiled(name)))}
         sizes |= {_LETTERS[name] for name in names if name in _LETTERS}
+        if not sizes and not _DOCUMENTS.isdisjoint(map(spelled, names)):
+            return False
         scored = any(map(names_score, names))
         return len(sizes) + scored > 1 or any(is_loss(n) or is_measure(n) for n in names)
     if run.config.get(STEP_IS) != "rows":

@@ -132,7 +132,8 @@ def _check(runs: Sequence[Run], mapping: Mapping, resolved: Sequence[Resolved]) 
         for run in runs:
             for note in run.notes:
                 if note.code == "decimal_comma":
-                    raise InputError(note.message, "Write the numbers with a decimal point.")
+                    where = "" if note.message.startswith(run.source) else f"{run.source}: "
+                    raise InputError(where + note.message, "Write numbers with a decimal point.")
         names = sorted({name for run in runs for name in _logged_names(run)})
         known = [set(columns.columns) for columns in resolved]
         sized = any(not _SIZED.isdisjoint(found) for found in known)

@@ -561,3 +561,24 @@ def test_the_checkpoints_of_a_run_are_its_points(tmp_path: Path, called: str) ->
     )
     (row,) = read(tmp_path / "lines", {"evals.jsonl": text})[0].rows
     assert (row.values["step"], row.values["loss"]) == (2000, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [("log.csv", '{s},"{loss}"\n'), ("log.jsonl", '{{"step": {s}, "loss": "{loss}"}}\n')],
+)
+def test_decimal_commas_are_named_in_a_folder_too(tmp_path: Path, name: str, line: str) -> None:
+    rows = [line.format(s=s, loss=f"{5 - s / 1000:.4f}".replace(".", ",")) for s in STEPS]
+    text = ("step,loss\n" if name.endswith("csv") else "") + "".join(rows)
+    with pytest.raises(InputError, match=r"run/log.*: loss holds texts such as '3,0000'; decimal"):
+        read(tmp_path, {f"run/{name}": text, "run/README.md": "notes"})
+
+
+@pytest.mark.parametrize("count", ["idx", "example_id"])
+def test_what_a_model_lost_on_each_prompt_is_no_run(tmp_path: Path, count: str) -> None:
+    answers = [{count: i, "prompt": f"q{i}", "loss": 1 + i / 9} for i in range(30)]
+    rows = "".join(json.dumps(row) + "\n" for row in answers)
+    files: dict[str, str | bytes] = {"run/metrics.jsonl": lines(), "run/evals/answers.jsonl": rows}
+    found, notes = read(tmp_path, files)
+    assert len(found.rows) == 1
+    assert "answers.jsonl" in notes["not_runs"]
