@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
 
@@ -23,23 +24,24 @@ BY_CHANCE = 3.0  # standard deviations
 MOST = 20_000  # rows: of more, only those that agree in every digit are looked for
 
 Pairs = tuple[np.ndarray[tuple[int], np.dtype[np.intp]], np.ndarray[tuple[int], np.dtype[np.intp]]]
+NONE = np.empty(0, dtype=np.intp)
 
 
-def duplicates(rows: Table, target: str, read: Iterable[str] = ()) -> list[Note]:
-    """A note on runs all of whose numbers are another's too, to the digits given: their columns,
-    the `target`, and what else is `read` of them.
+def copies(rows: Table, target: str, read: Iterable[str] = ()) -> Pairs:
+    """Pairs of runs, an earlier and a later row, all of whose numbers are the same to the digits
+    given: their columns, the `target`, and what else is `read` of them.
 
     Seeds of one place part by chance, and where a target is written in few digits some of them
     agree by chance: these are no copies.
     """
     names = [name for name in dict.fromkeys([*rows.columns, *read, "seed"]) if rows.has(name)]
     if target not in names:
-        return []
+        return NONE, NONE
     values = {name: rows.numbers(name) for name in names}
     first, second = _exact(values) if len(rows) > MOST else _together(values, target)
     apart = np.array([rows.owners[a] != rows.owners[b] for a, b in zip(first, second, strict=True)])
     if not apart.any():
-        return []
+        return NONE, NONE
     first, second = first[apart], second[apart]
     y = values[target]
     away, middle = np.abs(y[first] - y[second]), np.abs(y[first] + y[second]) / 2
@@ -48,15 +50,22 @@ def duplicates(rows: Table, target: str, read: Iterable[str] = ()) -> list[Note]
     reach = np.clip(0.501 * unit, SAME_NUMBER * middle, ROUNDED * middle)
     same = away <= reach
     if np.sum(same) <= _expected(away, same, reach, middle):
+        return NONE, NONE
+    return first[same], second[same]
+
+
+def duplicates(rows: Table, pairs: Pairs) -> list[Note]:
+    """A note on the runs that `copies` found."""
+    first, second = pairs
+    if not len(second):
         return []
-    copies = np.unique(second[same])
-    at = np.lexsort((first[same], second[same]))[0]
-    one, other = rows.run_ids[second[same][at]], rows.owners[first[same][at]]
+    at = np.lexsort((first, second))[0]
+    one, other = rows.run_ids[second[at]], rows.owners[first[at]]
     message = (
-        f"{len(copies)} of {len(rows)} runs have the numbers of another ({one} those of {other}),"
-        " to the digits that both are written in: if they are copies, as of one run by two loggers,"
-        " each counts as often as it is there, and the intervals are too narrow. Leave the copies"
-        " out by `where=`."
+        f"{len(np.unique(second))} of {len(rows)} runs have the numbers of another ({one} those of"
+        f" {other}), to the digits that both are written in: for the intervals such runs count as"
+        " one, but the fit goes through each as often as it is there. Leave copies out by `where=`;"
+        " if they are seeds, log the `seed`."
     )
     return [Note.of("duplicate_runs", message)]
 
@@ -89,6 +98,17 @@ def counted_once(rows: Table) -> Table:
     message = f"of runs that two loggers wrote one counts; left out: {', '.join(keys[:3])}{more}."
     kept = np.array([row not in again for row in range(len(rows))], dtype=bool)
     return rows.select(kept).with_notes([Note.of("counted_once", message)])
+
+
+def as_one(rows: Table, pairs: Pairs) -> Table:
+    """The rows, copies owned by the first of their kind: resamples draw them together, and they
+    count as one run."""
+    if not len(pairs[1]):
+        return rows
+    owners = list(rows.owners)
+    for first, second in sorted(zip(*(numbers.tolist() for numbers in pairs), strict=True)):
+        owners[second] = owners[first]
+    return replace(rows, owners=tuple(owners))
 
 
 def _expected(away: Floats, same: np.ndarray, reach: Floats, middle: Floats) -> float:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling_cli.adapters.reading import Crew, Ingested, stream
-from scaling_cli.copies import duplicates, same_run_twice
+from scaling_cli.copies import copies, duplicates, same_run_twice
 from scaling_cli.ending import ENDED, PLANNED
 from scaling_cli.errors import InputError
 from scaling_cli.manifest import Part
@@ -310,7 +310,7 @@ class _Landing:
         keys, ids, sources, ends = zip(*known, strict=True)
         columns = {name: np.array([end[name] for end in ends]) for name in ENDS}
         rows = Table.from_columns(columns | {"source": np.array(sources, object)}, ids, keys)
-        return same_run_twice(rows) or duplicates(rows, "loss")
+        return same_run_twice(rows) or duplicates(rows, copies(rows, "loss"))
 
     def summary(self, vanished: tuple[str, ...]) -> Ingest:
         landed = sorted(self.landed, key=lambda item: item[0])  # whatever came first

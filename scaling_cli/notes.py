@@ -515,8 +515,9 @@ SECTIONS: dict[str, tuple[Kind, ...]] = {
         ),
         _warning(
             "duplicate_runs",
-            "Runs have all the numbers of another run: copies make the intervals too narrow.",
-            "Remove the copies by `where=`, or log what differs between them (a seed).",
+            "Runs have all the numbers of another run: for the intervals they count as one, in the"
+            " fit as often as they are there.",
+            "Leave the copies out by `where=`; of seeds log the `seed`.",
         ),
         _info(
             "end_unknown",

@@ -518,9 +518,10 @@ def fit(
     least = FEWEST if with_prior else None
     rows, notes = problem.usable(LAW, observations, names, positive_target=True, least=least)
     if rows.points and options.checkpoints and with_prior and thinned.wanted(rows):
-        curves = thinned.of_runs(rows, wanted)
+        once = rows.take(np.sort(np.unique(rows.owner_numbers(), return_index=True)[1]))
+        curves = thinned.of_runs(once, wanted)
         if curves:
-            return _by_curves(rows, curves, names, options, group or {}, notes)
+            return _by_curves(once, curves, names, options, group or {}, notes)
     columns, target = problem.read(rows, names)
     columns = settled(LAW, columns)
     ladder = Ladder(**columns, target=target, owner=rows.owner_numbers())

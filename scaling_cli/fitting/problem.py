@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from scaling_cli.columns import COLUMNS, is_positive
-from scaling_cli.copies import duplicates, same_run_twice
+from scaling_cli.copies import as_one, copies, duplicates, same_run_twice
 from scaling_cli.errors import FitError, InputError
 from scaling_cli.fitting import accepts, diagnostics, shares
 from scaling_cli.fitting.identified import settled
@@ -409,10 +409,9 @@ def usable(
             "Add runs, widen `where=`, or choose a law with fewer parameters.",
         )
     notes += diagnostics.repeated_notes(law, rows.columns)
-    return rows, [
-        *notes,
-        *(same_run_twice(rows) or duplicates(rows, names.get("target", "loss"), names.values())),
-    ]
+    again = copies(rows, names.get("target", "loss"), names.values())
+    notes += same_run_twice(rows) or duplicates(rows, again)
+    return as_one(rows, again), notes
 
 
 def _refuse_negative(observations: Table, target: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scaling_cli.copies import duplicates
+from scaling_cli.copies import copies as copies_in
 from scaling_cli.errors import FitError, InputError
 from scaling_cli.fitting import auto, backtest, diagnostics, tied
 from scaling_cli.fitting.engine import fit
@@ -127,6 +127,21 @@ def test_copies_of_runs_are_named(law: str) -> None:
     assert "duplicate_runs" not in codes(fitter(law)(seeds, QUICK, {}))
 
 
+def test_copies_of_runs_narrow_no_interval() -> None:
+    """Three times the same runs say what one time says: resamples draw the copies together."""
+    once = ladder(24)
+    once["loss"] = once["loss"] * np.exp(0.01 * np.random.default_rng(2).standard_normal(24))
+    often = {name: np.repeat(values, 3) for name, values in once.items()}
+    seeds = often | {"seed": np.arange(72.0)}
+    single, copied, apart = (
+        fit(LAW, runs(**columns), replace(QUICK, resamples=300)) for columns in (once, often, seeds)
+    )
+    assert (single.n_runs, copied.n_runs, apart.n_runs) == (24, 24, 72)
+    widths = [np.ptp(np.percentile(item.draws[:, 0], [5, 95])) for item in (single, copied, apart)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.25)
+    assert widths[2] < 0.8 * widths[0]
+
+
 @pytest.mark.parametrize(
     ("counts", "loss", "copies"),
     [
@@ -147,7 +162,7 @@ def test_a_run_of_two_loggers_is_a_copy_and_a_seed_is_none(
     if not copies and counts == 1.0:
         once["loss"] = loss(once["loss"], np.roll(noise, 5))
     both = runs(**{name: np.r_[values, again[name]] for name, values in once.items()})
-    assert ("duplicate_runs" in {note.code for note in duplicates(both, "loss")}) is copies
+    assert bool(len(copies_in(both, "loss")[1])) is copies
 
 
 @pytest.mark.parametrize("law", ["chinchilla", "auto"])
