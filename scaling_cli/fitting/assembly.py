@@ -109,7 +109,7 @@ def assemble(problem: Problem, optimum: Optimum, draws: Draws) -> Fit:
     notes = [
         *design.notes,
         *compute_notes,
-        *_residual_notes(problem, kept, missed, noise, predicted),
+        *_residual_notes(problem, kept, missed, noise, predicted, surface.weights),
         *_draw_notes(problem, drawn, draws),
         *_value_notes(problem, optimum, values, derivatives),
     ]
@@ -150,9 +150,14 @@ def assemble(problem: Problem, optimum: Optimum, draws: Draws) -> Fit:
 
 
 def _residual_notes(
-    problem: Problem, kept: Index, missed: Floats, noise: float, predicted: Floats
+    problem: Problem,
+    kept: Index,
+    missed: Floats,
+    noise: float,
+    predicted: Floats,
+    weights: Floats | None,
 ) -> list[Note]:
-    """What the residuals [kept] of the rows that count say against the fit."""
+    """What the residuals [kept] of the rows that count, by these `weights`, say against the fit."""
     design = problem.design
     log = design.objective.log
     target = design.target[kept]
@@ -160,9 +165,13 @@ def _residual_notes(
     notes = []
     if problem.of_runs and problem.kept is None:
         notes += diagnostics.outlier_notes(missed, noise, relative, design.rows.run_ids)
-    notes += diagnostics.explained_notes(
-        np.log(target) if log else target, missed, design.weights, design.names["target"]
-    )
+    told = np.log(target) if log else target
+    little = [
+        diagnostics.explained_notes(told, missed, counted, design.names["target"])
+        for counted in (design.weights, weights)
+    ]
+    # What a procedure hardly counts may lie far off, and where it counts most targets are alike.
+    notes += little[0] if all(little) else []
     if problem.of_runs:
         groups = design.rows.logged_groups()
         notes += diagnostics.group_notes(relative, [groups[row] for row in kept])
