@@ -239,7 +239,8 @@ def test_points_of_one_run_are_drawn_together() -> None:
     twice = {name: np.tile(values, 4) for name, values in training.columns.items()}
     ids = [f"run{i}" for i in range(36)] * 4
     owned = Table.from_columns(twice, ids)
-    apart = Table.from_columns(twice, [f"{name}-{i}" for i, name in enumerate(ids)])
+    seeds = twice | {"seed": np.arange(len(ids), dtype=float)}  # copies would be one run too
+    apart = Table.from_columns(seeds, [f"{name}-{i}" for i, name in enumerate(ids)])
     point = {"params": np.array([1e9]), "tokens": np.array([2e10])}
 
     def spread(rows: Table) -> float:
