@@ -48,7 +48,8 @@ What was looked at: the constants of the record (that other ladders count as one
 procedure's intervals are multiplied by, the drift of a plain law) were chosen on the public tables
 below, the new ladders among them; all between 1 and 3 folds cover alike. The simulated ladders had
 no say but in that number. A ladder that follows its law needs no doubt about the law, which the
-intervals hold all the same: on little noise they cover more than 90 %.
+intervals hold all the same: on little noise they cover more than 90 %. Folds cannot take it away:
+those of kempner_fineweb_1e21 missed by a tenth of what was stated, and its largest run by a half.
 """
 
 
