@@ -233,6 +233,23 @@ def test_runs_at_one_budget_are_warned_of() -> None:
     assert "single_budget_design" in codes(auto.fit(flat, QUICK))
 
 
+def test_the_noise_is_that_of_the_runs_that_count() -> None:
+    """Near the truth where all runs have one (1.2 times; 1.9 by all residuals alike, some of which
+    the prior makes); and small runs that scatter ten times as much leave larger ones theirs."""
+    even, uneven = [], []
+    for seed in range(8):
+        training, _ = ladder(60, 0.01, seed, budgets=10)
+        even.append(auto.fit(training, FitOptions(resamples=0)).noise)
+        exact, _ = ladder(60, 0.0, seed, budgets=10)
+        scatter = np.where(exact.columns["flops"] < 10**19.5, 0.03, 0.003)
+        random = np.random.default_rng(seed)
+        loss = exact.columns["loss"] * np.exp(scatter * random.standard_normal(60))
+        columns = (exact.columns["params"], exact.columns["tokens"], loss)
+        uneven.append(auto.fit(runs(*columns), FitOptions(resamples=0)).noise)
+    assert 0.008 < np.sqrt(np.mean(np.square(even))) < 0.014
+    assert np.median(uneven) < 0.008
+
+
 def test_points_of_one_run_are_drawn_together() -> None:
     """Two points of a run say less than two runs: intervals must not shrink as if they did not."""
     training, _ = ladder(noise=0.01)
