@@ -11,7 +11,7 @@ from scaling_cli.quantities import count, measured, number, percent, power, shar
 from scaling_cli.report.listing import RANGES, Listing, group_name, span, span_of
 
 if TYPE_CHECKING:
-    from scaling_cli.planning.contrasts import Crossing, Equivalence, Slope
+    from scaling_cli.planning.contrasts import Asymptotes, Crossing, Equivalence, Slope
     from scaling_cli.planning.costs import Cost
     from scaling_cli.planning.hyperparameters import Advice
     from scaling_cli.planning.sensitivity import Sensitivity
@@ -186,6 +186,23 @@ def equivalence_table(items: Sequence[Equivalence]) -> Listing:
         left=0,
         lines=tuple(notes),
     )
+
+
+def asymptotes_table(item: Asymptotes) -> Listing:
+    """What endless compute leaves of the loss of two recipes."""
+    rows = [
+        (name, *measured(value, *ends))
+        for name, value, ends in zip(item.names, item.floors, item.bounds, strict=True)
+    ]
+    rows.append((" - ".join(item.names), *measured(item.difference, item.low, item.high)))
+    lines: tuple[Note | str, ...] = item.notes
+    if item.p_lower is not None:
+        first, second = item.names
+        lines = (f"P({first} ends lower than {second}) = {item.p_lower:.2f}", *lines)
+    return Listing(
+        "Loss that no compute takes away", ("recipe", "floor", "interval"), tuple(rows), left=1,
+        lines=lines,
+    )  # fmt: skip
 
 
 def slopes_table(items: Sequence[Slope]) -> Listing:

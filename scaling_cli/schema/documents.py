@@ -823,11 +823,33 @@ class Exponent(TypedDict):
     warnings: list[Notice]
 
 
+class Floor(TypedDict):
+    """What endless compute leaves of a recipe's loss."""
+
+    name: str
+    value: float
+    low: Number
+    high: Number
+
+
+class Asymptotes(TypedDict):
+    """The floors of two recipes."""
+
+    floors: list[Floor]
+    difference: Annotated[float, "the first's less the second's"]
+    low: Number
+    high: Number
+    p_lower: Annotated[Number, "share of pairs of resamples in which the first's is lower"]
+    level: float
+    warnings: list[Notice]
+
+
 class Slope(TypedDict):
     """`scalefit slope`."""
 
     slopes: list[Exponent]
     ratios: list[Exponent]
+    asymptotes: Annotated[Asymptotes | None, "null for one recipe, or where a law has no floor"]
     origin: list[Origin]
 
 

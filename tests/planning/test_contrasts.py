@@ -7,11 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import scaling_cli as scalefit
 from scaling_cli.errors import InputError
 from scaling_cli.fitting.assembly import domain
 from scaling_cli.fitting.result import Fit
 from scaling_cli.laws import get_law
-from scaling_cli.planning.contrasts import crossing, equivalent, slope_ratios, slopes
+from scaling_cli.planning.contrasts import (
+    asymptotes,
+    crossing,
+    equivalent,
+    slope_ratios,
+    slopes,
+)
 
 LADDER = {"params": np.geomspace(1e7, 1e9, 20), "tokens": np.geomspace(2e8, 2e10, 20)}
 
@@ -120,6 +127,41 @@ def test_slopes_are_tested_against_a_theory() -> None:
     assert alpha.low is not None
     assert alpha.high is not None
     assert alpha.low < 0.40 / 0.34 < alpha.high
+
+
+def test_the_lower_asymptote_is_told_from_a_draw() -> None:
+    """By simulated ladders: a floor .2 lower is found, one that is the same is not."""
+
+    def ladder(floor: float, seed: int) -> Fit:
+        random = np.random.default_rng(seed)
+        params = np.repeat(np.geomspace(2e7, 1e9, 6), 4)
+        tokens = params * np.tile([10.0, 20.0, 40.0, 80.0], 6)
+        loss = floor + 400 / params**0.34 + 1200 / tokens**0.37
+        data = {"params": params, "tokens": tokens}
+        data["loss"] = loss * np.exp(0.003 * random.standard_normal(24))
+        found = scalefit.fit("chinchilla", data, bootstrap=100)
+        assert isinstance(found, Fit)
+        return found
+
+    base, better, same = ladder(2.0, 0), ladder(1.8, 1), ladder(2.0, 2)
+    found = asymptotes(better, base)
+    assert found
+    assert found.p_lower is not None
+    assert found.p_lower > 0.99
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < -0.2 < found.high < 0
+    back = asymptotes(base, better)
+    assert back
+    assert back.p_lower == pytest.approx(1 - found.p_lower)
+    tied = asymptotes(same, base)
+    assert tied
+    assert tied.low is not None
+    assert tied.high is not None
+    assert tied.low < 0 < tied.high
+    floorless = scalefit.fit("power", {"x": [1e8, 1e9, 1e10], "loss": [4, 3.2, 2.6]}, x="x")
+    assert isinstance(floorless, Fit)
+    assert asymptotes(floorless, better) is None
 
 
 def test_an_outer_power_belongs_to_the_slope() -> None:
