@@ -237,10 +237,11 @@ class Table:
         return None
 
     def numbers(self, name: str) -> Floats:
-        """A column, or what else the rows call so, as numbers [n]; NaN where it is none."""
+        """A column, or what else the rows call so, as numbers [n]; NaN where it is none. A config
+        key named as a column that was not read is not it: the ingest had a reason."""
         if name in self.columns:
             return self.columns[name]
-        values = self._values(name)
+        values = None if name in COLUMNS else self._values(name)
         if values is None:
             return np.full(len(self), np.nan)
         numbers = [as_number(value) for value in values.tolist()]

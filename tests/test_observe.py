@@ -9,8 +9,9 @@ import pytest
 
 from scaling_cli.adapters.reading import read_sources
 from scaling_cli.copies import same_run_twice
-from scaling_cli.errors import InputError
+from scaling_cli.errors import FitError, InputError
 from scaling_cli.fitting.engine import fit
+from scaling_cli.fitting.isoflop import fit_isoflop
 from scaling_cli.laws import get_law
 from scaling_cli.mapping import Mapping
 from scaling_cli.observe import listed, observe
@@ -58,6 +59,15 @@ def test_one_row_a_run_at_its_final_point(ladder: Store) -> None:
     assert rows.columns["tokens"].tolist() == [160] * 3
     assert rows.columns["flops"].tolist() == [6 * n * 160 for n in (100, 200, 400)]
     assert all(values.dtype == np.float64 for values in rows.columns.values())
+
+
+def test_a_column_that_was_not_read_is_not_had_from_the_config(tmp_path: Path) -> None:
+    """Compute with a value below zero is left out at ingest, and then no law reads it."""
+    runs = [run(key, [4.0, 3.0], params=10.0**i, flops=-(1.0**i)) for i, key in enumerate("abcde")]
+    rows = observe(filled(tmp_path, *runs))
+    assert rows.look_up("config.flops").tolist() == [-1] * 5
+    with pytest.raises(FitError, match="needs the column flops"):
+        fit_isoflop(rows)
 
 
 def test_the_mapping_of_the_ingest_needs_no_history(
