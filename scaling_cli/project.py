@@ -325,11 +325,10 @@ class Project:
         )
         return *asked, known
 
-    def largest_curves(self, most: int = 6) -> list[Curve]:
-        """The training curves of the runs of the most compute that have one."""
+    def first_curves(self, runs: Runs, most: int = 6) -> list[Curve]:
+        """The training curves of the first of these runs that have one."""
         from scaling_cli.training.ask import curves_of
 
-        runs = self.runs(sort="-flops")
         records = [record for record in runs.records if record.has_history][:most]
         return list(curves_of(self.store, records, self.mapping).values())
 

@@ -46,11 +46,12 @@ class Surroundings:
 
 def surroundings(project: Project, fits: Sequence[Fit], budgets: Sequence[float]) -> Surroundings:
     """What stands beside the fits; a part that cannot be made is left out."""
+    largest = project.runs(sort="-flops")
     return Surroundings(
         _recipes(fits, budgets),
-        tuple(project.check()) if len(project.runs()) <= MOST_CHECKED else None,
-        tuple(project.largest_curves()),
-        tuple(_forecasts(project)),
+        tuple(project.check()) if len(largest) <= MOST_CHECKED else None,
+        tuple(project.first_curves(largest)),
+        tuple(_forecasts(project, largest.records)),
     )
 
 
@@ -67,8 +68,8 @@ def _recipes(fits: Sequence[Fit], budgets: Sequence[float]) -> SideBySide | None
     return None
 
 
-def _forecasts(project: Project) -> Iterator[tuple[Curve, Forecast]]:
-    records = [item for item in project.runs(sort="-flops").records if item.has_history]
+def _forecasts(project: Project, largest: Sequence[Any]) -> Iterator[tuple[Curve, Forecast]]:
+    records = [item for item in largest if item.has_history]
     going = [item for item in records if item.final.get(ENDED) == 0.0][:MOST_FORECAST]
     for record in going:
         with suppress(ScalefitError):
