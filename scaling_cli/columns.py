@@ -352,7 +352,11 @@ _TASKS = (
 _NO_SHARE = (
     "loss", "ce", "nll", "ppl", "perplexity", "bpb", "bits", "logprob", "tokens", "samples", "steps"
 )  # fmt: skip
-_SCORES = (*_SHARES, "reward", "score", "bits", "bpd", "bleu", "rouge", "win_rate", "winrate")
+# What laws of no loss predict: a table of it alone is read as one of another target.
+_OF_LAWS = ("efficiency_leverage", "best_epochs", "ema_timescale")
+_SCORES = (
+    *_SHARES, "reward", "score", "bits", "bpd", "bleu", "rouge", "win_rate", "winrate", *_OF_LAWS
+)  # fmt: skip
 
 
 def names_share(name: str) -> bool:

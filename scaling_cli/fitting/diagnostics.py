@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from scaling_cli.fitting.objective import MAD
-from scaling_cli.fitting.shares import LEAST_COUNT
+from scaling_cli.fitting.shares import LARGE_COUNTS, LEAST_COUNT
 from scaling_cli.fitting.targets import is_cross_entropy, is_share
 from scaling_cli.laws import Law
 from scaling_cli.notes import Note, Severity
@@ -124,7 +124,7 @@ def on_one_line(log_params: Floats, log_tokens: Floats) -> bool:
 def _unit_notes(columns: Mapping[str, Floats]) -> list[Note]:
     """Counts so small that they are told in another unit."""
     notes = []
-    for name in ("params", "tokens"):
+    for name in LARGE_COUNTS:
         small = columns.get(name, np.empty(0))
         rows, small = len(small), small[small < LEAST_COUNT]
         if not len(small):

@@ -17,6 +17,11 @@ from scaling_cli.records import Floats
 
 MIXTURE = "mixture."
 WHOLE = 0.02  # by which the shares of a mixture may miss one: they are often rounded to per cent
+# Sizes of models and amounts of data.
+LARGE_COUNTS = (
+    "params", "params_non_embedding", "params_active", "encoder_params", "decoder_params",
+    "tokens", "unique_tokens", "transfer_tokens",
+)  # fmt: skip
 LEAST_COUNT = 1e3  # params or tokens: no language model is smaller, those told in billions are
 
 
@@ -85,6 +90,6 @@ def count_notes(at: Mapping[str, float]) -> list[Note]:
             f"{name} is {number(at[name])}: it is to be a plain number, and this looks like"
             f" millions or billions. Write {number(at[name])}B or {number(at[name])}M.",
         )
-        for name in ("params", "params_non_embedding", "params_active", "tokens")
+        for name in LARGE_COUNTS
         if at.get(name, np.inf) < LEAST_COUNT
     ]

@@ -499,7 +499,7 @@ LAWS = (
         ),
         source=QUE,
         family=FAMILY,
-        evidence=secondary(),
+        evidence=secondary("of two that agree"),
     ),
     _flp_m(("domain_flops.code", "domain_flops.general")),
 )  # fmt: skip

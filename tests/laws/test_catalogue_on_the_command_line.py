@@ -15,7 +15,7 @@ from scaling_cli.fitting.problem import FitOptions
 from scaling_cli.laws import get_law
 from scaling_cli.report.listing import group_name
 from scaling_cli.saved import ALL_RUNS
-from tests.simulate import observations
+from tests.simulate import columns_of, observations, observed
 
 RUN = CliRunner()
 
@@ -146,3 +146,29 @@ def test_sizes_told_in_billions_without_their_letter_are_doubted() -> None:
     found = RUN.invoke(app, asked)
     assert found.exit_code == 0, found.stderr
     assert "units_doubtful" in found.stdout
+
+
+def test_every_count_that_a_law_reads_is_doubted_in_billions(tmp_path: Path) -> None:
+    """unique_tokens of 1, 4 and 16 beside plain tokens gave a fit without a word on units."""
+    law = get_law("data_constrained")
+    columns = columns_of(law)
+    target = observed(law, columns, dict(law.published[0].values), 1e-3)
+    columns = {**columns, "unique_tokens": columns["unique_tokens"] / 1e9, "loss": target}
+    store = ["--store", str(tmp_path / "store")]
+    assert RUN.invoke(app, ["ingest", table(tmp_path / "runs.csv", columns), *store]).exit_code == 0
+    asked = ["fit", "--law", law.id, "--bootstrap", "0", "--json", *store]
+    (item,) = json.loads(RUN.invoke(app, asked).stdout)["fits"]
+    told = [note["message"] for note in item["warnings"] if note["code"] == "units_doubtful"]
+    assert any('unique_tokens = "config.unique_tokens * 1e9"' in message for message in told)
+
+
+def test_a_table_of_what_a_law_predicts_needs_no_loss(tmp_path: Path) -> None:
+    law = get_law("moe_leverage")
+    columns = columns_of(law)
+    target = observed(law, columns, dict(law.published[0].values), 1e-3)
+    store = ["--store", str(tmp_path / "store")]
+    source = table(tmp_path / "runs.csv", {**columns, law.target: target})
+    assert RUN.invoke(app, ["ingest", source, *store]).exit_code == 0
+    asked = ["fit", "--law", law.id, "--fix", "A_max=1e16", "--bootstrap", "0", "--json", *store]
+    (item,) = json.loads(RUN.invoke(app, asked).stdout)["fits"]
+    assert item["parameters"]["A_start"]["value"] == pytest.approx(1.63e-2, rel=0.05)
