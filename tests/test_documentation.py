@@ -61,7 +61,7 @@ def test_the_notebook_runs_and_shows_cards(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "sample_runs").symlink_to(ROOT / "sample_runs")
     shown = [value._repr_html_() for _, _, value in notebook.run() if value is not None]
     assert len(shown) == 9
-    assert all("<table>" in card and "<td>" in card for card in shown)
+    assert all("<table" in card and "<td" in card for card in shown)
     assert sum('class="scalefit-card"' in card for card in shown) == 7  # all but two tables
 
 
